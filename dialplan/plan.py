@@ -1,0 +1,107 @@
+"""The plan of one call: frozen values that the dialplan returns and the call machine carries out.
+
+The story of a call is read here, not in code: the call holds a plan and an index, and "what happens when nobody answers" is
+the next step.  Every value can be stored and compared byte for byte.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceTarget:
+    """One registered contact of a device that a step rings (one binding, RFC 3261 §10)."""
+
+    user: str
+    """Ref of the user whom the device belongs to."""
+    device: str
+    """Ref of the device."""
+    aor: str
+    """Address of record of the device, ``sip:user@domain``."""
+    contact: str
+    """Registered Contact URI: the Request-URI of the INVITE."""
+    flow: str = ""
+    """``Flow.dump()`` of the flow it registered over; empty: resolve ``path`` or ``contact`` (RFC 3263)."""
+    path: tuple[str, ...] = ()
+    """Path header URIs in registered order (RFC 3327); they become the Route set."""
+    binding: str = ""
+    """Key of the binding, so that the outcome can be told to the registrar."""
+    q: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ring:
+    """Ring all targets at the same time; the first answer wins (INC-05, INC-07)."""
+
+    targets: tuple[DeviceTarget, ...]
+    for_s: float
+    """How long the step may ring, seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToTrunk:
+    """Call a number of the outside world; peers are chosen when the leg is dialled, since health and load are live."""
+
+    number: str
+    """Destination, E.164 with plus sign."""
+    for_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refuse:
+    """Answer the caller with a reason of the closed list (``dialplan.reasons``)."""
+
+    reason: str
+
+
+Step = Ring | ToTrunk | Refuse
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """How the caller is presented to the called side (RFC 3323, RFC 3325)."""
+
+    number: str = ""
+    """Number shown, E.164; empty when it is hidden or when the caller has none."""
+    user: str = ""
+    """User part shown when there is no number (as the caller sent it, e.g. a SIP user name); empty: anonymous."""
+    display: str = ""
+    asserted: str = ""
+    """Number for P-Asserted-Identity towards trusted peers, also when the caller hides (OUT-07); empty: none."""
+    hidden: bool = False
+    """The caller asked for privacy (CLIR) or the number's hide switch is on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What the dialplan decided for one call."""
+
+    direction: str
+    """``incoming`` (trunk to device), ``outgoing`` (device to trunk), ``internal`` (device to device), ``transit`` never."""
+    steps: tuple[Step, ...]
+    caller: Identity
+    called: str
+    """Number that was called, E.164 where it could be read, else as dialled."""
+    number: str = ""
+    """Cloud number the call is made with or comes to (E.164); empty if none."""
+    user: str = ""
+    account: str = ""
+    max_duration_s: float = 14400.0
+    config_version: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceLine:
+    """One decision: the rule, what it saw, what came of it (OPS-02)."""
+
+    rule: str
+    """Rule id of the product (``INC-01``) or a short name of our own."""
+    outcome: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    plan: Plan
+    trace: tuple[TraceLine, ...]
