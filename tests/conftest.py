@@ -1,0 +1,83 @@
+"""What every test shares: Hypothesis profiles, the marks ``rule`` and ``needs``, a deterministic id source.
+
+Profiles: ``ci`` (the default) is derandomised and bounded, so that a run says the same twice; ``fuzz`` is what ``make fuzz`` uses,
+random and practically without end.  Choose with the environment variable ``CLOUDLINE_HYPOTHESIS``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+ROOT = Path(__file__).resolve().parent.parent
+
+settings.register_profile(
+    "ci",
+    derandomize=True,
+    max_examples=100,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile("quick", parent=settings.get_profile("ci"), max_examples=20)
+settings.register_profile("fuzz", max_examples=1_000_000_000, deadline=None, print_blob=True)
+settings.load_profile(os.environ.get("CLOUDLINE_HYPOTHESIS", "ci"))
+
+# Programs that Debian keeps outside PATH of ordinary users, or in a folder with a version.
+_EXTRA_FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/sbin")
+
+
+def find_program(name: str) -> str | None:
+    """Full path of a program, also where Debian hides it (sbin, PostgreSQL's own bin folder); None if it is not there."""
+    found = shutil.which(name) or shutil.which(name, path=os.pathsep.join(_EXTRA_FOLDERS))
+    if found:
+        return found
+    candidates = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), reverse=True)
+    return str(candidates[0]) if candidates else None
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A missing program fails the test by its name; it never skips, else a green run would prove nothing."""
+    for mark in item.iter_markers("needs"):
+        missing = [program for program in mark.args if find_program(str(program)) is None]
+        if missing:
+            pytest.fail(f"missing program: {', '.join(missing)} (make setup installs it)", pytrace=False)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A rule id that docs/rules.md does not know is a spelling mistake and would prove nothing."""
+    from tests.support.rules import known_rules
+
+    known = known_rules()
+    wrong = sorted(
+        f"{item.nodeid}: {rule}"
+        for item in items
+        for mark in item.iter_markers("rule")
+        for rule in mark.args
+        if rule not in known
+    )
+    if wrong:
+        raise pytest.UsageError("rule ids that docs/rules.md does not list: " + "; ".join(wrong))
+
+
+@pytest.fixture
+def program() -> object:
+    """A function from a program's name to its path; fails the test by name where it is missing."""
+
+    def find(name: str) -> str:
+        path = find_program(name)
+        if path is None:
+            pytest.fail(f"missing program: {name} (make setup installs it)", pytrace=False)
+        return path
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def project_root() -> Path:
+    """The top folder of the checkout."""
+    return ROOT
