@@ -1,13 +1,14 @@
-"""What every test shares: Hypothesis profiles, the marks ``rule`` and ``needs``, a deterministic id source.
+"""What every test shares: Hypothesis profiles, the marks ``rule`` and ``needs``, programs by name.
 
-Profiles: ``ci`` (the default) is derandomised and bounded, so that a run says the same twice; ``fuzz`` is what ``make fuzz`` uses,
-random and practically without end.  Choose with the environment variable ``CLOUDLINE_HYPOTHESIS``.
+Profiles: ``ci`` (the default) is derandomised and bounded, so that a run says the same twice; ``fuzz`` is what
+``make fuzz`` uses, random and long.  Choose with the environment variable ``CLOUDLINE_HYPOTHESIS``.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.register_profile("quick", parent=settings.get_profile("ci"), max_examples=20)
-settings.register_profile("fuzz", max_examples=1_000_000_000, deadline=None, print_blob=True)
+settings.register_profile("fuzz", max_examples=5_000, deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("CLOUDLINE_HYPOTHESIS", "ci"))
 
 # Programs that Debian keeps outside PATH of ordinary users, or in a folder with a version.
@@ -32,7 +33,7 @@ _EXTRA_FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/sbin")
 
 
 def find_program(name: str) -> str | None:
-    """Full path of a program, also where Debian hides it (sbin, PostgreSQL's own bin folder); None if it is not there."""
+    """Full path of a program, also where Debian hides it (sbin, PostgreSQL's bin folder); else None."""
     found = shutil.which(name) or shutil.which(name, path=os.pathsep.join(_EXTRA_FOLDERS))
     if found:
         return found
@@ -65,7 +66,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
-def program() -> object:
+def program() -> Callable[[str], str]:
     """A function from a program's name to its path; fails the test by name where it is missing."""
 
     def find(name: str) -> str:

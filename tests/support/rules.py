@@ -1,8 +1,8 @@
 """Which rule of the product is proved by which test: ``make rules`` (``python -m tests.support.rules``).
 
-Reads the ids from ``docs/rules.md``, collects the tests without running them, and prints for each rule the tests that carry
-``@pytest.mark.rule("<id>")``; then the rules that have none.  ``--json`` prints the same as one JSON object; ``--missing`` exits 1
-if a rule has no test.
+Reads the ids from ``docs/rules.md``, collects the tests without running them, and prints for each rule the
+tests that carry ``@pytest.mark.rule("<id>")``; then the rules that have none.  ``--json`` prints the same as one
+JSON object; ``--missing`` exits 1 if a rule has no test.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class RuleCollector:
 
 
 def collect(paths: list[str]) -> RuleCollector:
-    """Collect the tests below ``paths`` without running them.  Raises RuntimeError when pytest cannot collect them."""
+    """Collect the tests below ``paths`` without running them; RuntimeError when pytest cannot."""
     collector = RuleCollector()
     output = io.StringIO()
     with contextlib.redirect_stdout(output):

@@ -1,0 +1,110 @@
+# Cloudline: `make run` starts a working server with demo data, `make test` proves it.  `make` alone lists the targets.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+BENCH_STAMP := $(VENV)/.installed-bench
+PYTEST := $(BIN)/python -m pytest
+
+# ARGS passes on anything: make test ARGS="tests/sip -k digest -x"
+ARGS ?=
+
+.PHONY: help setup system run test check lint types architecture format e2e bench rules docs fuzz compile uncompile test-compiled clean
+
+help: ## this list
+	@echo "make TARGET  (ARGS=... passes arguments on)"
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  \1|\2/' | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
+
+# ---- set-up -----------------------------------------------------------------------------------------------------------------
+
+setup: system $(STAMP) ## install what is missing: Debian packages (as root), .venv, Python packages; does nothing the second time
+	@echo "==> Ready: $(BIN)/cloudline"
+
+system:
+	@PYTHON="$(PYTHON)" sh config/setup/debian.sh
+
+$(STAMP): pyproject.toml constraints.txt setup.py config/setup/venv.sh | system
+	@sh config/setup/venv.sh "$(PYTHON)" "$(VENV)"
+	@echo "==> Installing Python packages (a minute or two the first time)"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@
+
+$(BENCH_STAMP): $(STAMP)
+	@echo "==> Installing what the comparison runs need"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[test,bench]'
+	@touch $@
+
+# ---- run --------------------------------------------------------------------------------------------------------------------
+
+run: setup ## start a server on loopback with demo data and say how to call
+	@exec $(BIN)/cloudline serve --demo $(ARGS)
+
+# ---- prove ------------------------------------------------------------------------------------------------------------------
+
+test: setup ## every test: units, scenarios, simulation, contracts, end to end
+	@echo "==> Tests"
+	@$(PYTEST) --durations=10 $(ARGS)
+
+check: setup lint types architecture docs ## format, lint, types, import rules, documentation
+
+lint: $(STAMP)
+	@echo "==> Format"
+	@$(BIN)/ruff format --check .
+	@echo "==> Lint"
+	@$(BIN)/ruff check .
+
+types: $(STAMP)
+	@echo "==> Types (mypy --strict)"
+	@$(BIN)/mypy
+
+architecture: $(STAMP)
+	@echo "==> Import rules, reachability, file lengths, words"
+	@$(PYTEST) tests/architecture
+
+docs: $(STAMP) ## check the documentation: links, commands, options, settings, metrics that it names
+	@echo "==> Documentation"
+	@$(BIN)/python -m tests.support.docs
+
+format: $(STAMP) ## rewrite the sources in the common format
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+e2e: setup ## the server as a user starts it, with real softphones, SIPp, databases
+	@echo "==> End to end"
+	@$(PYTEST) tests/e2e -v $(ARGS)
+
+rules: $(STAMP) ## which test proves which rule of the product, and which rules have none
+	@$(BIN)/python -m tests.support.rules $(ARGS)
+
+fuzz: $(STAMP) ## run the property tests with random input until one fails or you stop it
+	@echo "==> Fuzzing; Ctrl-C stops"
+	@round=1; while echo "-- round $$round" && CLOUDLINE_HYPOTHESIS=fuzz $(PYTEST) -m hypothesis --timeout=0 -p no:cacheprovider $(ARGS); \
+		do round=$$((round + 1)); done
+
+bench: setup $(BENCH_STAMP) ## load and comparison runs; a table and a plot in bench-results/
+	@echo "==> Load and comparison runs (many minutes)"
+	@$(BIN)/python -m loadtests.bench $(ARGS)
+
+# ---- compiled core ----------------------------------------------------------------------------------------------------------
+
+compile: $(STAMP) ## compile the pure core (callcontrol/sip, callcontrol/b2bua) in place with mypyc
+	@echo "==> Compiling the core (a few minutes)"
+	@CLOUDLINE_COMPILE=1 $(BIN)/python setup.py -q build_ext --inplace
+	@echo "==> Compiled; make uncompile goes back to the interpreted core"
+
+uncompile: ## remove the compiled core
+	@find callcontrol -name '*.so' -delete
+	@rm -f *__mypyc*.so
+	@rm -rf build
+	@echo "==> The core runs interpreted"
+
+test-compiled: compile ## every test on the compiled core, which is removed afterwards
+	@$(PYTEST) --durations=10 $(ARGS); code=$$?; $(MAKE) --no-print-directory uncompile; exit $$code
+
+clean: uncompile ## remove what was built, but not .venv
+	@rm -rf *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis bench-results
+	@find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
