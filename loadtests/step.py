@@ -1,0 +1,290 @@
+"""One step of load against one server: SIPp on both sides (or registering), and everything read beside it."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import tempfile
+import threading
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from loadtests import proc
+from loadtests.phone import Probe
+from loadtests.servers import CALLED, DOMAIN, TRUNK_HOST, Peer, load_user
+from loadtests.sipp import Address, Counters, Sipp, users_file
+
+FAILED_MAX = 0.001
+REPEATED_MAX = 0.005
+DONE_MIN = 0.97
+"""A step is clean when fewer calls failed, fewer messages were repeated, and the rate asked for was kept."""
+NOTHING = Counters(completed=0, failed=0, repeats=0, seconds=0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What one step asks for.  ``hold`` keeps all calls up until the last is answered (memory figure)."""
+
+    rate: float
+    seconds: float
+    ring_ms: int = 100
+    talk_ms: int = 500
+    probe_rate: float = 0.0
+    hold: bool = False
+
+    @property
+    def calls(self) -> int:
+        return max(1, round(self.rate * self.seconds))
+
+
+@dataclass(slots=True, kw_only=True)
+class Result:
+    """What one step showed."""
+
+    server: str
+    kind: str
+    rate: float
+    asked: int
+    completed: int
+    failed: int
+    repeats: int
+    drops: int
+    cpu_s: float
+    """CPU seconds of the server and its children over the step."""
+    achieved: float
+    """Completed calls a second, the time of the last call's talk taken off."""
+    load: float
+    """Share of its core that the server used."""
+    generator_load: float
+    other_load: float
+    stolen: float
+    """CPU of other processes, and given away by the hypervisor, in cores."""
+    pss_before: int
+    pss_held: int = 0
+    core_ns: float = 0.0
+    """How slow the core was just then: ns of CPU for one turn of a fixed loop."""
+    delays_ms: list[float] = field(default_factory=list)
+    probes: int = 0
+    probes_failed: int = 0
+    aborted: bool = False
+    complaint: str = ""
+
+    @property
+    def cpu_per_1000(self) -> float:
+        done = self.completed + self.probes - self.probes_failed
+        return self.cpu_s / done * 1000 if done else math.nan
+
+    @property
+    def kib_per_held_call(self) -> float:
+        return (self.pss_held - self.pss_before) / self.asked if self.pss_held else math.nan
+
+    @property
+    def clean(self) -> bool:
+        return (
+            not self.aborted
+            and self.failed <= self.asked * FAILED_MAX
+            and self.repeats <= self.asked * REPEATED_MAX
+            and self.achieved >= self.rate * DONE_MIN
+            and self.probes_failed <= self.probes * 0.002
+        )
+
+    def line(self) -> str:
+        parts = [
+            "clean" if self.clean else "FAILED",
+            f"{self.server:20s} {self.kind:8s} {self.rate:6g}/s",
+            f"{self.completed}/{self.asked} failed {self.failed} repeats {self.repeats} drops {self.drops}",
+            f"cpu/1000 {self.cpu_per_1000:.3f} s, load {self.load:.2f}, SIPp {self.generator_load:.2f}",
+            f"others {self.other_load:.2f} stolen {self.stolen:.2f} core {self.core_ns:.0f} ns",
+        ]
+        if self.delays_ms:
+            parts.append(
+                f"delay {percentile(self.delays_ms, 50):.2f}/{percentile(self.delays_ms, 99):.2f} ms"
+            )
+        if self.pss_held:
+            parts.append(f"{self.kib_per_held_call:.1f} KiB a held call")
+        if self.complaint:
+            parts.append(self.complaint)
+        return "; ".join(parts)
+
+
+def percentile(values: list[float], percent: float) -> float:
+    """Nearest-rank percentile; NaN of nothing."""
+    if not values:
+        return math.nan
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(percent / 100 * len(ordered)) - 1)]
+
+
+def median(values: list[float]) -> float:
+    known = [v for v in values if not math.isnan(v)]
+    return statistics.median(known) if known else math.nan
+
+
+class _CoreSpeed(threading.Thread):
+    """A millisecond of fixed work now and then on the server's core: a shared machine varies in speed."""
+
+    def __init__(self, core: int | None) -> None:
+        super().__init__(daemon=True)
+        self._core = core
+        self._ended = threading.Event()
+        self._seen: list[float] = []
+
+    def run(self) -> None:
+        if self._core is not None:
+            proc.pin_thread(threading.get_native_id(), self._core)
+        table: dict[int, str] = {}
+        while not self._ended.wait(0.5):
+            begin = time.thread_time_ns()
+            for i in range(4000):
+                table[i & 511] = str(i)
+            self._seen.append((time.thread_time_ns() - begin) / 4000)
+
+    def value(self) -> float:
+        self._ended.set()
+        self.join(2)
+        return statistics.fmean(self._seen) if self._seen else 0.0
+
+
+class _Watch:
+    """The readings before and after a step."""
+
+    def __init__(self, server: Peer, core: int | None, sockets: list[Address]) -> None:
+        self._server = server
+        self._pids = server.pids
+        self._sockets = [a.pair for a in sockets]
+        self._speed = _CoreSpeed(core)
+        self._speed.start()
+        self.pss_before = proc.pss_kib(self._pids)
+        self._cpu = proc.cpu_seconds(self._pids)
+        self._machine = proc.machine_seconds()
+        self._drops = proc.udp_drops([server.address.pair])
+        self.drops = 0
+        self._begin = time.monotonic()
+
+    def look(self) -> None:
+        """SIPp's sockets vanish with it: note the drops while they are there."""
+        self.drops = max(self.drops, proc.udp_drops(self._sockets) - self._drops)
+
+    def result(
+        self, kind: str, load: Load, caller: Sipp, callee: Sipp | None, probe: Probe | None, aborted: bool
+    ) -> Result:
+        wall = time.monotonic() - self._begin
+        pids = self._server.pids or self._pids
+        cpu = proc.cpu_seconds(pids) - self._cpu
+        busy, stolen = proc.machine_seconds()
+        calls, far = caller.counters(), callee.counters() if callee else NOTHING
+        missing = max(0, load.calls - calls.completed - calls.failed)
+        tail = (load.talk_ms + load.ring_ms) / 1000 if callee else 0.0
+        generator = caller.cpu + (callee.cpu if callee else 0.0)
+        busy_here = busy - self._machine[0]
+        return Result(
+            server=self._server.name,
+            kind=kind,
+            rate=load.rate + load.probe_rate,
+            asked=load.calls,
+            completed=calls.completed,
+            failed=calls.failed + missing,
+            repeats=calls.repeats + far.repeats,
+            drops=self.drops,
+            cpu_s=cpu,
+            achieved=calls.completed / max(0.05, calls.seconds - tail) + load.probe_rate,
+            load=cpu / wall,
+            generator_load=generator / wall,
+            other_load=max(0.0, busy_here - cpu - generator) / wall,
+            stolen=(stolen - self._machine[1]) / wall,
+            pss_before=self.pss_before,
+            core_ns=self._speed.value(),
+            delays_ms=list(probe.delays_ms) if probe else [],
+            probes=probe.made if probe else 0,
+            probes_failed=probe.failed if probe else 0,
+            aborted=aborted,
+            complaint=(caller.complaint() or (callee.complaint() if callee else ""))
+            if not calls.completed
+            else "",
+        )
+
+
+def calls(server: Peer, load: Load, *, generator_core: int | None, server_core: int | None) -> Result:
+    """Carry out one step of calls: trunk to softphone, answered, talked, hung up by the caller."""
+    with tempfile.TemporaryDirectory(prefix="cloudline-bench-") as name:
+        folder = Path(name)
+        watch_ports = [server.address, server.phone]
+        callee = Sipp("callee", "softphone", server.phone, ["-d", str(load.ring_ms)], folder, generator_core)
+        time.sleep(0.4)
+        server.settle()
+        caller_address = Address(TRUNK_HOST, proc.free_port(TRUNK_HOST))
+        watch = _Watch(server, server_core, [*watch_ports, caller_address])
+        talk_ms = round(load.seconds * 1000) + 4000 if load.hold else load.talk_ms
+        limit = load.seconds + talk_ms / 1000 + load.ring_ms / 1000 + 8
+        together = math.ceil(load.rate * ((talk_ms + load.ring_ms) / 1000 + 5)) + 100
+        options = [str(server.address), "-s", CALLED, "-r", f"{load.rate:g}", "-m", str(load.calls)]
+        options += ["-d", str(talk_ms), "-l", str(together), "-timeout", f"{math.ceil(limit)}s"]
+        caller = Sipp("caller", "trunk_caller", caller_address, options, folder, generator_core)
+        probe = None
+        if load.probe_rate:
+            probe = Probe(server.address, TRUNK_HOST, CALLED, load.probe_rate, max(1.0, load.seconds - 0.5))
+            probe.start()
+            if generator_core is not None:
+                proc.pin_thread(probe.native_id or 0, generator_core)
+        held = 0
+        aborted = False
+        begin = time.monotonic()
+        while caller.running() and time.monotonic() - begin < limit + 4:
+            callee.running()
+            watch.look()
+            if caller.sent_repeats() > max(60, load.calls * 0.05) or not server.alive:
+                aborted = True
+                break
+            if load.hold and not held and time.monotonic() - begin > load.seconds + load.ring_ms / 1000 + 2:
+                held = proc.pss_kib(server.pids)
+            time.sleep(0.25)
+        if probe:
+            probe.join(8)
+        caller.finish(0.2 if aborted else 2)
+        callee.finish(0.2 if aborted else 3)
+        short = replace(load, talk_ms=talk_ms)
+        result = watch.result("hold" if load.hold else "calls", short, caller, callee, probe, aborted)
+        result.pss_held = held
+        return result
+
+
+def registrations(
+    server: Peer,
+    rate: float,
+    seconds: float,
+    users: int,
+    *,
+    generator_core: int | None,
+    server_core: int | None,
+) -> Result:
+    """Carry out one step of registrations with digest: each is REGISTER, 401, REGISTER, 200."""
+    load = Load(rate=rate, seconds=seconds)
+    with tempfile.TemporaryDirectory(prefix="cloudline-bench-") as name:
+        folder = Path(name)
+        local = Address(TRUNK_HOST, proc.free_port(TRUNK_HOST))
+        inf = users_file(folder, [load_user(i) for i in range(users)])
+        server.settle()
+        watch = _Watch(server, server_core, [server.address, local])
+        options = [
+            str(server.address),
+            "-s",
+            DOMAIN,
+            "-inf",
+            str(inf),
+            "-r",
+            f"{rate:g}",
+            "-m",
+            str(load.calls),
+        ]
+        options += ["-l", str(max(500, round(rate * 4))), "-timeout", f"{math.ceil(seconds + 8)}s"]
+        caller = Sipp("caller", "register", local, options, folder, generator_core)
+        aborted = False
+        while caller.running():
+            watch.look()
+            if caller.sent_repeats() > max(60, load.calls * 0.05) or not server.alive:
+                aborted = True
+                break
+            time.sleep(0.25)
+        caller.finish(0.2 if aborted else 2)
+        return watch.result("register", load, caller, None, None, aborted)
