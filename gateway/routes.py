@@ -1,0 +1,157 @@
+"""Route choice and number formats of trunks: pure functions over values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Set
+from dataclasses import dataclass
+from typing import Final
+
+from phonenumbers import PhoneMetadata
+
+from gateway.trunk import NumberFormat, Trunk, TrunkDirectory
+from numbering.e164 import E164, NumberError, NumberFault, country_code, country_of, read
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One peer that may be called, and the trunk that it belongs to."""
+
+    trunk: Trunk
+    peer_uri: str
+
+
+def rank(
+    directory: TrunkDirectory, number: str, dice: float, down: Set[str] = frozenset()
+) -> tuple[Candidate, ...]:
+    """Peers to try for ``number`` (E.164), best first; empty when no trunk terminates it.
+
+    Longest prefix, then priority, then the lower cost; among equals the order is drawn by weight with
+    ``dice`` in [0, 1). Each trunk brings all its peers, so that the next one is at hand when one fails.
+    Peers whose URI is in ``down`` are left out, unless none would be left: a call that may fail is better
+    than one that must.
+    """
+    ordered: list[Trunk] = []
+    for group in directory.terminating(number):
+        levels: dict[tuple[int, float], list[Trunk]] = {}
+        for trunk, cost in group:
+            levels.setdefault((trunk.priority, cost), []).append(trunk)
+        for level in sorted(levels):
+            drawn, dice = draw(levels[level], dice)
+            ordered.extend(drawn)
+    every = tuple(Candidate(trunk, uri) for trunk in ordered for uri in trunk.peers)
+    if not down:
+        return every
+    up = tuple(candidate for candidate in every if candidate.peer_uri not in down)
+    return up or every
+
+
+def draw(trunks: list[Trunk], dice: float) -> tuple[list[Trunk], float]:
+    """Order trunks by weighted draws without replacement; returns the order and what is left of the dice.
+
+    One number in [0, 1) serves for all draws: within the interval that it fell into it is uniform again.
+    Weight 0 comes last.
+    """
+    rest = [trunk for trunk in trunks if trunk.weight > 0]
+    idle = [trunk for trunk in trunks if trunk.weight <= 0]
+    drawn: list[Trunk] = []
+    while len(rest) > 1:
+        point = dice * sum(trunk.weight for trunk in rest)
+        for index, trunk in enumerate(rest):
+            if point < trunk.weight or index == len(rest) - 1:
+                dice = min(max(point / trunk.weight, 0.0), 0.9999999999)
+                drawn.append(rest.pop(index))
+                break
+            point -= trunk.weight
+    drawn.extend(rest)
+    drawn.extend(idle)
+    return drawn, dice
+
+
+_PEER: Final = re.compile(
+    r"(?:sips?):(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?)(?::(\d{1,5}))?"
+    r"(?:;[A-Za-z0-9-]+(?:=[A-Za-z0-9.-]+)?)*$"
+)
+
+
+def check_peer(uri: str) -> str:
+    """What is wrong with a peer's URI; empty when nothing is."""
+    match = _PEER.match(uri)
+    if match is None:
+        return "a peer is written sip:host[:port][;transport=udp|tcp|tls|ws|wss]"
+    port = match.group(1)
+    if port is not None and not 1 <= int(port) <= 65535:
+        return "the port of a peer is 1 to 65535"
+    for param in uri.split(";")[1:]:
+        name, _, value = param.partition("=")
+        if name.lower() == "transport" and value.lower() not in {"udp", "tcp", "tls", "ws", "wss"}:
+            return f"transport {value!r} is none of udp, tcp, tls, ws, wss"
+    return ""
+
+
+def format_number(trunk: Trunk, e164: str, country: str = "") -> str:
+    """Write a number in E.164 the way the trunk wants it.
+
+    ``country`` is the platform's, for trunks that name none.  A number that cannot be written nationally is
+    written internationally.
+    """
+    if trunk.number_format is NumberFormat.E164 or not e164.startswith("+"):
+        return e164
+    home = trunk.country or country
+    if trunk.number_format is NumberFormat.NATIONAL and home and country_of(e164) == home:
+        return _national(e164, home)
+    return _international_prefix(home) + e164[1:]
+
+
+def _national(e164: str, country: str) -> str:
+    metadata = PhoneMetadata.metadata_for_region(country, None)
+    prefix = metadata.national_prefix if metadata is not None else None
+    rest = e164[1 + len(country_code(e164)) :]
+    # In North America the prefix 1 belongs to the dialling habit, not to the number that networks exchange.
+    if not prefix or prefix == "1":
+        return rest
+    return f"{prefix}{rest}"
+
+
+def _international_prefix(country: str) -> str:
+    """What is dialled before a country code; ``00`` (ITU-T E.123) where the country has several or is
+    unknown.
+    """
+    metadata = PhoneMetadata.metadata_for_region(country, None) if country else None
+    prefix = metadata.international_prefix if metadata is not None else None
+    if prefix is not None and prefix.isdigit():
+        return prefix
+    return "00"
+
+
+_URI: Final = re.compile(r"^(?:tel|sips?):([^@;?>]*)", re.IGNORECASE)
+_ANGLE: Final = re.compile(r"<([^<>]*)>")
+
+
+def read_number(text: str, trunk: Trunk, country: str = "") -> E164 | NumberError:
+    """Read an A- or B-number as a trunk really sends it.
+
+    Takes a user part, a ``tel:`` or ``sip:`` URI, or a whole name-addr with a display name around it;
+    ``+33…``, ``0033…``, ``06…`` in the trunk's country (else ``country``, the platform's), and ``33…``
+    without a plus from trunks that write E.164.
+    """
+    angle = _ANGLE.search(text)
+    word = angle.group(1) if angle is not None else text
+    word = word.strip().strip('"')
+    uri = _URI.match(word)
+    if uri is not None:
+        word = uri.group(1)
+    word = word.partition(";")[0].replace("%2B", "+").replace("%2b", "+")
+    home = trunk.country or country
+    result = read(word, home)
+    if isinstance(result, NumberError):
+        # Trunks that say "e164" often leave the plus out: what is no number of the country may be one of the
+        # world.
+        if word.isascii() and word.isdigit() and not word.startswith("0"):
+            world = read("+" + word)
+            if not isinstance(world, NumberError):
+                return world
+        if word.startswith("00"):
+            return read("+" + word[2:])
+        return NumberError(text[:64], result.fault) if result.fault is not NumberFault.EMPTY else result
+    return result

@@ -1,0 +1,238 @@
+"""The directory: everything about numbers, users and devices that a call may ask, held in memory.
+
+One object for the life of a process.  Lookups are dictionary reads and never wait; the cache
+(`numbering.cache`) puts changes in between two events of the loop, so that whoever reads within one event
+sees one state.  Objects are replaced, never altered: what a caller keeps stays as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from numbering.e164 import country_of
+from numbering.models import Account, CloudNumber, Device, NumberState, PlanLimits, PlanTable, User
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirectoryChanges:
+    """Objects that are new or other than before, by key; ``None`` for those that are gone."""
+
+    accounts: Mapping[str, Account | None]
+    users: Mapping[str, User | None]
+    devices: Mapping[str, Device | None]
+    numbers: Mapping[str, CloudNumber | None]
+
+    def __len__(self) -> int:
+        return len(self.accounts) + len(self.users) + len(self.devices) + len(self.numbers)
+
+
+class Directory:
+    """In-memory lookups; build it from lists in tests, or let `numbering.cache.DirectoryCache` fill it.
+
+    ``version`` is the revision of the provisioning that it shows; ``hits`` and ``misses`` count lookups by a
+    caller's word (number, user name), which is what tells a wrong dial plan from a busy day.
+    """
+
+    __slots__ = (
+        "_accounts",
+        "_by_username",
+        "_devices",
+        "_devices_of",
+        "_numbers",
+        "_numbers_of",
+        "_plans",
+        "_users",
+        "hits",
+        "misses",
+        "version",
+    )
+
+    def __init__(
+        self,
+        accounts: Iterable[Account] = (),
+        users: Iterable[User] = (),
+        devices: Iterable[Device] = (),
+        numbers: Iterable[CloudNumber] = (),
+        *,
+        plans: PlanTable | None = None,
+        version: int = 0,
+    ) -> None:
+        self._plans: PlanTable = plans or {}
+        self.hits = 0
+        self.misses = 0
+        self.version = version
+        self.fill(accounts, users, devices, numbers, version=version)
+
+    # -- lookups --------------------------------------------------------------------------------------------
+
+    def number(self, e164: str) -> CloudNumber | None:
+        """The cloud number, whatever its state; None when it is not one of ours."""
+        found = self._numbers.get(e164)
+        if found is None:
+            self.misses += 1
+        else:
+            self.hits += 1
+        return found
+
+    def device_by_username(self, username: str) -> Device | None:
+        """The device with this digest user name (which is also the user part of its AOR)."""
+        found = self._by_username.get(username)
+        if found is None:
+            self.misses += 1
+        else:
+            self.hits += 1
+        return found
+
+    def device(self, ref: str) -> Device | None:
+        return self._devices.get(ref)
+
+    def user(self, ref: str) -> User | None:
+        return self._users.get(ref)
+
+    def account(self, ref: str) -> Account | None:
+        return self._accounts.get(ref)
+
+    def devices_of(self, user: str) -> tuple[Device, ...]:
+        """Devices of a user in the order of their refs."""
+        return self._devices_of.get(user, ())
+
+    def numbers_of(self, user: str) -> tuple[CloudNumber, ...]:
+        """Numbers that a user holds, whatever their state, in ascending order."""
+        return self._numbers_of.get(user, ())
+
+    def account_of(self, user: str) -> Account | None:
+        holder = self._users.get(user)
+        return None if holder is None else self._accounts.get(holder.account)
+
+    def plan_of(self, user: str) -> PlanLimits | None:
+        """What the plan of the user's account allows; None when the user, the account or the plan is not
+        known.
+        """
+        account = self.account_of(user)
+        return None if account is None else self._plans.get(account.plan)
+
+    def default_number(self, user: str) -> CloudNumber | None:
+        """The number that a user's call shows when it names none (OUT-01): the chosen one, else the first
+        active one.
+        """
+        holder = self._users.get(user)
+        if holder is None:
+            return None
+        active = [n for n in self.numbers_of(user) if n.state is NumberState.ACTIVE]
+        for number in active:
+            if number.e164 == holder.default_number:
+                return number
+        return active[0] if active else None
+
+    def country_of_device(self, ref: str) -> str:
+        """Country in which a device's dialled digits are read (NUM-01): of its SIM, else of the user's
+        default number.
+
+        Empty when neither is known.
+        """
+        device = self._devices.get(ref)
+        if device is None:
+            return ""
+        if device.sim:
+            return country_of(device.sim)
+        number = self.default_number(device.user)
+        return "" if number is None else country_of(number.e164)
+
+    def __len__(self) -> int:
+        return len(self._accounts) + len(self._users) + len(self._devices) + len(self._numbers)
+
+    # -- the cache's side -----------------------------------------------------------------------------------
+
+    def fill(
+        self,
+        accounts: Iterable[Account],
+        users: Iterable[User],
+        devices: Iterable[Device],
+        numbers: Iterable[CloudNumber],
+        *,
+        version: int,
+    ) -> None:
+        """Replace everything."""
+        self._accounts: dict[str, Account] = {a.ref: a for a in accounts}
+        self._users: dict[str, User] = {u.ref: u for u in users}
+        self._devices: dict[str, Device] = {d.ref: d for d in devices}
+        self._numbers: dict[str, CloudNumber] = {n.e164: n for n in numbers}
+        self._by_username: dict[str, Device] = {}
+        devices_of: dict[str, list[Device]] = {}
+        for device in self._devices.values():
+            devices_of.setdefault(device.user, []).append(device)
+            if device.sip_username:
+                self._by_username[device.sip_username] = device
+        numbers_of: dict[str, list[CloudNumber]] = {}
+        for number in self._numbers.values():
+            numbers_of.setdefault(number.user, []).append(number)
+        self._devices_of: dict[str, tuple[Device, ...]] = {
+            user: tuple(sorted(held, key=_device_ref)) for user, held in devices_of.items()
+        }
+        self._numbers_of: dict[str, tuple[CloudNumber, ...]] = {
+            user: tuple(sorted(held, key=_number_e164)) for user, held in numbers_of.items()
+        }
+        self.version = version
+
+    def put(self, changes: DirectoryChanges, *, version: int) -> None:
+        """Put changes in; costs only what changed."""
+        _merge(self._accounts, changes.accounts)
+        _merge(self._users, changes.users)
+        for ref, device in changes.devices.items():
+            self._put_device(ref, device)
+        for e164, number in changes.numbers.items():
+            self._put_number(e164, number)
+        self.version = version
+
+    def _put_device(self, ref: str, device: Device | None) -> None:
+        old = self._devices.pop(ref, None)
+        if old is not None:
+            # A name that has passed to another device in the same change must not be taken from it again.
+            holder = self._by_username.get(old.sip_username)
+            if holder is not None and holder.ref == ref:
+                del self._by_username[old.sip_username]
+            rest = tuple(d for d in self._devices_of[old.user] if d.ref != ref)
+            self._set(self._devices_of, old.user, rest)
+        if device is not None:
+            self._devices[ref] = device
+            if device.sip_username:
+                self._by_username[device.sip_username] = device
+            held = (*self._devices_of.get(device.user, ()), device)
+            self._devices_of[device.user] = tuple(sorted(held, key=_device_ref))
+
+    def _put_number(self, e164: str, number: CloudNumber | None) -> None:
+        old = self._numbers.pop(e164, None)
+        if old is not None:
+            rest = tuple(n for n in self._numbers_of[old.user] if n.e164 != e164)
+            self._set(self._numbers_of, old.user, rest)
+        if number is not None:
+            self._numbers[e164] = number
+            held = (*self._numbers_of.get(number.user, ()), number)
+            self._numbers_of[number.user] = tuple(sorted(held, key=_number_e164))
+
+    @staticmethod
+    def _set(index: dict[str, tuple[T, ...]], key: str, value: tuple[T, ...]) -> None:
+        if value:
+            index[key] = value
+        else:
+            del index[key]
+
+
+def _merge(into: dict[str, T], changes: Mapping[str, T | None]) -> None:
+    for ref, value in changes.items():
+        if value is None:
+            into.pop(ref, None)
+        else:
+            into[ref] = value
+
+
+def _device_ref(device: Device) -> str:
+    return device.ref
+
+
+def _number_e164(number: CloudNumber) -> str:
+    return number.e164

@@ -1,0 +1,118 @@
+"""The things that calls look up: accounts, users, devices, cloud numbers. Frozen values; no I/O, no SQL.
+
+Each is named by a key that the operator chose (``ref``) or that the world gave it (the E.164 number).
+References between them are those keys, so that one object may be replaced without touching the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from numbering.e164 import E164
+
+ANONYMOUS = "anonymous"
+"""The entry of a block list that stands for every caller who hides the number (INC-02)."""
+
+
+class AccountKind(StrEnum):
+    COMPANY = "company"
+    CONSUMER = "consumer"
+
+
+class DeviceKind(StrEnum):
+    PHONE = "phone"
+    DESKTOP = "desktop"
+    BROWSER = "browser"
+
+
+class NumberState(StrEnum):
+    """Life of a number (NUM-04)."""
+
+    AVAILABLE = "available"
+    RESERVED = "reserved"
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    EXPIRED = "expired"
+    QUARANTINED = "quarantined"
+    PORTING_IN = "porting_in"
+    PORTED_OUT = "ported_out"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanLimits:
+    """What a plan of the price list allows (NUM-02, DEV-02); a table of the settings, not of the database."""
+
+    devices: int
+    """Devices of one user that may be connected at once."""
+    numbers: int
+    """Cloud numbers that one user may hold."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """A company or a consumer who pays for users and numbers."""
+
+    ref: str
+    kind: AccountKind = AccountKind.CONSUMER
+    plan: str = "standard"
+    """Name of an entry of the plans table."""
+    manager: str = ""
+    """Ref of the one user who administers a company; empty: none yet."""
+    suspended: bool = False
+    """Fraud, unpaid and the like: no calls of the whole account (NUM-13)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class User:
+    """A person: a consumer, or an employee of a company."""
+
+    ref: str
+    account: str
+    name: str = ""
+    email: str = ""
+    default_number: str = ""
+    """E.164 number shown when a call names none (OUT-01); empty: the first one held."""
+    suspended: bool = False
+    """As for the account, for this user alone (NUM-13)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """A phone, computer or browser of a user; a phone is SIM-linked when it has a SIM."""
+
+    ref: str
+    user: str
+    kind: DeviceKind = DeviceKind.PHONE
+    sim: str = ""
+    """MSISDN of the SIM, E.164; empty: none."""
+    sim_verified: bool = False
+    """The MSISDN was proved by a call (DEV-01)."""
+    sip_username: str = ""
+    """Digest user name; the AOR is ``sip:<sip_username>@<domain>``. Empty: the device cannot register."""
+    sip_password: str = field(default="", repr=False)
+    """Digest secret. Empty: the device cannot register, whatever it sends."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloudNumber:
+    """A telephone number that lives in the network, held by exactly one user (NUM-03)."""
+
+    e164: E164
+    user: str
+    """Ref of the holder; empty while the state is one that has none."""
+    state: NumberState = NumberState.ACTIVE
+    category: str = "standard"
+    """``standard`` or ``vip`` (NUM-07)."""
+    calls: bool = True
+    """Off: the number takes no calls (INC-03)."""
+    hide: bool = False
+    """Calls made with it are shown without a number (OUT-07)."""
+    ring_seconds: float = 30.0
+    """How long its devices ring (INC-08)."""
+    block: tuple[str, ...] = ()
+    """Callers who are refused: E.164 numbers, and ``anonymous`` for everyone who hides (BLK-01)."""
+
+
+PlanTable = Mapping[str, PlanLimits]
