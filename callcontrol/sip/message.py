@@ -1,0 +1,446 @@
+"""One SIP message, read from the bytes of a datagram or of one framed piece of a stream (RFC 3261 §7, §18.3).
+
+`parse` makes one pass over the head. At once it reads what routing and matching need: start line, top Via,
+From, To, Call-ID, CSeq, Max-Forwards, Content-Length, Content-Type. Everything else stays text until asked
+for (`fields`, `uri`, `digest`). Header order, raw spelling, unknown headers and the body are kept byte for
+byte.
+
+Left to other layers: 405, 416, 420, 483 and the like (`screening`), and syntax of headers that only the
+user of the message reads, such as Contact, Route, Authorization, Date.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from callcontrol.sip import grammar
+from callcontrol.sip.errors import RemoteProtocolError
+from callcontrol.sip.fields import MAX_CSEQ, parse_name_addr, parse_via, split_list
+from callcontrol.sip.headers import NAMES, SINGLE, SPELLING, canonical
+from callcontrol.sip.uri import parse_uri
+
+Header = tuple[str, str, str]
+"""(canonical name, value unfolded and stripped, raw line without its final CRLF; folds keep their CRLF)."""
+
+
+class Limits:
+    """Bounds on what is read. Each is far above honest traffic and below what would hurt.
+
+    ``max_message`` bytes: a UDP datagram can hold no more (Kamailio's receive buffer is 65535 too; PJSIP's
+    default is 4000). ``max_headers`` lines: Apache and Python's http.client stop at 100; SIP adds Via and
+    Record-Route per hop. ``max_line`` characters: 16 kB, h11's bound for a whole head; SHAKEN Identity
+    headers and the longest line of RFC 4475 §3.1.1.7 fit well. ``max_vias``: the recommended start of
+    Max-Forwards, so no path is longer (RFC 3261 §20.22).
+    """
+
+    __slots__ = ("max_headers", "max_line", "max_message", "max_vias")
+
+    def __init__(
+        self, max_message: int = 65535, max_headers: int = 256, max_line: int = 16384, max_vias: int = 70
+    ) -> None:
+        self.max_message: int = max_message
+        self.max_headers: int = max_headers
+        self.max_line: int = max_line
+        self.max_vias: int = max_vias
+
+
+DEFAULT: Final = Limits()
+
+
+class Message:
+    """A request or a response. Made by `parse`; read it, do not change it (but see `set_top_via`).
+
+    ``method`` of a response is its CSeq method; ``uri`` is the Request-URI as written; ``status`` is 0 in
+    requests. ``branch``, ``sent_by`` (lower case, as written), ``via_transport`` (upper case) and
+    ``top_via`` (the value's text) are those of the topmost Via. ``max_forwards`` is -1 when absent,
+    ``content_type`` lower case without parameters. ``data`` is what was received, ``body`` cut to
+    Content-Length.
+    """
+
+    __slots__ = (
+        "_first",
+        "body",
+        "branch",
+        "call_id",
+        "content_type",
+        "cseq",
+        "cseq_method",
+        "data",
+        "from_tag",
+        "from_value",
+        "headers",
+        "is_request",
+        "max_forwards",
+        "method",
+        "reason",
+        "sent_by",
+        "status",
+        "to_tag",
+        "to_value",
+        "top_via",
+        "uri",
+        "via_transport",
+    )
+
+    def __init__(self, data: bytes) -> None:
+        self.data: bytes = data
+        self.body: bytes = b""
+        self.is_request: bool = True
+        self.method: str = ""
+        self.uri: str = ""
+        self.status: int = 0
+        self.reason: str = ""
+        self.headers: list[Header] = []
+        self.top_via: str = ""
+        self.branch: str = ""
+        self.sent_by: str = ""
+        self.via_transport: str = ""
+        self.call_id: str = ""
+        self.cseq: int = 0
+        self.cseq_method: str = ""
+        self.from_value: str = ""
+        self.from_tag: str = ""
+        self.to_value: str = ""
+        self.to_tag: str = ""
+        self.max_forwards: int = -1
+        self.content_type: str = ""
+        self._first: dict[str, str] = {}
+
+    def get(self, name: str) -> str | None:
+        """The value of the first header of this canonical name, None when there is none."""
+        return self._first.get(name)
+
+    def has(self, name: str) -> bool:
+        """True when a header of this canonical name is there, even an empty one."""
+        return name in self._first
+
+    def all(self, name: str) -> list[str]:
+        """The values of all headers of this canonical name, one per header line."""
+        if name not in self._first:
+            return []
+        return [header[1] for header in self.headers if header[0] == name]
+
+    def items(self, name: str) -> list[str]:
+        """The members of a list header, over all its lines (RFC 3261 §7.3.1)."""
+        if name not in self._first:
+            return []
+        out: list[str] = []
+        for header in self.headers:
+            if header[0] == name:
+                out.extend(split_list(header[1]))
+        return out
+
+    def tokens(self, name: str) -> list[str]:
+        """The members of a list header in lower case: option tags are compared so (RFC 3261 §7.3.1)."""
+        return [member.lower() for member in self.items(name)]
+
+    def set_top_via(self, value: str) -> None:
+        """Put another value in place of the topmost Via (``received``, ``rport``: RFC 3261 §18.2.1, RFC
+        3581 §4).
+
+        The Via's further values on the same line, and all other lines, stay as they are. ``data`` does not
+        change.
+        """
+        for index, header in enumerate(self.headers):
+            if header[0] == "via":
+                rest = split_list(header[1])[1:]
+                text = ", ".join([value, *rest])
+                name = header[2].partition(":")[0]
+                self.headers[index] = ("via", text, f"{name}: {text}")
+                self._first["via"] = text
+                self.top_via = value
+                return
+
+    def __repr__(self) -> str:
+        start = f"{self.method} {self.uri}" if self.is_request else f"{self.status} {self.reason}"
+        return f"<Message {start!r} {self.call_id!r} {self.cseq} {self.cseq_method}>"
+
+
+def is_keep_alive(data: bytes) -> bool:
+    """True for what only keeps a path open: nothing but CR, LF, NUL or blanks (RFC 5626 §3.5.1)."""
+    return not data.strip(b"\r\n\0 \t")
+
+
+_STATUS_LINE: Final = re.compile(r"SIP/2\.0 ([1-6][0-9][0-9])(?: (.*+))?", re.IGNORECASE)
+_METHODS: Final = frozenset(
+    (
+        *("INVITE", "ACK", "BYE", "CANCEL", "REGISTER", "OPTIONS", "PRACK"),
+        *("UPDATE", "INFO", "SUBSCRIBE", "NOTIFY", "PUBLISH", "MESSAGE", "REFER"),
+    )
+)
+
+
+def parse(data: bytes, limits: Limits = DEFAULT) -> Message:
+    """Read one message: a datagram, a WebSocket frame, or what `framer` cut from a stream.
+
+    Raises RemoteProtocolError with the status to answer; its ``message`` is set where an answer can be
+    built. A body longer than Content-Length is cut, a shorter one is an error (RFC 3261 §18.3); empty lines
+    in front are skipped (§7.5).
+    """
+    if len(data) > limits.max_message:
+        raise RemoteProtocolError(513, "Message Too Large")
+    start = 0
+    end = data.find(b"\r\n\r\n")
+    if end == 0 or data[:2] == b"\r\n":
+        start = len(data) - len(data.lstrip(b"\r\n"))
+        end = data.find(b"\r\n\r\n", start)
+    defect = ""
+    if end < 0:
+        defect = "header section without end"
+        end = len(data)
+    head = data[start:end].decode("utf-8", "surrogateescape")
+    lines = head.split("\r\n")
+    message = Message(data)
+    status = 400
+    start_defect = _read_start_line(message, lines[0])
+    if start_defect:
+        defect = start_defect
+        if start_defect is _WRONG_VERSION:
+            status = 505
+    breaks = len(lines) - 1
+    if head.count("\n") != breaks or head.count("\r") != breaks:
+        raise RemoteProtocolError(400, "CR or LF alone in the header section")
+    if breaks > limits.max_headers:
+        raise RemoteProtocolError(400, "too many header lines")
+    if len(head) > limits.max_line:
+        for line in lines:
+            if len(line) > limits.max_line:
+                raise RemoteProtocolError(400, "header line too long")
+    if "\0" in head and _has_bare_nul(head):
+        raise RemoteProtocolError(400, "NUL in the header section")
+    found = _read_headers(message, lines, lines, limits)
+    if found is _FOLDED:
+        found = _read_headers(message, *_unfold(lines), limits)
+    found = found or _read_eagerly(message, data, end + 4)
+    defect = defect or found
+    if defect:
+        raise RemoteProtocolError(status, defect, message if _is_answerable(message) else None)
+    return message
+
+
+_WRONG_VERSION: Final = "SIP version not supported"
+_FOLDED: Final = "folded"
+
+
+def _read_start_line(message: Message, line: str) -> str:
+    """Fill in the start line; the defect found, or "" (RFC 3261 §7.1, §7.2)."""
+    if line[:4].upper() == "SIP/":
+        message.is_request = False
+        match = _STATUS_LINE.fullmatch(line)
+        if match is None:
+            return "malformed status line"
+        message.status = int(match.group(1))
+        message.reason = match.group(2) or ""
+        return ""
+    first = line.find(" ")
+    last = line.rfind(" ")
+    message.method = method = line[:first] if first >= 0 else line
+    if method not in _METHODS and not grammar.is_token(method):
+        return "malformed method"
+    message.uri = uri = line[first + 1 : last] if first < last else ""
+    if grammar.PLAIN_URI.fullmatch(uri) is None:
+        defect = _check_uri(uri)
+        if defect:
+            return defect
+    version = line[last + 1 :]
+    if version != "SIP/2.0" and version.upper() != "SIP/2.0":
+        return "malformed request line" if grammar.VERSION.fullmatch(version) is None else _WRONG_VERSION
+    return ""
+
+
+def _check_uri(uri: str) -> str:
+    """The defect of an unusual Request-URI, or ""; an unknown scheme is none (RFC 3261 §8.2.2.1)."""
+    try:
+        parsed = parse_uri(uri)
+    except RemoteProtocolError as error:
+        return f"Request-URI: {error.reason}"
+    if parsed.headers:
+        # RFC 3261 §19.1.1, table 1: headers may not stand in a Request-URI
+        return "Request-URI with headers"
+    return ""
+
+
+def _has_bare_nul(head: str) -> bool:
+    """True for a NUL that is no quoted-pair: only after a backslash is it legal (RFC 3261 §25.1)."""
+    return head.replace("\\\\", "").count("\0") != head.replace("\\\\", "").count("\\\0")
+
+
+def _unfold(lines: list[str]) -> tuple[list[str], list[str]]:
+    """Join continuation lines: the logical lines, and beside them the raw ones (RFC 3261 §7.3.1)."""
+    logical: list[str] = [lines[0]]
+    raw: list[str] = [lines[0]]
+    pieces: list[str] = []
+    for line in lines[1:]:
+        if line[:1] in (" ", "\t") and len(raw) > 1:
+            if not pieces:
+                pieces.append(logical[-1].rstrip(" \t"))
+            pieces.append(line.strip(" \t"))
+            raw[-1] = f"{raw[-1]}\r\n{line}"
+        else:
+            if pieces:
+                logical[-1] = " ".join(pieces)
+                pieces = []
+            logical.append(line)
+            raw.append(line)
+    if pieces:
+        logical[-1] = " ".join(pieces)
+    return logical, raw
+
+
+def _read_headers(message: Message, lines: list[str], raw: list[str], limits: Limits) -> str:
+    """Fill in ``headers``; the first defect found, "" for none, `_FOLDED` when lines are to be unfolded."""
+    headers: list[Header] = []
+    first: dict[str, str] = {}
+    defect = ""
+    vias = 0
+    for index in range(1, len(lines)):
+        line = lines[index]
+        colon = line.find(":")
+        name = NAMES.get(line[:colon])
+        if name is None or colon < 0:
+            if line[:1] in (" ", "\t") and lines is raw and index > 1:
+                return _FOLDED
+            spelled = line[:colon].rstrip(" \t") if colon >= 0 else ""
+            if not grammar.is_token(spelled):
+                defect = defect or "malformed header line"
+                continue
+            name = canonical(spelled)
+        value = line[colon + 1 :].strip(" \t")
+        headers.append((name, value, raw[index]))
+        if name in first:
+            if name == "via":
+                vias += 1 + value.count(",")
+            elif name in SINGLE:
+                defect = defect or f"{SPELLING[name]} given more than once"
+        else:
+            first[name] = value
+    message.headers = headers
+    message._first = first
+    if vias and vias + 1 + first["via"].count(",") > limits.max_vias:
+        return "too many Via values"
+    return defect
+
+
+def _read_eagerly(message: Message, data: bytes, body_at: int) -> str:
+    """Fill in what routing and matching need; the first defect found, or "".
+
+    All fields are tried even behind a defect, because an answer needs as much as can be had.
+    """
+    first = message._first
+    defect = ""
+    via = first.get("via")
+    from_value = first.get("from")
+    to_value = first.get("to")
+    call_id = first.get("call-id")
+    cseq = first.get("cseq")
+    if via is None or from_value is None or to_value is None or not call_id or cseq is None:
+        defect = "mandatory header missing"
+    if via is not None:
+        defect = defect or _read_via(message, via)
+    if from_value is not None:
+        message.from_value = from_value
+        match = grammar.PLAIN_ADDRESS.fullmatch(from_value)
+        if match is not None:
+            message.from_tag = match.group(1) or ""
+        else:
+            try:
+                message.from_tag = parse_name_addr(from_value).tag
+            except RemoteProtocolError as error:
+                defect = defect or f"From: {error.reason}"
+    if to_value is not None:
+        message.to_value = to_value
+        match = grammar.PLAIN_ADDRESS.fullmatch(to_value)
+        if match is not None:
+            message.to_tag = match.group(1) or ""
+        else:
+            try:
+                message.to_tag = parse_name_addr(to_value).tag
+            except RemoteProtocolError as error:
+                defect = defect or f"To: {error.reason}"
+    if call_id:
+        message.call_id = call_id
+        if " " in call_id or "\t" in call_id:
+            defect = defect or "malformed Call-ID"
+    if cseq is not None:
+        defect = defect or _read_cseq(message, cseq)
+    forwards = first.get("max-forwards")
+    if forwards is not None and message.is_request:
+        # Max-Forwards is 0 to 255 (RFC 3261 §20.22, RFC 4475 §3.1.2.4)
+        if len(forwards) > 3 or grammar.DIGITS.fullmatch(forwards) is None or int(forwards) > 255:
+            defect = defect or "malformed Max-Forwards"
+        else:
+            message.max_forwards = int(forwards)
+    content_type = first.get("content-type")
+    if content_type:
+        cut = content_type.find(";")
+        message.content_type = (content_type if cut < 0 else content_type[:cut].rstrip(" \t")).lower()
+    return defect or _read_body(message, first.get("content-length"), data, body_at)
+
+
+def _read_via(message: Message, value: str) -> str:
+    match = grammar.PLAIN_VIA.fullmatch(value)
+    if match is not None:
+        message.top_via = value
+        message.via_transport = match.group(1).upper()
+        message.sent_by = match.group(2).lower()
+        params = match.group(3)
+        at = params.find(";branch=")
+        if at >= 0 and params.find(";branch", at + 1) < 0 and message.sent_by[0] != "[":
+            at += 8
+            cut = params.find(";", at)
+            message.branch = params[at:] if cut < 0 else params[at:cut]
+            return ""
+    members = split_list(value)
+    if not members:
+        return "empty Via"
+    message.top_via = members[0]
+    try:
+        via = parse_via(members[0])
+    except RemoteProtocolError as error:
+        return f"Via: {error.reason}"
+    message.via_transport = via.transport
+    message.sent_by = via.sent_by
+    message.branch = via.branch
+    return "" if via.version == "SIP/2.0" else "Via of another protocol version"
+
+
+def _read_cseq(message: Message, value: str) -> str:
+    """Fill in the CSeq and compare its method with the request's (RFC 3261 §8.1.1.5)."""
+    match = grammar.CSEQ.fullmatch(value)
+    if match is None:
+        return "malformed CSeq"
+    digits = match.group(1)
+    # A bound before int(): converting thousands of digits is quadratic.
+    if len(digits) > 32 or int(digits) > MAX_CSEQ:
+        return "CSeq number too large"
+    message.cseq = int(digits)
+    method = match.group(2)
+    message.cseq_method = method
+    if not message.is_request:
+        message.method = method
+    elif method != message.method:
+        return "CSeq method differs from the request's"
+    return ""
+
+
+def _read_body(message: Message, length: str | None, data: bytes, body_at: int) -> str:
+    """Cut the body (RFC 3261 §18.3); without Content-Length it reaches to the end of the datagram."""
+    if length is None:
+        message.body = data[body_at:]
+        return ""
+    if len(length) > 10 or grammar.DIGITS.fullmatch(length) is None:
+        return "malformed Content-Length"
+    size = int(length)
+    if body_at + size > len(data):
+        return "body shorter than Content-Length"
+    message.body = data[body_at : body_at + size]
+    return ""
+
+
+def _is_answerable(message: Message) -> bool:
+    """True when a response can be built and sent: it needs these five (RFC 3261 §8.2.6.2, §18.2.2)."""
+    first = message._first
+    if not message.sent_by or not first.get("call-id"):
+        return False
+    return "from" in first and "to" in first and "cseq" in first
