@@ -138,10 +138,12 @@ def response(
         timestamp = ""
     if status == 100 or status >= 300 or request.method not in _DIALOG_FORMING:
         routes = ""
-    ours = f"SIP/2.0 {status} {reason or REASONS.get(status, 'Unknown')}\r\n{_tail(headers, body,
-    content_type)}" _check(ours, len(headers) + (4 if content_type else 3), headers) if to_tag:
-    _check_text(to_tag) cut = ours.find("\r\n") + 2 text = (
-    f"{ours[:cut]}{vias}{routes}{timestamp}{sender}\r\n{receiver}\r\n{call_id}\r\n{cseq}\r\n{ours[cut:]}" )
+    start_line = f"SIP/2.0 {status} {reason or REASONS.get(status, 'Unknown')}\r\n"
+    tail = _tail(headers, body, content_type)
+    _check(start_line + tail, len(headers) + (4 if content_type else 3), headers)
+    if to_tag:
+        _check_text(to_tag)
+    text = f"{start_line}{vias}{routes}{timestamp}{sender}\r\n{receiver}\r\n{call_id}\r\n{cseq}\r\n{tail}"
     return text.encode("utf-8", "surrogateescape") + body
 
 
@@ -150,10 +152,10 @@ def request(
 ) -> bytes:
     """Write a request without Via.
 
-    Content-Type and Content-Length are written from the arguments, never by callers.
-    A header is (name, value); the name in any spelling, a canonical one is written as its RFC does. Name ""
-    makes the value one raw line (`Message.headers`), written as it stands, folds included.
-    LocalProtocolError for CR, LF or a NUL that is no quoted-pair.
+    Content-Type and Content-Length are written from the arguments, never by callers. A header is (name,
+    value); the name in any spelling, a canonical one is written as its RFC does. Name "" makes the value
+    one raw line (`Message.headers`), written as it stands, folds included. LocalProtocolError for CR, LF or
+    a NUL that is no quoted-pair.
     """
     text = f"{method} {uri} SIP/2.0\r\n{_tail(headers, body, content_type)}"
     _check(text, len(headers) + (4 if content_type else 3), headers)
