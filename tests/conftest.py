@@ -1,7 +1,7 @@
 """What every test shares: Hypothesis profiles, the marks ``rule`` and ``needs``, programs by name.
 
-Profiles: ``ci`` (the default) is derandomised and bounded, so that a run says the same twice; ``fuzz`` is what
-``make fuzz`` uses, random and long.  Choose with the environment variable ``CLOUDLINE_HYPOTHESIS``.
+Profiles: ``ci`` (the default) is derandomised and bounded, so that a run says the same twice; ``fuzz`` is
+for ``make fuzz``, random and long.  Choose with the environment variable ``CLOUDLINE_HYPOTHESIS``.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Which rule of the product is proved by which test: ``make rules`` (``python -m tests.support.rules``).
 
 Reads the ids from ``docs/rules.md``, collects the tests without running them, and prints for each rule the
-tests that carry ``@pytest.mark.rule("<id>")``; then the rules that have none.  ``--json`` prints the same as one
-JSON object; ``--missing`` exits 1 if a rule has no test.
+tests that carry ``@pytest.mark.rule("<id>")``; then the rules that have none.  ``--json`` prints the same as
+JSON; ``--missing`` exits 1 if a rule has no test.
 """
 
 from __future__ import annotations
