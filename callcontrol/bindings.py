@@ -1,0 +1,315 @@
+"""Bindings: which contact of which device is registered, over which flow, until when (RFC 3261 §10, DEV-06).
+
+A `Binding` is a value: it is never changed, only replaced by another of the same AOR and key.  The key says
+which device it is, however often that registers (`binding_key`).  A store answers by AOR, by user, by
+connection and by source address, and gives up what has expired; its one way to change is
+`BindingStore.apply`, all or nothing, so that a registration can never be half done and a shared store can
+do it in one write.
+
+No clock is read here: ``now`` and all instants are unix seconds.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Final, Protocol
+
+from callcontrol.limits import address_key
+
+SCHEMA: Final = 1
+"""Version of what `Binding.dump` writes; a change of the fields needs a new one."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Binding:
+    """One registered contact of a device (RFC 3261 §10).  A value by convention: use `dataclasses.replace`.
+
+    Not frozen only because that would triple the cost of building one.
+    """
+
+    aor: str
+    """Address of record, canonical: ``sip:user@domain``."""
+    key: str
+    """Which device this is, within the AOR (DEV-06)."""
+    user: str
+    """Ref of the user."""
+    device: str
+    """Ref of the device."""
+    contact: str
+    """Contact URI as registered, pn-* parameters included: only ever shown to the device itself."""
+    target: str
+    """Contact URI for Request-URIs: without the pn-* parameters, which must not leak (RFC 8599 §4.1)."""
+    flow: str
+    """``Flow.dump()`` to send over; "" when asleep, or when ``path`` or ``target`` is to be resolved instead."""
+    conn: int
+    """Id of the stream connection of ``flow``; 0: a datagram or none."""
+    source: str
+    """Address that the REGISTER came from; "" when asleep."""
+    path: tuple[str, ...]
+    """Path values in registered order, which become the Route set (RFC 3327)."""
+    q: float
+    expires_at: float
+    registered_at: float
+    """First registration since the device was last gone."""
+    refreshed_at: float
+    call_id: str
+    cseq: int
+    instance: str = ""
+    """``+sip.instance`` without quotes and brackets; "" for none."""
+    reg_id: int = 0
+    """``reg-id`` of an outbound registration (RFC 5626); 0: not outbound."""
+    push_provider: str = ""
+    """``pn-provider``; "" for a device that is not woken by push (RFC 8599)."""
+    push_prid: str = ""
+    push_param: str = ""
+    user_agent: str = ""
+    gruu: bool = False
+    """The device knows GRUUs (RFC 5627)."""
+
+    @property
+    def asleep(self) -> bool:
+        """True when only a push reaches the device: its connection is gone (DEV-04)."""
+        return not self.flow and not self.source and bool(self.push_provider)
+
+    def put_to_sleep(self) -> Binding:
+        """The binding as it is once its connection is lost."""
+        return replace(self, flow="", conn=0, source="")
+
+    def dump(self) -> dict[str, object]:
+        """The binding as plain data that survives JSON and MessagePack."""
+        data: dict[str, object] = {name: getattr(self, name) for name in _FIELDS}
+        data["path"] = list(self.path)
+        data["schema"] = SCHEMA
+        return data
+
+    @staticmethod
+    def load(data: Mapping[str, object]) -> Binding:
+        """What `dump` wrote.  ValueError for another schema, an unknown field, a missing one, or a wrong
+        type.
+        """
+        if data.get("schema") != SCHEMA:
+            raise ValueError(f"binding of schema {data.get('schema')!r}, expected {SCHEMA}")
+        values = {name: value for name, value in data.items() if name != "schema"}
+        if values.keys() != _FIELDS.keys():
+            raise ValueError(f"fields of a binding differ: {sorted(values.keys() ^ _FIELDS.keys())}")
+        path = values["path"]
+        if not isinstance(path, (list, tuple)):
+            raise ValueError("path of a binding is no list")
+        values["path"] = tuple(str(uri) for uri in path)
+        for name, kind in _FIELDS.items():
+            value = values[name]
+            if kind == "float" and type(value) is int:
+                values[name] = float(value)
+            elif type(value).__name__ != kind.partition("[")[0]:
+                raise ValueError(f"{name} of a binding is a {type(value).__name__}, expected {kind}")
+        return Binding(**values)  # type: ignore[arg-type]  # each type was checked against its annotation
+
+
+_FIELDS: Final[dict[str, str]] = {field.name: str(field.type) for field in fields(Binding)}
+
+
+def binding_key(instance: str, reg_id: int, provider: str, prid: str, param: str, call_id: str) -> str:
+    """Which device a contact belongs to (DEV-06): its instance id, else its push token, else its Call-ID.
+
+    With outbound (RFC 5626) each ``reg_id`` of an instance is a flow of its own.
+    """
+    if instance:
+        return f"instance {instance} {reg_id}" if reg_id else f"instance {instance}"
+    if provider:
+        return f"push {provider} {param} {prid}"
+    return f"call-id {call_id}"
+
+
+def by_preference(binding: Binding) -> tuple[float, float]:
+    """Sort key: higher q first, of equals the one heard from last."""
+    return (-binding.q, -binding.refreshed_at)
+
+
+class BindingStore(Protocol):
+    """Where bindings live.  Synchronous: a shared store keeps a copy at hand and writes behind it."""
+
+    def bindings_of(self, aor: str, now: float) -> list[Binding]:
+        """Those in force of an AOR, in order of preference."""
+        ...
+
+    def bindings_of_user(self, user: str, now: float) -> list[Binding]:
+        """Those in force of all devices of a user, in order of preference."""
+        ...
+
+    def on_connection(self, conn: int) -> list[Binding]:
+        """Those whose flow is this stream connection."""
+        ...
+
+    def has_source(self, address: str) -> bool:
+        """True when a binding was registered from this `callcontrol.limits.address_key`."""
+        ...
+
+    def apply(self, put: Sequence[Binding], remove: Sequence[Binding] = ()) -> None:
+        """Remove, then add or replace, by (AOR, key): all of it or nothing."""
+        ...
+
+    def expire(self, now: float) -> list[Binding]:
+        """Remove and return what has expired; each binding is returned once."""
+        ...
+
+    def next_deadline(self) -> float | None:
+        """When `expire` next may have something to do; None when the store is empty."""
+        ...
+
+    def all(self) -> list[Binding]:
+        """Everything, for lists and for reconciling with the directory."""
+        ...
+
+    def __len__(self) -> int: ...
+
+
+_Place = tuple[str, str]
+
+
+class MemoryBindingStore:
+    """Bindings of one node, in memory: they are gone with the process unless a snapshot is kept."""
+
+    def __init__(self) -> None:
+        self._by_aor: dict[str, dict[str, Binding]] = {}
+        self._by_user: dict[str, dict[_Place, Binding]] = {}
+        self._by_conn: dict[int, dict[_Place, Binding]] = {}
+        self._sources: dict[str, int] = {}
+        self._count = 0
+        # One heap entry per binding, at or before its expiry: a refresh moves the expiry, not the entry.
+        self._heap: list[tuple[float, str, str]] = []
+        self._due: dict[_Place, float] = {}
+
+    def __len__(self) -> int:
+        return self._count
+
+    def bindings_of(self, aor: str, now: float) -> list[Binding]:
+        held = self._by_aor.get(aor)
+        if held is None:
+            return []
+        live = [binding for binding in held.values() if binding.expires_at > now]
+        if len(live) > 1:
+            live.sort(key=by_preference)
+        return live
+
+    def bindings_of_user(self, user: str, now: float) -> list[Binding]:
+        held = self._by_user.get(user)
+        if held is None:
+            return []
+        live = [binding for binding in held.values() if binding.expires_at > now]
+        if len(live) > 1:
+            live.sort(key=by_preference)
+        return live
+
+    def on_connection(self, conn: int) -> list[Binding]:
+        held = self._by_conn.get(conn)
+        return [] if held is None else list(held.values())
+
+    def has_source(self, address: str) -> bool:
+        return address in self._sources
+
+    def apply(self, put: Sequence[Binding], remove: Sequence[Binding] = ()) -> None:
+        for binding in remove:
+            self._remove(binding.aor, binding.key)
+        for binding in put:
+            self._remove(binding.aor, binding.key, replaced=True)
+            self._add(binding)
+
+    def expire(self, now: float) -> list[Binding]:
+        gone: list[Binding] = []
+        while self._heap and self._heap[0][0] <= now:
+            due, aor, key = heapq.heappop(self._heap)
+            if self._due.get((aor, key)) != due:
+                continue  # removed meanwhile, or re-entered at an earlier time
+            binding = self._by_aor[aor][key]
+            if binding.expires_at <= now:
+                self._remove(aor, key)
+                gone.append(binding)
+            else:
+                self._schedule(binding.expires_at, (aor, key))
+        return gone
+
+    def next_deadline(self) -> float | None:
+        return self._heap[0][0] if self._count else None
+
+    def all(self) -> list[Binding]:
+        return [binding for held in self._by_aor.values() for binding in held.values()]
+
+    def snapshot(self) -> list[dict[str, object]]:
+        """Everything as plain data, for another store or process."""
+        return [binding.dump() for binding in self.all()]
+
+    def restore(self, data: Iterable[Mapping[str, object]], now: float) -> int:
+        """Take in what `snapshot` gave, in this or another process; how many bindings are in force again.
+
+        A connection does not outlive its process: bindings over one come back asleep, or not at all when no
+        push can wake the device.  ValueError when an entry cannot be read; then nothing is taken in.
+        """
+        put = []
+        for entry in data:
+            binding = Binding.load(entry)
+            if binding.expires_at <= now:
+                continue
+            if not binding.conn:
+                put.append(binding)
+            elif binding.push_provider:
+                put.append(binding.put_to_sleep())
+        self.apply(put)
+        return len(put)
+
+    def _add(self, binding: Binding) -> None:
+        place = (binding.aor, binding.key)
+        held = self._by_aor.get(binding.aor)
+        if held is None:
+            held = self._by_aor[binding.aor] = {}
+        held[binding.key] = binding
+        self._count += 1
+        of_user = self._by_user.get(binding.user)
+        if of_user is None:
+            of_user = self._by_user[binding.user] = {}
+        of_user[place] = binding
+        if binding.conn:
+            self._by_conn.setdefault(binding.conn, {})[place] = binding
+        if binding.source:
+            source = address_key(binding.source)
+            self._sources[source] = self._sources.get(source, 0) + 1
+        due = self._due.get(place)
+        if due is None or binding.expires_at < due:
+            self._schedule(binding.expires_at, place)
+
+    def _remove(self, aor: str, key: str, *, replaced: bool = False) -> None:
+        held = self._by_aor.get(aor)
+        binding = None if held is None else held.pop(key, None)
+        if held is None or binding is None:
+            return
+        self._count -= 1
+        place = (aor, key)
+        if not held:
+            del self._by_aor[aor]
+        of_user = self._by_user[binding.user]
+        del of_user[place]
+        if not of_user:
+            del self._by_user[binding.user]
+        if binding.conn:
+            on_conn = self._by_conn[binding.conn]
+            del on_conn[place]
+            if not on_conn:
+                del self._by_conn[binding.conn]
+        if binding.source:
+            source = address_key(binding.source)
+            if self._sources[source] == 1:
+                del self._sources[source]
+            else:
+                self._sources[source] -= 1
+        if not replaced:
+            del self._due[place]
+
+    def _schedule(self, due: float, place: _Place) -> None:
+        self._due[place] = due
+        heapq.heappush(self._heap, (due, *place))
+        if len(self._heap) > 2 * len(self._due) + 1000:
+            # Registering and unregistering at once leaves entries behind; they must not pile up until they
+            # are due.
+            self._heap = [(at, aor, key) for (aor, key), at in self._due.items()]
+            heapq.heapify(self._heap)
