@@ -1,0 +1,327 @@
+"""Sections of the settings: what may stand in the TOML file and in ``CLOUDLINE_SECTION__KEY``.
+
+The models are the whole truth about names, types, defaults and bounds; ``reference.toml`` says the same for
+people, and a test holds the two together.  Durations are seconds, sizes are bytes.  Settings are frozen: a
+reload builds new ones.
+"""
+
+from __future__ import annotations
+
+import socket
+from ipaddress import ip_network
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Bytes = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+CountOrNone = Annotated[int, Field(ge=0)]
+"""0 means that there is no bound."""
+
+TRANSPORTS = ("udp", "tcp", "tls", "ws", "wss")
+
+
+def _network(text: str) -> str:
+    try:
+        return str(ip_network(text))
+    except ValueError as error:
+        raise ValueError(f"{error}; a network is written 192.0.2.0/24 or 2001:db8::/32") from None
+
+
+Network = Annotated[str, AfterValidator(_network)]
+
+
+def split_host_port(text: str) -> tuple[str, int]:
+    """``host:port`` or ``[v6]:port`` as (host without brackets, port); raises ValueError with what is wrong."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isascii() or not port.isdigit():
+        raise ValueError(f"{text!r} is not host:port")
+    if int(port) > 65535:
+        raise ValueError(f"port {port} is above 65535")
+    if host.startswith("[") != host.endswith("]") or (":" in host and not host.startswith("[")):
+        raise ValueError(f"an IPv6 address is written in brackets: [{host.strip('[]')}]:{port}")
+    return host.strip("[]"), int(port)
+
+
+def _listener(text: str) -> str:
+    transport, _, rest = text.partition(":")
+    if transport not in TRANSPORTS:
+        raise ValueError(f"{text!r} begins with none of {', '.join(t + ':' for t in TRANSPORTS)}")
+    split_host_port(rest)
+    return text
+
+
+def _host_port(text: str) -> str:
+    split_host_port(text)
+    return text
+
+
+Listener = Annotated[str, AfterValidator(_listener)]
+HostPort = Annotated[str, AfterValidator(_host_port)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class NodeSettings(Section):
+    id: str = Field(default="", max_length=64, pattern=r"^[A-Za-z0-9._-]*$")
+    workers: Count = 1
+    drain_seconds: Seconds = 3600.0
+
+    @field_validator("id")
+    @classmethod
+    def _named(cls, value: str) -> str:
+        return value or socket.gethostname()
+
+    @field_validator("workers")
+    @classmethod
+    def _one_worker(cls, value: int) -> int:
+        if value != 1:
+            raise ValueError("this version runs one worker per node")
+        return value
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class TlsSettings(Section):
+    certificate: str = ""
+    key: str = ""
+    client_ca: str = ""
+    require_client_certificate: bool = False
+    ca: str = ""
+    verify_peers: bool = True
+
+    @model_validator(mode="after")
+    def _whole(self) -> TlsSettings:
+        if bool(self.certificate) != bool(self.key):
+            missing = "key" if self.certificate else "certificate"
+            raise ValueError(f"certificate and key belong together; {missing} is missing")
+        if self.require_client_certificate and not self.client_ca:
+            raise ValueError("require_client_certificate needs client_ca: whose certificates count")
+        return self
+
+
+class TimerSettings(Section):
+    t1: Seconds = 0.5
+    t2: Seconds = 4.0
+    t4: Seconds = 5.0
+
+    @model_validator(mode="after")
+    def _ordered(self) -> TimerSettings:
+        if not self.t1 <= self.t2 <= self.t4:
+            raise ValueError("t1, t2 and t4 must not decrease (RFC 3261 section 17)")
+        return self
+
+
+class SipSettings(Section):
+    listen: tuple[Listener, ...] = ("udp:127.0.0.1:5060", "tcp:127.0.0.1:5060")
+    domain: str = Field(default="cloudline.example", pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$")
+    domains: tuple[str, ...] = ()
+    advertise: str = ""
+    user_agent: str = Field(default="Cloudline", max_length=100, pattern=r"^[\x20-\x7e]*$")
+    idle_seconds: Seconds = 300.0
+    connect_seconds: Seconds = 3.0
+    dns_seconds: Seconds = 2.0
+    tls: TlsSettings = TlsSettings()
+    timers: TimerSettings = TimerSettings()
+
+    @field_validator("listen")
+    @classmethod
+    def _somewhere(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise ValueError("there must be at least one listening address")
+        doubles = sorted({text for text in value if value.count(text) > 1 and not text.endswith(":0")})
+        if doubles:
+            raise ValueError(f"{doubles[0]!r} is named twice")
+        return value
+
+    @field_validator("domain")
+    @classmethod
+    def _lower(cls, value: str) -> str:
+        return value.lower()
+
+    @field_validator("domains")
+    @classmethod
+    def _all_lower(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(domain.lower() for domain in value)
+
+    @field_validator("advertise")
+    @classmethod
+    def _reachable(cls, value: str) -> str:
+        if any(char in value for char in ' \t\r\n<>";@/,'):
+            raise ValueError(f"{value!r} is not host or host:port")
+        return value
+
+    @model_validator(mode="after")
+    def _certified(self) -> SipSettings:
+        secure = [text for text in self.listen if text.startswith(("tls:", "wss:"))]
+        if secure and not self.tls.certificate:
+            raise ValueError(f"{secure[0]!r} needs sip.tls.certificate and sip.tls.key")
+        return self
+
+
+class StateSettings(Section):
+    url: str = "memory://"
+
+    @field_validator("url")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value != "memory://":
+            raise ValueError("this version keeps live state in memory only: memory://")
+        return value
+
+
+class DatabaseSettings(Section):
+    url: str = "sqlite+aiosqlite:///cloudline.db"
+    pool: Count = 5
+    timeout_seconds: Seconds = 10.0
+    poll_seconds: Seconds = 0.3
+
+    @field_validator("url")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        scheme = urlsplit(value).scheme
+        if scheme not in {"sqlite+aiosqlite", "postgresql+asyncpg"}:
+            raise ValueError(
+                f"{scheme or value!r} is not supported; write sqlite+aiosqlite:///file "
+                "or postgresql+asyncpg://user:password@host:port/database"
+            )
+        return value
+
+
+class HttpSettings(Section):
+    listen: HostPort = "127.0.0.1:8080"
+
+
+class MqttSettings(Section):
+    url: str = ""
+
+    @field_validator("url")
+    @classmethod
+    def _none(cls, value: str) -> str:
+        if value:
+            raise ValueError("this version does not push over MQTT; leave it empty")
+        return value
+
+
+class MediaSettings(Section):
+    mode: Literal["direct", "embedded", "rtpengine"] = "direct"
+    rtpengine: tuple[str, ...] = ("udp:127.0.0.1:2223",)
+
+    @field_validator("mode")
+    @classmethod
+    def _direct(cls, value: str) -> str:
+        if value != "direct":
+            raise ValueError('this version lets media pass directly between the ends: mode = "direct"')
+        return value
+
+
+class CallSettings(Section):
+    country: str = Field(default="FR", pattern=r"^[A-Z]{2}$")
+    ring_seconds: Seconds = 30.0
+    wake_deadline_seconds: Seconds = 8.0
+    total_ring_seconds: Seconds = 90.0
+    trunk_answer_seconds: Seconds = 120.0
+    trunk_silence_seconds: Seconds = 5.0
+    max_duration_seconds: Seconds = 14400.0
+    session_expires_seconds: Annotated[int, Field(ge=90)] = 1800
+    min_se_seconds: Annotated[int, Field(ge=90)] = 90
+    kept_ladders: CountOrNone = 1000
+
+    @model_validator(mode="after")
+    def _ordered(self) -> CallSettings:
+        if self.min_se_seconds > self.session_expires_seconds:
+            raise ValueError("min_se_seconds must not exceed session_expires_seconds (RFC 4028 section 4)")
+        if self.ring_seconds > self.total_ring_seconds:
+            raise ValueError("ring_seconds must not exceed total_ring_seconds")
+        return self
+
+
+class RegistrarSettings(Section):
+    default_expires_seconds: Count = 3600
+    min_expires_seconds: Count = 60
+    max_expires_seconds: Count = 7200
+    flow_timer_seconds: Count = 120
+    nonce_seconds: Seconds = 300.0
+    secret: str = Field(default="", repr=False)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> RegistrarSettings:
+        if not self.min_expires_seconds <= self.default_expires_seconds <= self.max_expires_seconds:
+            raise ValueError("min_, default_ and max_expires_seconds must not decrease")
+        return self
+
+
+class LimitSettings(Section):
+    bans: bool = True
+    trust_test_networks: bool = False
+    trusted_networks: tuple[Network, ...] = ()
+    rate_per_second: Annotated[float, Field(gt=0)] = 200.0
+    burst: Count = 1000
+    slow_rate_per_second: Annotated[float, Field(gt=0)] = 5.0
+    auth_failures: Count = 10
+    unknown_targets: Count = 20
+    malformed: Count = 30
+    window_seconds: Seconds = 60.0
+    ban_seconds: Seconds = 60.0
+    ban_cap_seconds: Seconds = 86400.0
+    max_message_bytes: Annotated[int, Field(ge=2048, le=65535)] = 65535
+    max_transactions: Count = 200_000
+    max_calls: Count = 30_000
+    max_connections: Count = 20_000
+    max_connections_per_address: Count = 1000
+    max_waiting_bytes: Bytes = 262_144
+
+
+class LogSettings(Section):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["console", "json"] = "console"
+
+
+class CdrSettings(Section):
+    outbox: str = "cloudline-outbox"
+    fsync: Literal["never", "interval", "batch"] = "interval"
+    fsync_seconds: Seconds = 1.0
+    linger_seconds: Seconds = 0.25
+    batch: Annotated[int, Field(ge=1, le=10_000)] = 500
+    segment_bytes: Annotated[int, Field(ge=4096)] = 4_194_304
+    max_backoff_seconds: Seconds = 30.0
+
+
+class PlanSettings(Section):
+    devices: Count
+    numbers: Count
+
+
+def standard_plans() -> dict[str, PlanSettings]:
+    return {
+        "starter": PlanSettings(devices=1, numbers=5),
+        "standard": PlanSettings(devices=3, numbers=5),
+        "advanced": PlanSettings(devices=3, numbers=10),
+        "premium": PlanSettings(devices=3, numbers=20),
+    }
+
+
+class Settings(Section):
+    node: NodeSettings = NodeSettings()
+    sip: SipSettings = SipSettings()
+    state: StateSettings = StateSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    http: HttpSettings = HttpSettings()
+    mqtt: MqttSettings = MqttSettings()
+    media: MediaSettings = MediaSettings()
+    calls: CallSettings = CallSettings()
+    registrar: RegistrarSettings = RegistrarSettings()
+    limits: LimitSettings = LimitSettings()
+    log: LogSettings = LogSettings()
+    cdr: CdrSettings = CdrSettings()
+    plans: dict[str, PlanSettings] = Field(default_factory=standard_plans)
+    """Named in a file they are added to the standard ones, or replace the one of the same name."""
+
+    @field_validator("plans")
+    @classmethod
+    def _with_standard(cls, value: dict[str, PlanSettings]) -> dict[str, PlanSettings]:
+        return {**standard_plans(), **value}
