@@ -94,7 +94,7 @@ def register(server: Address, local: Address, user: str, password: str, domain: 
 class Probe(threading.Thread):
     """A few calls beside the load: time from INVITE sent to 180 received.
 
-    The kernel stamps what is received (SO_TIMESTAMPNS), so the scheduling of this process does not count; what
+    The kernel stamps what is received (SO_TIMESTAMPNS): the scheduling of this process does not count.  What
     is sent is stamped just before ``sendto``.  SIPp's own response times move in steps of 4 ms and would hide
     the server.
     """

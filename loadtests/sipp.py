@@ -86,6 +86,10 @@ class Sipp:
         """Retransmissions sent so far; cheap enough to ask while it runs."""
         return _number(self._last_row(), "Retransmissions(C)")
 
+    def open_calls(self) -> int:
+        """Calls that are up just now."""
+        return _number(self._last_row(), "CurrentCall")
+
     def counters(self) -> Counters:
         row = self._last_row()
         repeats = max(_number(row, "Retransmissions(C)"), self._counted_repeats())

@@ -7,6 +7,8 @@ import statistics
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -205,16 +207,65 @@ class _Watch:
         )
 
 
-def calls(server: Peer, load: Load, *, generator_core: int | None, server_core: int | None) -> Result:
+@contextmanager
+def callee_of(server: Peer, ring_ms: int, core: int | None) -> Iterator[Sipp]:
+    """The softphone that answers all calls of several steps."""
+    with tempfile.TemporaryDirectory(prefix="cloudline-bench-") as name:
+        callee = Sipp("callee", "softphone", server.phone, ["-d", str(ring_ms)], Path(name), core)
+        try:
+            time.sleep(0.4)
+            yield callee
+        finally:
+            callee.finish(0.2)
+
+
+@contextmanager
+def held_calls(server: Peer, count: int, rate: float, core: int | None) -> Iterator[int]:
+    """Calls that are up and stay up; yields how many of them SIPp believes to be up (needs ``callee_of``)."""
+    with tempfile.TemporaryDirectory(prefix="cloudline-bench-") as name:
+        local = Address(TRUNK_HOST, proc.free_port(TRUNK_HOST))
+        options = [str(server.address), "-s", CALLED, "-r", f"{rate:g}", "-m", str(count), "-l", str(count)]
+        holder = Sipp("holder", "trunk_caller", local, [*options, "-d", "1800000"], Path(name), core)
+        try:
+            end = time.monotonic() + count / rate + 10
+            while holder.running() and time.monotonic() < end and holder.open_calls() < count:
+                time.sleep(0.5)
+            time.sleep(3)
+            yield holder.open_calls()
+        finally:
+            holder.process.kill()
+            holder.process.wait(5)
+
+
+def calls(
+    server: Peer,
+    load: Load,
+    *,
+    generator_core: int | None,
+    server_core: int | None,
+    callee: Sipp | None = None,
+) -> Result:
     """Carry out one step of calls: trunk to softphone, answered, talked, hung up by the caller."""
+    if callee is None:
+        with callee_of(server, load.ring_ms, generator_core) as own:
+            return _calls(server, load, generator_core, server_core, own, own_callee=True)
+    return _calls(server, load, generator_core, server_core, callee, own_callee=False)
+
+
+def _calls(
+    server: Peer,
+    load: Load,
+    generator_core: int | None,
+    server_core: int | None,
+    callee: Sipp,
+    *,
+    own_callee: bool,
+) -> Result:
     with tempfile.TemporaryDirectory(prefix="cloudline-bench-") as name:
         folder = Path(name)
-        watch_ports = [server.address, server.phone]
-        callee = Sipp("callee", "softphone", server.phone, ["-d", str(load.ring_ms)], folder, generator_core)
-        time.sleep(0.4)
         server.settle()
         caller_address = Address(TRUNK_HOST, proc.free_port(TRUNK_HOST))
-        watch = _Watch(server, server_core, [*watch_ports, caller_address])
+        watch = _Watch(server, server_core, [server.address, server.phone, caller_address])
         talk_ms = round(load.seconds * 1000) + 4000 if load.hold else load.talk_ms
         limit = load.seconds + talk_ms / 1000 + load.ring_ms / 1000 + 8
         together = math.ceil(load.rate * ((talk_ms + load.ring_ms) / 1000 + 5)) + 100
@@ -242,7 +293,8 @@ def calls(server: Peer, load: Load, *, generator_core: int | None, server_core: 
         if probe:
             probe.join(8)
         caller.finish(0.2 if aborted else 2)
-        callee.finish(0.2 if aborted else 3)
+        if own_callee:
+            callee.finish(0.2 if aborted else 3)
         short = replace(load, talk_ms=talk_ms)
         result = watch.result("hold" if load.hold else "calls", short, caller, callee, probe, aborted)
         result.pss_held = held
