@@ -1,0 +1,230 @@
+"""Every metric that a node exports: name, type, meaning, labels and the closed set of each label's values.
+
+The one place where a metric is defined.  :mod:`callcontrol.metrics` exports nothing that is not listed here;
+the dashboards, the alert rules and ``docs/metrics.md`` are tested against this table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from dialplan import reasons
+
+PREFIX: Final = "cloudline_"
+
+# Methods we know; anything else a peer invents is counted as "other", else a stranger could make series.
+METHODS: Final = (
+    "INVITE",
+    "ACK",
+    "BYE",
+    "CANCEL",
+    "REGISTER",
+    "OPTIONS",
+    "PRACK",
+    "UPDATE",
+    "INFO",
+    "REFER",
+    "NOTIFY",
+    "SUBSCRIBE",
+    "MESSAGE",
+    "PUBLISH",
+)
+CLASSES: Final = ("request", "1xx", "2xx", "3xx", "4xx", "5xx", "6xx")
+TRANSPORTS: Final = ("udp", "tcp", "tls", "ws", "wss")
+DIRECTIONS: Final = ("in", "out")
+CALL_DIRECTIONS: Final = ("incoming", "outgoing", "internal")
+REASONS: Final = tuple(
+    str(value) for name, value in vars(reasons).items() if name.isupper() and isinstance(value, str)
+)
+RESULTS: Final = ("answered", "busy", "no_answer", "cancelled", "rejected", "failed")
+
+# Label values that come from the operator's own provisioning or code (trunk refs, drop reasons, ...) are
+# closed in practice; the bound keeps a mistake from filling the memory of Prometheus.
+MAX_OPEN_VALUES: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric.  ``labels`` maps each label to its legal values; an empty tuple is a set bounded by
+    size.
+    """
+
+    name: str
+    """Without prefix, and without ``_total`` for a counter (the exporter appends it)."""
+    kind: str
+    """``counter``, ``gauge``, ``histogram`` or ``info``."""
+    help: str
+    labels: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def series(self) -> tuple[str, ...]:
+        """Names as Prometheus stores them."""
+        full = PREFIX + self.name
+        match self.kind:
+            case "counter":
+                return (f"{full}_total",)
+            case "info":
+                return (f"{full}_info",)
+            case "histogram":
+                return (f"{full}_bucket", f"{full}_count", f"{full}_sum")
+            case _:
+                return (full,)
+
+
+_ALL = (
+    # SIP
+    Metric(
+        "sip_messages",
+        "counter",
+        "SIP messages received and sent. For a response the method is that of its CSeq.",
+        {"direction": DIRECTIONS, "method": METHODS, "class": CLASSES, "transport": TRANSPORTS},
+    ),
+    Metric("sip_retransmissions", "counter", "SIP messages that we sent again.", {"method": METHODS}),
+    Metric(
+        "sip_parse_errors",
+        "counter",
+        "Received bytes that are no legal SIP message, by what is wrong.",
+        {"reason": ()},
+    ),
+    Metric(
+        "sip_dropped",
+        "counter",
+        "Messages absorbed or dropped on purpose, by the reason's name.",
+        {"reason": ()},
+    ),
+    Metric(
+        "sip_transactions",
+        "gauge",
+        "SIP transactions in memory.",
+        {"kind": ("invite_client", "invite_server", "non_invite_client", "non_invite_server", "finished")},
+    ),
+    Metric("dialogs", "gauge", "SIP dialogs of calls in memory.", {"state": ("early", "confirmed")}),
+    Metric(
+        "connections",
+        "gauge",
+        "Stream connections that are open.",
+        {"transport": ("tcp", "tls", "ws", "wss")},
+    ),
+    # Calls
+    Metric(
+        "call_attempts",
+        "counter",
+        "Calls that ended, by outcome. cause_class is the class of the SIP status given to the caller.",
+        {
+            "direction": CALL_DIRECTIONS,
+            "trunk": (),
+            "result": RESULTS,
+            "cause_class": ("1xx", "2xx", "3xx", "4xx", "5xx", "6xx", "none"),
+        },
+    ),
+    Metric(
+        "call_refusals",
+        "counter",
+        "Calls refused by us, by the reason of the closed list.",
+        {"reason": REASONS},
+    ),
+    Metric("calls", "gauge", "Calls in memory.", {"state": ("setup", "ringing", "talking", "ending")}),
+    Metric(
+        "call_setup_seconds",
+        "histogram",
+        "INVITE of the caller to the first 18x sent to the caller.",
+        {"direction": CALL_DIRECTIONS, "trunk": ()},
+    ),
+    Metric(
+        "call_answer_seconds",
+        "histogram",
+        "INVITE of the caller to the answer.",
+        {"direction": CALL_DIRECTIONS, "trunk": ()},
+    ),
+    Metric(
+        "call_duration_seconds",
+        "histogram",
+        "Answer to the end.",
+        {"direction": CALL_DIRECTIONS, "trunk": ()},
+    ),
+    Metric("calls_past_deadline", "gauge", "Calls that live longer than their deadline allows: a bug.", {}),
+    Metric(
+        "calls_recovered", "counter", "Calls taken over from saved state.", {"stage": ("ringing", "talking")}
+    ),
+    Metric(
+        "calls_orphaned", "counter", "Legs found without a call and ended.", {"stage": ("ringing", "talking")}
+    ),
+    Metric(
+        "call_unexpected_events",
+        "counter",
+        "Events that did not fit the phase of their call, by event.",
+        {"event": ()},
+    ),
+    # Registrar
+    Metric(
+        "registrations",
+        "gauge",
+        "Bindings, by kind of device.",
+        {"platform": ("phone", "desktop", "browser")},
+    ),
+    Metric(
+        "register_requests",
+        "counter",
+        "REGISTER requests answered, by outcome.",
+        {"result": ("ok", "removed", "fetched", "challenged", "refused", "too_brief", "malformed")},
+    ),
+    Metric(
+        "auth_failures",
+        "counter",
+        "Credentials that were given and are wrong.",
+        {"reason": ("unknown_user", "bad_password", "stale", "replay", "malformed", "not_owner")},
+    ),
+    # Strangers
+    Metric(
+        "bans_active",
+        "gauge",
+        "Addresses that are banned now.",
+        {"reason": ("scanner", "password_guesser", "malformed", "flood", "operator")},
+    ),
+    Metric("requests_limited", "counter", "Requests refused or dropped by a limit.", {"reason": ()}),
+    # Trunks
+    Metric("trunk_up", "gauge", "1 if the trunk has a peer that takes calls.", {"trunk": ()}),
+    Metric("trunk_channels", "gauge", "Calls on the trunk.", {"trunk": ()}),
+    Metric("trunk_channel_limit", "gauge", "Calls that the trunk may carry; 0 without limit.", {"trunk": ()}),
+    Metric("trunk_options_seconds", "histogram", "Time a peer takes to answer OPTIONS.", {"trunk": ()}),
+    # Records, stores, directory
+    Metric("cdr_outbox_depth", "gauge", "Call records that wait to be written.", {"sink": ("sql",)}),
+    Metric(
+        "cdr_oldest_unsent_seconds", "gauge", "Age of the oldest call record that waits.", {"sink": ("sql",)}
+    ),
+    Metric("cdr_written", "counter", "Call records written.", {"sink": ("sql",)}),
+    Metric("store_save_seconds", "histogram", "Saving of live call state.", {}),
+    Metric(
+        "directory_lookups",
+        "counter",
+        "Lookups in the directory of numbers and devices.",
+        {"result": ("hit", "miss")},
+    ),
+    Metric("directory_up", "gauge", "1 if the last refresh of the directory from the database worked.", {}),
+    # Process
+    Metric("event_loop_lag_seconds", "histogram", "How late the event loop ran a due timer.", {}),
+    Metric(
+        "tls_certificate_expiry_timestamp_seconds",
+        "gauge",
+        "End of validity of a certificate, Unix time.",
+        {"name": ()},
+    ),
+    Metric("start_time_seconds", "gauge", "Start of the node, Unix time.", {}),
+    Metric("draining", "gauge", "1 while the node takes no new calls.", {}),
+    Metric("config_version", "info", "Version of the provisioning in use.", {"version": ()}),
+    Metric(
+        "build",
+        "info",
+        "What is running.",
+        {"version": (), "python": (), "core": ("compiled", "interpreted")},
+    ),
+)
+
+CATALOGUE: Final[dict[str, Metric]] = {metric.name: metric for metric in _ALL}
+"""Name without prefix -> metric."""
+
+
+def all_series() -> frozenset[str]:
+    """Every name that may appear in ``/metrics`` of this node."""
+    return frozenset(name for metric in _ALL for name in metric.series)
