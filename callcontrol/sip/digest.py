@@ -238,7 +238,7 @@ def response_digest(
 
 
 def choose(challenges: list[Challenge]) -> Challenge | None:
-    """The challenge we answer: SHA-256 before MD5, then in the order received; None when we can answer none."""
+    """The challenge we answer: SHA-256 before MD5, then the first received; None when we can answer none."""
     for algorithm in _PREFERENCE:
         for challenge in challenges:
             if (

@@ -77,16 +77,16 @@ class StreamFramer:
         buffer = self._buffer
         if self._scanned == 0:
             self._skip_empty_lines()
-            if not buffer:
+            if not buffer or buffer == b"\r":
                 return False
         end = buffer.find(b"\r\n\r\n", max(0, self._scanned - 3))
         if end < 0:
             self._scanned = len(buffer)
             if len(buffer) > self._limits.max_message:
                 raise RemoteProtocolError(513, "Message Too Large")
-            if len(buffer) > self._limits.max_line and buffer.find(b"\r\n", 0, self._limits.max_line + 2) < 0:
-                raise RemoteProtocolError(400, "no line end in the stream")
+            self._check_start_line()
             return False
+        self._check_start_line()
         self._crlfs = 0
         found = _CONTENT_LENGTH.findall(buffer, 0, end)
         value = found[0].strip() if len(found) == 1 else b""
@@ -98,6 +98,12 @@ class StreamFramer:
                 513, "Message Too Large", _read_head(bytes(buffer[: end + 4]), self._limits)
             )
         return True
+
+    def _check_start_line(self) -> None:
+        """Give up early on what is no SIP at all: without this, noise would be held up to ``max_message``."""
+        longest = self._limits.max_line
+        if len(self._buffer) > longest + 1 and self._buffer.find(b"\r\n", 0, longest + 2) < 0:
+            raise RemoteProtocolError(400, "start line too long")
 
     def _skip_empty_lines(self) -> None:
         """Drop empty lines between messages, counting pings; a lone CR at the end waits for its LF."""
