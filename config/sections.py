@@ -27,14 +27,14 @@ def _network(text: str) -> str:
     try:
         return str(ip_network(text))
     except ValueError as error:
-        raise ValueError(f"{error}; a network is written 192.0.2.0/24 or 2001:db8::/32") from None
+        raise ValueError(f"{error}; write 192.0.2.0/24 or 2001:db8::/32") from None
 
 
 Network = Annotated[str, AfterValidator(_network)]
 
 
 def split_host_port(text: str) -> tuple[str, int]:
-    """``host:port`` or ``[v6]:port`` as (host without brackets, port); raises ValueError with what is wrong."""
+    """``host:port`` or ``[v6]:port`` as (host without brackets, port); ValueError says what is wrong."""
     host, colon, port = text.rpartition(":")
     if not colon or not host or not port.isascii() or not port.isdigit():
         raise ValueError(f"{text!r} is not host:port")

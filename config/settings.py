@@ -1,4 +1,4 @@
-"""Loading settings: a TOML file, then the environment over it; every mistake with file, line, key and remedy."""
+"""Loading settings: a TOML file, the environment over it; every mistake named by file, line, key, remedy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Call records: what is written about every call attempt, and how it reaches the database (CDR-01, CDR-02)."""
+"""Call records: what is written about every call attempt, and how it reaches the database."""
 
 from callcontrol.cdr.records import CallRecord, LegRecord
 

@@ -1,0 +1,156 @@
+"""Engines of the two databases that we know, and what both must promise: whole transactions and clear
+failures.
+
+SQLite is the embedded default (one node, a file, WAL), PostgreSQL the real one.  Stores work through
+`reading` and `writing`, which hide the differences and turn every sign of an absent database into
+`DatabaseUnavailable`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, MetaData, event, text
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from config.sections import DatabaseSettings
+
+MIGRATIONS: Final = Path(__file__).parent / "migrations"
+
+# One key for the advisory lock of our migrations; any constant does, as long as all nodes use the same.
+_MIGRATION_LOCK: Final = 0x636C6F7564
+
+
+class DatabaseUnavailable(Exception):
+    """The database cannot be reached, or gave up in the middle; nothing was written."""
+
+
+class Base(DeclarativeBase):
+    """Base of the table classes of all packages: one schema, one chain of migrations."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_label)s",
+            "uq": "uq_%(table_name)s_%(column_0_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+def create_engine(settings: DatabaseSettings) -> AsyncEngine:
+    """An engine for the URL of the settings; nothing is opened yet."""
+    if settings.url.startswith("sqlite"):
+        engine = create_async_engine(settings.url, connect_args={"timeout": settings.timeout_seconds})
+        event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+        event.listen(engine.sync_engine, "begin", _begin_sqlite)
+        return engine
+    return create_async_engine(
+        settings.url,
+        pool_size=settings.pool,
+        max_overflow=0,
+        pool_timeout=settings.timeout_seconds,
+        # A connection that died while it was idle is noticed here, not by the first statement of a
+        # transaction.
+        pool_pre_ping=True,
+        connect_args={"timeout": settings.timeout_seconds, "command_timeout": settings.timeout_seconds},
+    )
+
+
+def _prepare_sqlite(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+    # The driver's own idea of when to begin is switched off; `_begin_sqlite` says it.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode = WAL")
+    # FULL, since call records leave their journal once the database says that they are committed.
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A deferred transaction that turns into a writer fails at once when another one writes; IMMEDIATE waits
+    # its turn.
+    write = connection.get_execution_options().get("cloudline_write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+@asynccontextmanager
+async def reading(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """A connection that sees one moment of the database until the block ends.
+
+    Raises `DatabaseUnavailable`.
+    """
+    async with _mapped(), engine.connect() as connection:
+        if engine.dialect.name == "postgresql":
+            connection = await connection.execution_options(isolation_level="REPEATABLE READ")
+        async with connection.begin():
+            yield connection
+
+
+@asynccontextmanager
+async def writing(engine: AsyncEngine, *, commit: bool = True) -> AsyncIterator[AsyncConnection]:
+    """A transaction: all of the block is done, or none of it; none of it either without ``commit`` (a dry
+    run).
+
+    Raises `DatabaseUnavailable`.
+    """
+    async with _mapped(), engine.connect() as connection:
+        connection = await connection.execution_options(cloudline_write=True)
+        async with connection.begin() as transaction:
+            yield connection
+            if not commit:
+                await transaction.rollback()
+
+
+@asynccontextmanager
+async def _mapped() -> AsyncIterator[None]:
+    try:
+        yield
+    except (OperationalError, InterfaceError, PoolTimeout, OSError, TimeoutError) as error:
+        raise DatabaseUnavailable(_plain(error)) from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise DatabaseUnavailable(_plain(error)) from error
+        raise
+
+
+def _plain(error: Exception) -> str:
+    """The driver's own sentence, without the statement and its values."""
+    origin = getattr(error, "orig", None) or error
+    return f"{type(origin).__name__}: {origin}" if str(origin) else type(origin).__name__
+
+
+async def upgrade(engine: AsyncEngine) -> None:
+    """Bring the schema to the newest revision; several nodes may start at the same time.
+
+    Raises `DatabaseUnavailable`.
+    """
+    async with writing(engine) as connection:
+        if engine.dialect.name == "postgresql":
+            await connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
+        await connection.run_sync(_upgrade)
+
+
+def _upgrade(connection: Connection) -> None:
+    command.upgrade(alembic_config(connection), "head")
+
+
+def alembic_config(connection: Connection) -> Config:
+    """Configuration of Alembic without an ini file; the connection is the caller's, and so is the commit."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    attributes: dict[str, Any] = config.attributes
+    attributes["connection"] = connection
+    return config

@@ -1,0 +1,1 @@
+"""The one chain of schema migrations, for the tables of all packages."""

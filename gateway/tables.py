@@ -1,0 +1,29 @@
+"""Table of the trunks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import JSON, Double, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from config.database import Base
+
+
+class TrunkRow(Base):
+    __tablename__ = "trunks"
+
+    ref: Mapped[str] = mapped_column(String(64), primary_key=True)
+    peers: Mapped[list[str]] = mapped_column(JSON)
+    accept_from: Mapped[list[str]] = mapped_column(JSON)
+    port_must_match: Mapped[bool]
+    username: Mapped[str | None] = mapped_column(String(64), unique=True)
+    password: Mapped[str] = mapped_column(String(128))
+    prefixes: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    priority: Mapped[int]
+    weight: Mapped[int]
+    max_channels: Mapped[int]
+    max_cps: Mapped[float] = mapped_column(Double)
+    number_format: Mapped[str] = mapped_column(String(16))
+    country: Mapped[str] = mapped_column(String(2))
+    options_seconds: Mapped[float] = mapped_column(Double)

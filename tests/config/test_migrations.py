@@ -1,0 +1,81 @@
+"""The chain of migrations builds the schema that the table classes describe, on both databases."""
+
+from __future__ import annotations
+
+import asyncio
+
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+
+from callcontrol.cdr.tables import CallRow
+from config.database import MIGRATIONS, Base, create_engine, upgrade
+from config.sections import DatabaseSettings
+from gateway.tables import TrunkRow
+from numbering.tables import NumberRow
+
+PACKAGES = (CallRow, TrunkRow, NumberRow)
+"""One table of each package: importing it registers the others with ``Base``."""
+
+
+def differences(connection: Connection) -> list[object]:
+    context = MigrationContext.configure(connection, opts={"compare_type": True})
+    return list(compare_metadata(context, Base.metadata))
+
+
+def test_upgrade_from_empty_gives_the_described_schema(database_url: str) -> None:
+    async def run() -> list[object]:
+        engine = create_engine(DatabaseSettings(url=database_url))
+        try:
+            await upgrade(engine)
+            async with engine.connect() as connection:
+                return await connection.run_sync(differences)
+        finally:
+            await engine.dispose()
+
+    assert asyncio.run(run()) == []
+
+
+def test_upgrade_again_changes_nothing_and_keeps_rows(database_url: str) -> None:
+    async def run() -> int:
+        engine = create_engine(DatabaseSettings(url=database_url))
+        try:
+            await upgrade(engine)
+            async with engine.begin() as connection:
+                await connection.execute(text("UPDATE directory_state SET revision = 7"))
+            await upgrade(engine)
+            async with engine.connect() as connection:
+                return int(
+                    (await connection.execute(text("SELECT revision FROM directory_state"))).scalar_one()
+                )
+        finally:
+            await engine.dispose()
+
+    assert asyncio.run(run()) == 7
+
+
+def test_nodes_that_start_together_upgrade_once(database_url: str) -> None:
+    async def run() -> int:
+        engines = [create_engine(DatabaseSettings(url=database_url)) for _ in range(3)]
+        try:
+            await asyncio.gather(*(upgrade(engine) for engine in engines))
+            async with engines[0].connect() as connection:
+                return int(
+                    (await connection.execute(text("SELECT count(*) FROM directory_state"))).scalar_one()
+                )
+        finally:
+            for engine in engines:
+                await engine.dispose()
+
+    assert asyncio.run(run()) == 1
+
+
+def test_every_package_takes_part() -> None:
+    assert {row.__tablename__ for row in PACKAGES} <= set(Base.metadata.tables)
+
+
+def test_there_is_one_chain() -> None:
+    script = ScriptDirectory(str(MIGRATIONS))
+    assert len(script.get_heads()) == 1
+    assert len(script.get_bases()) == 1

@@ -1,0 +1,158 @@
+"""A throw-away PostgreSQL cluster for tests: one per run, in a temporary folder, on a port that was free.
+
+Take the fixture ``postgres`` for the cluster itself, or ``database_url`` for an empty database of each kind
+that we support (the test then runs once per kind).  A conftest gets them by ``from tests.support.postgres
+import …``; the cluster is shared however many do.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import find_program
+
+_PROGRAMS = ("initdb", "pg_ctl", "psql")
+
+
+class Cluster:
+    """A running cluster; `stop` and `start` play an outage of the database."""
+
+    def __init__(self, folder: Path, programs: dict[str, str]) -> None:
+        self._folder = folder
+        self._programs = programs
+        self._names = itertools.count(1)
+        self._data = folder / "data"
+        self.port = _free_port()
+        # PostgreSQL refuses to run as root; the user of the Debian package is there for it.
+        self._as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+        if self._as_user:
+            shutil.chown(folder, "postgres")
+        self._run(
+            "initdb", "-D", str(self._data), "-U", "cloudline", "-A", "trust", "-E", "UTF8", "--no-sync"
+        )
+
+    def _run(self, program: str, *arguments: str) -> None:
+        done = subprocess.run(
+            [*self._as_user, self._programs[program], *arguments],
+            cwd=self._folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=60,
+            check=False,
+        )
+        if done.returncode:
+            raise RuntimeError(f"{program} failed:\n{done.stdout.decode(errors='replace')}")
+
+    def start(self) -> None:
+        """Start, and wait until it takes connections."""
+        options = (
+            f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off "
+            "-c full_page_writes=off -c synchronous_commit=off -c max_connections=60 -c shared_buffers=16MB"
+        )
+        log = str(self._folder / "log")
+        self._run("pg_ctl", "-D", str(self._data), "-l", log, "-o", options, "-w", "-t", "30", "start")
+
+    def stop(self) -> None:
+        """Stop at once, cutting every connection."""
+        self._run("pg_ctl", "-D", str(self._data), "-m", "immediate", "-w", "-t", "30", "stop")
+
+    def create_database(self) -> str:
+        """A new empty database; returns its URL."""
+        name = f"test_{next(self._names)}"
+        self._sql(f"CREATE DATABASE {name}")
+        return f"postgresql+asyncpg://cloudline@127.0.0.1:{self.port}/{name}"
+
+    def drop_database(self, url: str) -> None:
+        self._sql(f"DROP DATABASE IF EXISTS {url.rpartition('/')[2]} WITH (FORCE)")
+
+    def _sql(self, statement: str) -> None:
+        base = ["-h", "127.0.0.1", "-p", str(self.port), "-U", "cloudline", "-d", "postgres", "-qX"]
+        self._run("psql", *base, "-v", "ON_ERROR_STOP=1", "-c", statement)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class _Shared:
+    """The one cluster of the run, kept while any fixture wants it."""
+
+    cluster: Cluster | None = None
+    folder: Path | None = None
+    users = 0
+
+
+def _acquire() -> Cluster:
+    if _Shared.cluster is None:
+        programs = {name: find_program(name) for name in _PROGRAMS}
+        missing = [name for name, path in programs.items() if path is None]
+        if missing:
+            pytest.fail(f"missing program: {', '.join(missing)} (make setup installs it)", pytrace=False)
+        folder = Path(tempfile.mkdtemp(prefix="cloudline-postgres-"))
+        cluster = Cluster(folder, {name: path for name, path in programs.items() if path is not None})
+        _start(cluster)
+        _Shared.cluster, _Shared.folder = cluster, folder
+    _Shared.users += 1
+    return _Shared.cluster
+
+
+def _start(cluster: Cluster) -> None:
+    # Between finding a free port and listening on it another program may have taken it.
+    for attempt in range(3):
+        try:
+            cluster.start()
+            return
+        except RuntimeError:
+            if attempt == 2:
+                raise
+            cluster.port = _free_port()
+            time.sleep(0.1)
+
+
+def _release() -> None:
+    _Shared.users -= 1
+    if _Shared.users == 0 and _Shared.cluster is not None and _Shared.folder is not None:
+        _Shared.cluster.stop()
+        shutil.rmtree(_Shared.folder, ignore_errors=True)
+        _Shared.cluster = _Shared.folder = None
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Cluster]:
+    """The running cluster."""
+    cluster = _acquire()
+    try:
+        yield cluster
+    finally:
+        _release()
+
+
+@pytest.fixture
+def postgres_url(postgres: Cluster) -> Iterator[str]:
+    """URL of an empty PostgreSQL database."""
+    url = postgres.create_database()
+    try:
+        yield url
+    finally:
+        postgres.drop_database(url)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """URL of an empty database, once for each kind."""
+    if request.param == "sqlite":
+        return f"sqlite+aiosqlite:///{tmp_path / 'cloudline.db'}"
+    return str(request.getfixturevalue("postgres_url"))
