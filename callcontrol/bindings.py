@@ -42,7 +42,7 @@ class Binding:
     target: str
     """Contact URI for Request-URIs: without the pn-* parameters, which must not leak (RFC 8599 §4.1)."""
     flow: str
-    """``Flow.dump()`` to send over; "" when asleep, or when ``path`` or ``target`` is to be resolved instead."""
+    """``Flow.dump()`` to send over; "" when asleep, or when ``path``, else ``target``, is to be resolved."""
     conn: int
     """Id of the stream connection of ``flow``; 0: a datagram or none."""
     source: str
