@@ -1,0 +1,162 @@
+"""From facts to a plan and its trace: pure, total, deterministic.
+
+``evaluate`` never raises and never asks anything but its argument.  Which rules there are, and in which
+order, is told on one page in ``docs/routing.md``; here they are called in that order.
+"""
+
+from __future__ import annotations
+
+from dialplan import incoming, outgoing, reasons
+from dialplan.emergency import emergency_number
+from dialplan.facts import CallerDevice, CallerNumber, CallFacts
+from dialplan.plan import Decision, Identity, Plan, Refuse, Step, ToTrunk
+from dialplan.trace import DIAL, PASS, Trace
+from numbering.models import NumberState
+
+INCOMING = "incoming"
+OUTGOING = "outgoing"
+INTERNAL = "internal"
+
+# A number that left us, or that has not come yet, is a number of the outside world (NUM-10, NUM-11).
+_OUTSIDE = frozenset({NumberState.PORTED_OUT, NumberState.PORTING_IN})
+
+
+def evaluate(facts: CallFacts) -> Decision:
+    """What happens to this call, and why."""
+    trace = Trace()
+    if facts.device is not None:
+        plan = _from_device(facts, facts.device, trace)
+    else:
+        plan = _from_trunk(facts, trace)
+    return Decision(plan=plan, trace=trace.lines)
+
+
+def _from_trunk(facts: CallFacts, trace: Trace) -> Plan:
+    caller = _presented(facts.caller)
+    reason = _relay(facts, trace) or _loop(facts, trace)
+    steps = (Refuse(reason=reason),) if reason else incoming.to_number(facts, caller, trace)
+    return Plan(
+        direction=INCOMING,
+        steps=steps,
+        caller=caller,
+        called=facts.called.e164 or facts.called.dialled,
+        number="" if facts.number is None else facts.number.e164,
+        user="" if facts.callee is None else facts.callee.user,
+        account="" if facts.callee is None else facts.callee.account,
+        max_duration_s=facts.limits.max_duration_s,
+        config_version=facts.config_version,
+    )
+
+
+def _presented(caller: CallerNumber) -> Identity:
+    """The caller of an incoming call, as the carrier let us know; nothing of a hidden caller is shown."""
+    if caller.hidden:
+        return Identity(asserted=caller.e164, hidden=True)
+    return Identity(
+        number=caller.e164,
+        user="" if caller.e164 else caller.presented,
+        display=caller.display,
+        asserted=caller.e164,
+    )
+
+
+def _from_device(facts: CallFacts, device: CallerDevice, trace: Trace) -> Plan:
+    direction = INTERNAL if _is_internal(facts) else OUTGOING
+    nobody = Identity(user=device.sip_username)  # a call refused before it has an identity
+    emergency = emergency_number(facts.called.dialled, device.emergency_countries)
+    if emergency:
+        # Before anything else: neither a suspension nor a full plan may stand between a person and help
+        # (OUT-05).
+        detail = f"{emergency} must be dialled on the SIM"
+        reason = trace.refuse("OUT-05", reasons.EMERGENCY, detail)
+        return _device_plan(facts, device, OUTGOING, (Refuse(reason=reason),), nobody, "")
+    trace.add("OUT-05", PASS, "not an emergency number")
+    reason = _relay(facts, trace) or _loop(facts, trace) or _suspended(device, trace)
+    if reason:
+        return _device_plan(facts, device, direction, (Refuse(reason=reason),), nobody, "")
+    chosen = outgoing.choose_number(device, facts.caller, required=not facts.colleague, trace=trace)
+    if chosen.reason:
+        return _device_plan(facts, device, direction, (Refuse(reason=chosen.reason),), nobody, "")
+    if chosen.number is None:
+        identity = outgoing.shown_without_number(device, facts.caller, trace)
+        return _device_plan(facts, device, direction, _steps(facts, identity, trace), identity, "")
+    # Names are for colleagues: outside, a name is a claim that nobody has checked.
+    colleague = facts.callee is not None and facts.callee.account == device.account
+    identity = outgoing.shown_as(chosen.number, facts.caller, device.name if colleague else "", trace)
+    steps = _steps(facts, identity, trace)
+    return _device_plan(facts, device, direction, steps, identity, chosen.number.e164)
+
+
+def _steps(facts: CallFacts, identity: Identity, trace: Trace) -> tuple[Step, ...]:
+    if facts.colleague:
+        return incoming.to_colleague(facts, trace)
+    called = facts.called
+    if not called.e164:
+        reason = reasons.INVALID_NUMBER if _looks_like_number(called.dialled) else reasons.NOT_FOUND
+        detail = f"{called.dialled} is neither a number ({called.fault or 'empty'}) nor a colleague"
+        return (Refuse(reason=trace.refuse("NUM-01", reason, detail)),)
+    if _is_internal(facts):
+        trace.add("internal", PASS, f"{called.e164} is one of our own; no trunk is used")
+        return incoming.to_number(facts, identity, trace)
+    if not facts.trunk_available:
+        detail = f"no trunk terminates {called.e164}"
+        return (Refuse(reason=trace.refuse("route", reasons.NO_ROUTE, detail)),)
+    trace.add("route", DIAL, f"{called.e164} over a trunk for {facts.limits.trunk_ring_s:g} s")
+    return (ToTrunk(number=called.e164, for_s=facts.limits.trunk_ring_s),)
+
+
+def _is_internal(facts: CallFacts) -> bool:
+    return facts.colleague or (facts.number is not None and facts.number.state not in _OUTSIDE)
+
+
+def _looks_like_number(dialled: str) -> bool:
+    return any(char.isdigit() for char in dialled) and not any(char.isalpha() for char in dialled)
+
+
+def _relay(facts: CallFacts, trace: Trace) -> str:
+    """We carry calls to our numbers and over our trunks; we forward nothing to other domains (no open
+    relay)."""
+    host = facts.called.foreign_host
+    return trace.refuse("relay", reasons.NOT_FOUND, f"{host} is not our domain") if host else ""
+
+
+def _loop(facts: CallFacts, trace: Trace) -> str:
+    loop, called = facts.loop, facts.called.e164 or facts.called.dialled
+    if loop.max_forwards <= 0:
+        return trace.refuse("FWD-04", reasons.LOOP, "Max-Forwards is used up")
+    for call in loop.own_calls:
+        # The same call may come back for another number (a spiral, RFC 3261 §16.3); for the same number it
+        # would for ever.
+        if call.called == called:
+            return trace.refuse("FWD-04", reasons.LOOP, f"call {call.call_ref} to {called} comes back")
+    if called in loop.diverted:
+        return trace.refuse("FWD-04", reasons.LOOP, f"{called} has diverted this call before")
+    trace.add("FWD-04", PASS, f"no loop among {len(loop.diverted)} diversions")
+    return ""
+
+
+def _suspended(device: CallerDevice, trace: Trace) -> str:
+    if device.suspended:
+        return trace.refuse("NUM-13", reasons.SUSPENDED, f"user {device.user} or the account is suspended")
+    return ""
+
+
+def _device_plan(
+    facts: CallFacts,
+    device: CallerDevice,
+    direction: str,
+    steps: tuple[Step, ...],
+    caller: Identity,
+    number: str,
+) -> Plan:
+    return Plan(
+        direction=direction,
+        steps=steps,
+        caller=caller,
+        called=facts.called.e164 or facts.called.dialled,
+        number=number,
+        user=device.user,
+        account=device.account,
+        max_duration_s=facts.limits.max_duration_s,
+        config_version=facts.config_version,
+    )

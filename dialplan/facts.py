@@ -1,0 +1,145 @@
+"""What a decision may look at: frozen values, gathered before the call starts.
+
+`callcontrol.intake` fills a `CallFacts`; `dialplan.evaluate` reads it and nothing else.  A stored `CallFacts`
+therefore explains a call for ever: evaluating it again gives the same plan, byte for byte.  No secret
+(password, push token) is ever a fact.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from dialplan.plan import DeviceTarget
+from numbering.models import CloudNumber
+
+FROM_TRUNK: Final = "trunk"
+FROM_DEVICE: Final = "device"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Defaults and bounds of the configuration that decisions use."""
+
+    ring_s: float = 30.0
+    """How long a step rings when the number says nothing (INC-08)."""
+    trunk_ring_s: float = 120.0
+    """How long a call to the outside world may ring; carriers end it before."""
+    max_duration_s: float = 14400.0
+    """How long an answered call may last."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallerNumber:
+    """The A-number: what the ingress said about the caller."""
+
+    presented: str = ""
+    """User part as it came, unescaped; empty: none."""
+    e164: str = ""
+    """The same as E.164; empty: it cannot be read."""
+    display: str = ""
+    """Display name without noise; empty: none worth showing."""
+    hidden: bool = False
+    """Privacy asked for (RFC 3323 ``id``, ``user``, ``header``) or an anonymous From."""
+    source: str = ""
+    """Header that was believed: ``p-asserted-identity``, ``remote-party-id``, ``p-preferred-identity``,
+    ``from``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallerDevice:
+    """The device that calls, proved by its flow or its credentials."""
+
+    device: str
+    user: str
+    account: str = ""
+    sip_username: str = ""
+    sim: str = ""
+    """MSISDN of its SIM, E.164; empty: none."""
+    country: str = ""
+    """Country in which its digits are read (NUM-01), ISO 3166 alpha-2; empty: unknown."""
+    name: str = ""
+    """Name of its user, shown to colleagues."""
+    suspended: bool = False
+    """The user or the account is suspended (NUM-13)."""
+    numbers: tuple[CloudNumber, ...] = ()
+    """Cloud numbers that the user holds, in any state."""
+    default_number: str = ""
+    """E.164 number shown when a call names none; empty: the user has no active number."""
+    linked_number: str = ""
+    """E.164 number linked to the contact that is called; empty: none."""
+    emergency_countries: tuple[str, ...] = ()
+    """Countries whose emergency numbers count: of the SIM and of the numbers held (OUT-05)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalledNumber:
+    """The B-number as dialled."""
+
+    dialled: str
+    """User part of the Request-URI (or the tel number), unescaped, without parameters."""
+    e164: str = ""
+    """Read in the caller's country; empty: it cannot be read."""
+    fault: str = ""
+    """Why it cannot be read (``numbering.e164.NumberFault``); empty: it could."""
+    foreign_host: str = ""
+    """Host of the Request-URI when it is neither our domain nor our address; empty: it is ours."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Callee:
+    """The user of ours whom the call is for."""
+
+    user: str
+    account: str = ""
+    suspended: bool = False
+    """The user or the account is suspended (NUM-13)."""
+    targets: tuple[DeviceTarget, ...] = ()
+    """Every contact of every device of the user that is registered now, best q first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnCall:
+    """A call of ours that the request was seen to belong to already."""
+
+    call_ref: str
+    called: str
+    """Number which that call went to, E.164."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopFacts:
+    """What tells a loop (FWD-04)."""
+
+    max_forwards: int = 70
+    own_calls: tuple[OwnCall, ...] = ()
+    diverted: tuple[str, ...] = ()
+    """E.164 numbers that diverted this call before it came (Diversion, RFC 5806; History-Info, RFC 7044)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallFacts:
+    """Everything a decision may look at."""
+
+    source: str
+    """``trunk`` or ``device``."""
+    now: float
+    """Unix time of the call."""
+    config_version: int = 0
+    """Revision of the provisioning that the facts were read from."""
+    trunk: str = ""
+    """Ref of the trunk the call came in by; empty for devices."""
+    device: CallerDevice | None = None
+    """The calling device; None for trunks."""
+    caller: CallerNumber = field(default_factory=CallerNumber)
+    called: CalledNumber
+    number: CloudNumber | None = None
+    """The number called, when it is one of ours, in whatever state."""
+    callee: Callee | None = None
+    """Holder of that number, or the colleague dialled by SIP user name; None: nobody of ours."""
+    colleague: bool = False
+    """The callee was dialled by the SIP user name of a device of the caller's own account."""
+    trunk_available: bool = False
+    """A trunk terminates the number called (which peer: chosen when the leg is dialled)."""
+    loop: LoopFacts = field(default_factory=LoopFacts)
+    limits: Limits = field(default_factory=Limits)

@@ -1,0 +1,38 @@
+"""Writing the trace: one line for each rule that was asked, in the order in which they were asked
+(OPS-02)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from dialplan.plan import TraceLine
+
+PASS: Final = "pass"
+"""The rule was asked and does not apply."""
+RING: Final = "ring"
+DIAL: Final = "dial"
+CHOOSE: Final = "choose"
+"""The rule picked one of several; the detail says which and why."""
+REFUSE: Final = "refuse"
+"""Followed by a colon and the reason: ``refuse:blocked``."""
+
+
+class Trace:
+    """Lines in the making; ``lines`` is what a Decision keeps."""
+
+    __slots__ = ("_lines",)
+
+    def __init__(self) -> None:
+        self._lines: list[TraceLine] = []
+
+    def add(self, rule: str, outcome: str, detail: str) -> None:
+        self._lines.append(TraceLine(rule=rule, outcome=outcome, detail=detail))
+
+    def refuse(self, rule: str, reason: str, detail: str) -> str:
+        """Write down a refusal and hand the reason back."""
+        self.add(rule, f"{REFUSE}:{reason}", detail)
+        return reason
+
+    @property
+    def lines(self) -> tuple[TraceLine, ...]:
+        return tuple(self._lines)
