@@ -1,8 +1,8 @@
 """Two clocks that must never be mixed, and the one sum that is allowed on them.
 
-The SIP layer counts in ``Monotonic`` seconds (an instant of one process); calls, registrations and records count in
-``UnixTime`` seconds (an instant that means the same on every node).  Nobody below the shell reads a clock: the present is
-always an argument.
+The SIP layer counts in ``Monotonic`` seconds (an instant of one process); calls, registrations and records
+count in ``UnixTime`` seconds (an instant that means the same on every node).  Nobody below the shell reads a
+clock: the present is always an argument.
 """
 
 from typing import NewType, TypeVar, cast

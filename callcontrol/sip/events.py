@@ -1,7 +1,8 @@
 """What the endpoint tells its user (the TU of RFC 3261 §5): slotted values, one class per kind.
 
-``key`` names a server transaction, ``branch`` a client transaction.  ``owner`` is whatever the TU attached (``claim``,
-``send_request``); the endpoint never looks into it and lets go of it when the transaction ends, so keep it small.
+``key`` names a server transaction, ``branch`` a client transaction.  ``owner`` is whatever the TU attached
+(``claim``, ``send_request``); the endpoint never looks into it and lets go of it when the transaction ends,
+so keep it small.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ class RequestReceived:
 
 
 class AckReceived:
-    """An ACK that is not for a refusal: it confirms a 2xx, and its dialog must be found (RFC 3261 §13.3.1.4)."""
+    """An ACK that is not for a refusal: it confirms a 2xx, and its dialog must be found (RFC 3261
+    §13.3.1.4)."""
 
     __slots__ = ("flow", "message")
 
@@ -59,14 +61,16 @@ class CancelReceived:
 
 
 class ResponseReceived:
-    """A response to one of our requests: every 1xx, the first final, and every 2xx to an INVITE (RFC 6026 §7.2)."""
+    """A response to one of our requests: every 1xx, the first final, and every 2xx to an INVITE (RFC 6026
+    §7.2)."""
 
     __slots__ = ("branch", "flow", "message", "owner")
 
     def __init__(self, branch: str, message: Message, flow: Flow, owner: object | None) -> None:
         self.branch: str = branch
         self.message: Message = message
-        """``message.method`` tells the response to a CANCEL from that to its INVITE: both have the same branch."""
+        """``message.method`` tells the response to a CANCEL from that to its INVITE: both have the same
+        branch."""
         self.flow: Flow = flow
         self.owner: object | None = owner
 

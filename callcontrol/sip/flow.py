@@ -1,7 +1,8 @@
 """Where a message came from or goes to, and the local sockets we own (RFC 3261 §18, RFC 5626 §4).
 
-A ``Flow`` is a value: transport, remote address, the local listener and, for streams, the id of the connection.  It can be
-stored (``dump``) and used again later, which is what a registration over a connection needs.
+A ``Flow`` is a value: transport, remote address, the local listener and, for streams, the id of the
+connection.  It can be stored (``dump``) and used again later, which is what a registration over a connection
+needs.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ class Flow:
         self.listener: str = listener
         """Name of the local listener; empty: any that fits."""
         self.conn: int = conn
-        """Id of an existing stream connection; 0: a datagram, or any connection to the address, opened if need be."""
+        """Id of an existing stream connection; 0: a datagram, or any connection to the address, opened if
+        need be."""
         self.reliable: bool = transport != "udp"
         self.secure: bool = transport == "tls" or transport == "wss"
 
@@ -72,10 +74,26 @@ class Flow:
 class Listener:
     """A local socket that receives, and how it is named to peers."""
 
-    __slots__ = ("advertise_host", "advertise_port", "host", "name", "port", "sent_by", "transport", "via")
+    __slots__ = (
+        "advertise_host",
+        "advertise_port",
+        "host",
+        "name",
+        "port",
+        "sent_by",
+        "sent_by_lower",
+        "transport",
+        "via",
+    )
 
     def __init__(
-        self, name: str, transport: str, host: str, port: int, advertise_host: str = "", advertise_port: int = 0
+        self,
+        name: str,
+        transport: str,
+        host: str,
+        port: int,
+        advertise_host: str = "",
+        advertise_port: int = 0,
     ) -> None:
         if transport not in TRANSPORTS:
             raise ValueError(f"unknown transport {transport!r}")
@@ -88,6 +106,7 @@ class Listener:
         self.advertise_port: int = advertise_port or port
         self.sent_by: str = f"{bracketed(self.advertise_host)}:{self.advertise_port}"
         """What our Via carries as sent-by (RFC 3261 §18.1.1)."""
+        self.sent_by_lower: str = self.sent_by.lower()
         self.via: str = f"Via: SIP/2.0/{_VIA_NAME[transport]} {self.sent_by};branch="
         """Start of our Via line, up to the branch."""
 
@@ -125,9 +144,11 @@ class Listeners:
         return list(self._by_name.values())
 
     def pick(self, transport: str, remote_host: str) -> Listener | None:
-        """The listener to reach ``remote_host`` from: same transport and family, then the one that can get there.
+        """The listener to reach ``remote_host`` from: same transport and family, then the one that can get
+        there.
 
-        A listener on the very address comes first, then loopback for loopback and not for others, then wildcards.
+        A listener on the very address comes first, then loopback for loopback and not for others, then
+        wildcards.
         """
         best: Listener | None = None
         best_rank = 0

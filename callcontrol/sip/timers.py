@@ -1,7 +1,8 @@
 """The timers of RFC 3261 §17 (table in appendix A), RFC 6026 and RFC 4320, by value.
 
-Everything follows from T1, T2 and T4.  A deployment may change these; tests take other values instead of waiting.
-Timer C (an INVITE that rings for ever) is the TU's: its transaction has no opinion on how long a phone may ring.
+Everything follows from T1, T2 and T4.  A deployment may change these; tests take other values instead of
+waiting. Timer C (an INVITE that rings for ever) is the TU's: its transaction has no opinion on how long a
+phone may ring.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ ANSWER_WITHIN: Final = 0.2
 
 
 class TimerTable:
-    """Every timer for one kind of transport, seconds.  Zero means that the state it guards is left at once."""
+    """Every timer for one kind of transport, seconds.  Zero means that the state it guards is left at
+    once."""
 
     __slots__ = ("a", "b", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "trying_invite", "trying_other")
 
@@ -25,9 +27,11 @@ class TimerTable:
         self.a: float = NEVER if reliable else t1
         """First retransmission of an INVITE; doubles each time."""
         self.b: float = whole
-        """Wait for the first response to an INVITE.  Also how long a cancelled INVITE may lack its final (§9.1)."""
+        """Wait for the first response to an INVITE.  Also how long a cancelled INVITE may lack its final
+        (§9.1)."""
         self.d: float = 0.0 if reliable else max(32.0, whole)
-        """Absorb repeated refusals of our INVITE.  At least 32 s, because the peer's H is not ours to shrink."""
+        """Absorb repeated refusals of our INVITE.  At least 32 s, because the peer's H is not ours to
+        shrink."""
         self.e: float = NEVER if reliable else t1
         """First retransmission of another request; doubles up to T2."""
         self.f: float = whole
@@ -43,7 +47,8 @@ class TimerTable:
         self.k: float = 0.0 if reliable else t4
         """Absorb repeated finals to our request."""
         self.l: float = whole
-        """Accepted: absorb retransmitted INVITEs while the TU repeats its 2xx (RFC 6026 §7.1).  Any transport."""
+        """Accepted: absorb retransmitted INVITEs while the TU repeats its 2xx (RFC 6026 §7.1).  Any
+        transport."""
         self.m: float = whole
         """Accepted: pass up every 2xx, forked or repeated (RFC 6026 §7.2).  Any transport."""
         self.trying_invite: float = ANSWER_WITHIN
@@ -62,7 +67,8 @@ def _until_interval_is_t2(t1: float, t2: float) -> float:
 
 
 class SipTimers:
-    """T1 (round-trip estimate), T2 (longest interval), T4 (longest life of a message in the network), seconds."""
+    """T1 (round-trip estimate), T2 (longest interval), T4 (longest life of a message in the network),
+    seconds."""
 
     __slots__ = ("reliable", "t1", "t2", "t4", "unreliable")
 

@@ -1,8 +1,9 @@
 """Coarse timers: items due at the same 20 ms share one bucket.
 
-Adding costs the same however many are outstanding, nothing is ever cancelled: an item that fires when its owner no longer
-wants it is simply ignored by the owner, who compares with the deadline it keeps itself.  A bucket never fires early by more
-than a rounding error and late by at most one grain.  Used for SIP timers (monotonic seconds) and call timers (unix seconds).
+Adding costs the same however many are outstanding, nothing is ever cancelled: an item that fires when its
+owner no longer wants it is simply ignored by the owner, who compares with the deadline it keeps itself.  A
+bucket never fires early by more than a rounding error and late by at most one grain.  Used for SIP timers
+(monotonic seconds) and call timers (unix seconds).
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ T = TypeVar("T")
 
 GRAINS_PER_SECOND: Final = 50
 
-# Products of instants and 50 are off by up to 1e-5 with unix seconds; a thousandth of a grain is 20 microseconds.
+# Products of instants and 50 are off by up to 1e-5 with unix seconds; a thousandth of a grain is 20
+# microseconds.
 _ROUNDING: Final = 1e-3
 
 
@@ -25,7 +27,9 @@ class Wheel(Generic[T]):
 
     def __init__(self) -> None:
         self._buckets: dict[int, list[T]] = {}
-        self._grains: list[int] = []  # heap of the keys of _buckets: at most one entry per grain, not per item
+        self._grains: list[
+            int
+        ] = []  # heap of the keys of _buckets: at most one entry per grain, not per item
         self._size: int = 0
         self.grain: int = -(1 << 62)
         """The last grain that ``advance`` has passed."""
@@ -34,7 +38,8 @@ class Wheel(Generic[T]):
         return self._size
 
     def add(self, deadline: float, item: T) -> int:
-        """Remember ``item`` until ``deadline``; returns the grain in which it fires (never one already passed)."""
+        """Remember ``item`` until ``deadline``; returns the grain in which it fires (never one already
+        passed)."""
         exact = deadline * GRAINS_PER_SECOND
         grain = int(exact)
         if exact - grain > _ROUNDING:
