@@ -1,8 +1,8 @@
 """``python -m loadtests.bench``: Cloudline, Kamailio and Sippy under the same load, in turns, with a report.
 
-Servers run on core 0, SIPp on core 1, everything on loopback and on free ports.  Each stage visits the servers
-in turns (A B C A B C ...), so that a machine that slows down slows them all.  Everything is bounded in calls and
-time.
+Servers run on core 0, SIPp on core 1, everything on loopback and on free ports.  Each stage visits the
+servers in turns (A B C A B C ...), so that a machine that slows down slows them all.  Everything is bounded
+in calls and time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from loadtests import proc, servers, sipp, step
 from loadtests.report import Report
 from loadtests.servers import Peer, UnavailableError
-from loadtests.step import Load, Result, median, percentile
+from loadtests.step import Cores, Load, Result, median, percentile
 
 KEYS = ("compiled", "pure", "kamailio", "sippy", "alone")
 
@@ -82,8 +82,7 @@ class Bench:
         self.folder = folder
         cores = sorted(os.sched_getaffinity(0))
         two = len(cores) > 1
-        self.server_core = cores[0] if two else None
-        self.generator_core = cores[1] if two else None
+        self.cores = Cores(server=cores[0], generator=cores[1]) if two else Cores(None, None)
         self.nice = nice
         self.present: dict[str, Peer] = {}
         if not two:
@@ -121,26 +120,25 @@ class Bench:
             return
         self.present[key] = server
         self.report.versions[key] = server.version()
-        self._say(
-            f"{server.name} {server.version()} at {server.address} after {time.monotonic() - begin:.1f} s"
-        )
+        took = time.monotonic() - begin
+        self._say(f"{server.name} {server.version()} at {server.address} after {took:.1f} s")
 
     def _make(self, key: str, name: str, users: int = 200, numbers: int = 0) -> Peer | None:
         folder = self.folder / name
         phone = sipp.Address(servers.PHONE_HOST, proc.free_port(servers.PHONE_HOST))
         match key:
             case "kamailio":
-                return servers.Kamailio(folder, phone, self.server_core, self.nice)
+                return servers.Kamailio(folder, phone, self.cores.server, self.nice)
             case "sippy":
-                return servers.Sippy(folder, phone, self.server_core, self.nice)
+                return servers.Sippy(folder, phone, self.cores.server, self.nice)
             case "alone":
-                return servers.Nobody(folder, phone, self.server_core, self.nice)
+                return servers.Nobody(folder, phone, self.cores.server, self.nice)
             case "compiled" if not servers.has_compiled_core():
                 self.report.notes.append("no compiled core: `make compile` was not done")
                 return None
         compiled = key == "compiled"
         return servers.Cloudline(
-            folder, phone, self.server_core, self.nice, compiled=compiled, users=users, numbers=numbers
+            folder, phone, self.cores.server, self.nice, compiled=compiled, users=users, numbers=numbers
         )
 
     # ---- stages
@@ -190,7 +188,7 @@ class Bench:
                     self.report.notes.append(f"SIPp's core was full at {name}'s highest rate")
 
     def _cost(self) -> None:
-        """CPU and delay in turns: all at a rate that Sippy bears, all others at a shared rate, each at its half."""
+        """CPU and delay in turns: at a rate that Sippy bears, one shared by the others, and half of each."""
         known = {k: v["highest"] for k, v in self.report.figures.items() if "highest" in v}
         fast = [rate for key, rate in known.items() if key != "sippy"]
         slow = round(known.get("sippy", 2 * SIPPY_RATE) / 2)
@@ -217,9 +215,8 @@ class Bench:
             for name, results in steps.items():
                 clean = [r for r in results if r.clean]
                 if len(clean) < len(results):
-                    self.report.notes.append(
-                        f"{self.present[key].name} at {name}: {len(results) - len(clean)} of {len(results)} not clean"
-                    )
+                    bad = f"{len(results) - len(clean)} of {len(results)} steps were not clean"
+                    self.report.notes.append(f"{self.present[key].name} at {name}: {bad}")
                 if key != "alone":
                     self.report.set(key, f"cpu_{name}", median([r.cpu_per_1000 for r in clean]))
             delays = [r.delays_ms for r in steps["half"] if r.clean]
@@ -237,8 +234,7 @@ class Bench:
                     self.plan.registers,
                     self.plan.seconds,
                     200,
-                    generator_core=self.generator_core,
-                    server_core=self.server_core,
+                    self.cores,
                 )
                 self._note(result)
                 if result.clean:
@@ -249,9 +245,7 @@ class Bench:
     def _stalls(self) -> None:
         for key, server in self.present.items():
             if isinstance(server, servers.Cloudline):
-                seconds = server.metric("cloudline_loop_stall_max_seconds")
-                if seconds is not None:
-                    self.report.set(key, "stall_ms", seconds * 1000)
+                self.report.set(key, "stall_ms", server.longest_stall() * 1000)
 
     def _growth(self) -> None:
         """CPU per call of a full server (numbers, bindings, calls up) to that of an empty one, in turns."""
@@ -264,39 +258,27 @@ class Bench:
         rate = self.report.rates.get("shared") or 200.0
         probe = Load(rate=min(rate, 400.0), seconds=plan.seconds)
         costs: dict[str, list[float]] = {"empty": [], "full": []}
-        cores = {"generator_core": self.generator_core, "server_core": self.server_core}
         try:
             for server in (empty, full):
                 server.start()
             bind = plan.growth_bindings / plan.registers
-            self._note(step.registrations(full, plan.registers, bind, plan.growth_bindings, **cores))
+            self._note(step.registrations(full, plan.registers, bind, plan.growth_bindings, self.cores))
             with (
-                step.callee_of(empty, probe.ring_ms, self.generator_core) as near,
-                step.callee_of(full, probe.ring_ms, self.generator_core) as far,
-                step.held_calls(full, plan.growth_calls, plan.hold_rate, self.generator_core) as up,
+                step.callee_of(empty, probe.ring_ms, self.cores.generator) as near,
+                step.callee_of(full, probe.ring_ms, self.cores.generator) as far,
+                step.held_calls(full, plan.growth_calls, plan.hold_rate, self.cores.generator) as up,
             ):
                 self._say(f"{up} calls up on the full server")
                 if up < plan.growth_calls * 0.99:
                     self.report.notes.append(f"growth: only {up} of {plan.growth_calls} calls were up")
                 for _ in range(max(3, plan.rounds)):
                     for name, server, callee in (("empty", empty, near), ("full", full, far)):
-                        result = step.calls(
-                            server,
-                            probe,
-                            callee=callee,
-                            generator_core=self.generator_core,
-                            server_core=self.server_core,
-                        )
+                        result = step.calls(server, probe, self.cores, callee)
                         result.kind = f"growth {name}"
                         self._note(result)
                         costs[name].append(result.cpu_per_1000)
-                stall = (
-                    full.metric("cloudline_loop_stall_max_seconds")
-                    if isinstance(full, servers.Cloudline)
-                    else None
-                )
-            if stall is not None:
-                self.report.set(key, "stall_ms", stall * 1000)
+                if isinstance(full, servers.Cloudline):
+                    self.report.set(key, "stall_ms", full.longest_stall() * 1000)
         except (UnavailableError, OSError) as error:
             self.report.notes.append(f"growth was not measured: {error}")
             return
@@ -309,8 +291,7 @@ class Bench:
 
     def _calls(self, key: str, load: Load) -> Result:
         self._alive(key)
-        cores = {"generator_core": self.generator_core, "server_core": self.server_core}
-        result = step.calls(self.present[key], load, **cores)
+        result = step.calls(self.present[key], load, self.cores)
         self._note(result)
         if result.aborted or result.failed > result.asked * 0.2:
             self._restart(key)

@@ -111,8 +111,8 @@ class Report:
         notes = "".join(f"- {note}\n" for note in self.notes)
         return (
             "# Load and comparison\n\n"
-            f"Machine: {about}. {len(self.steps)} steps, {spent} calls and registrations. Every figure is the\n"
-            "median of the steps of this run; servers took turns on one core, SIPp had the other.\n\n"
+            f"Machine: {about}. {len(self.steps)} steps, {spent} calls and registrations. Every figure\n"
+            "is the median of its steps; servers took turns on one core, SIPp had the other.\n\n"
             f"{self.table()}\n\n![figures of the table](report.svg)\n\n"
             f"## Targets\n\n{self.target_table()}\n\n"
             + (f"## Notes\n\n{notes}\n" if notes else "")

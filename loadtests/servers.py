@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shutil
@@ -172,12 +173,16 @@ class Sippy(Peer):
 
     def __init__(self, folder: Path, phone_address: Address, core: int | None, nice: int = 0) -> None:
         super().__init__(folder, phone_address, core, nice)
-        self.home = Path(os.environ.get("CLOUDLINE_BENCH_SIPPY", ROOT / "build" / "sippy"))
+        # where the packages of this interpreter have it, it is used; else it gets a venv of its own
+        own = Path(sys.prefix) / "share" / "cloudline-bench" / "sippy"
+        here = (Path(sys.prefix) / "bin" / "b2bua").exists()
+        self.home = Path(os.environ.get("CLOUDLINE_BENCH_SIPPY") or (sys.prefix if here else own))
 
     def install(self) -> None:
         """A venv of its own: nothing of it mixes with the project's packages."""
         if (self.home / "bin" / "b2bua").exists():
             return
+        self.home.parent.mkdir(parents=True, exist_ok=True)
         try:
             venv.create(self.home, with_pip=True, clear=True)
             pip = [str(self.home / "bin" / "python"), "-m", "pip", "install", "--quiet", "sippy"]
@@ -267,13 +272,14 @@ class Cloudline(Peer):
         )
         return done.stdout.strip()
 
-    def metric(self, name: str) -> float | None:
-        """Sum of the samples of one metric at /metrics, None when it is not there."""
+    def longest_stall(self) -> float:
+        """Upper bound of the longest lag of the event loop so far, seconds; NaN when it is not told."""
         with urllib.request.urlopen(f"http://{SERVER_HOST}:{self.http}/metrics", timeout=10) as answer:
             text = answer.read().decode()
-        pattern = rf"^{re.escape(name)}(?:\{{[^}}]*\}})? (\S+)$"
-        values = [float(value) for value in re.findall(pattern, text, re.MULTILINE)]
-        return sum(values) if values else None
+        pattern = r'^cloudline_event_loop_lag_seconds_bucket\{le="([^"]+)"\} (\S+)$'
+        buckets = [(float(le), float(count)) for le, count in re.findall(pattern, text, re.MULTILINE)]
+        total = max((count for _, count in buckets), default=0.0)
+        return min((le for le, count in buckets if count >= total > 0), default=math.nan)
 
     def _stage(self) -> Path:
         """A copy of the packages with or without compiled modules: one checkout serves both measurements."""
@@ -306,6 +312,10 @@ listen = "{SERVER_HOST}:{self.http}"
 mode = "direct"
 [limits]
 trusted_networks = ["127.0.0.0/8"]
+[log]
+level = "warning"
+[cdr]
+outbox = "{self.folder / "outbox"}"
 """
 
 

@@ -21,7 +21,17 @@ FAILED_MAX = 0.001
 REPEATED_MAX = 0.005
 DONE_MIN = 0.97
 """A step is clean when fewer calls failed, fewer messages were repeated, and the rate asked for was kept."""
+GRACE_S = 0.25
+"""Part of a step's length that is not held against the rate: SIPp's ticks, and the delay of the last calls."""
 NOTHING = Counters(completed=0, failed=0, repeats=0, seconds=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Cores:
+    """Which core the server has to itself, and which the generators; None: not pinned."""
+
+    server: int | None
+    generator: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +190,7 @@ class _Watch:
         tail = (load.talk_ms + load.ring_ms) / 1000 if callee else 0.0
         generator = caller.cpu + (callee.cpu if callee else 0.0)
         busy_here = busy - self._machine[0]
+        active = max(load.calls / load.rate, 0.1)
         return Result(
             server=self._server.name,
             kind=kind,
@@ -190,9 +201,9 @@ class _Watch:
             repeats=calls.repeats + far.repeats,
             drops=self.drops,
             cpu_s=cpu,
-            achieved=calls.completed / max(0.05, calls.seconds - tail) + load.probe_rate,
-            load=cpu / wall,
-            generator_load=generator / wall,
+            achieved=calls.completed / max(0.05, calls.seconds - tail - GRACE_S) + load.probe_rate,
+            load=cpu / active,
+            generator_load=generator / active,
             other_load=max(0.0, busy_here - cpu - generator) / wall,
             stolen=(stolen - self._machine[1]) / wall,
             pss_before=self.pss_before,
@@ -240,44 +251,34 @@ def held_calls(server: Peer, count: int, rate: float, core: int | None) -> Itera
 def calls(
     server: Peer,
     load: Load,
-    *,
-    generator_core: int | None,
-    server_core: int | None,
+    cores: Cores,
     callee: Sipp | None = None,
 ) -> Result:
     """Carry out one step of calls: trunk to softphone, answered, talked, hung up by the caller."""
     if callee is None:
-        with callee_of(server, load.ring_ms, generator_core) as own:
-            return _calls(server, load, generator_core, server_core, own, own_callee=True)
-    return _calls(server, load, generator_core, server_core, callee, own_callee=False)
+        with callee_of(server, load.ring_ms, cores.generator) as own:
+            return _calls(server, load, cores, own, own_callee=True)
+    return _calls(server, load, cores, callee, own_callee=False)
 
 
-def _calls(
-    server: Peer,
-    load: Load,
-    generator_core: int | None,
-    server_core: int | None,
-    callee: Sipp,
-    *,
-    own_callee: bool,
-) -> Result:
+def _calls(server: Peer, load: Load, cores: Cores, callee: Sipp, *, own_callee: bool) -> Result:
     with tempfile.TemporaryDirectory(prefix="cloudline-bench-") as name:
         folder = Path(name)
         server.settle()
         caller_address = Address(TRUNK_HOST, proc.free_port(TRUNK_HOST))
-        watch = _Watch(server, server_core, [server.address, server.phone, caller_address])
+        watch = _Watch(server, cores.server, [server.address, server.phone, caller_address])
         talk_ms = round(load.seconds * 1000) + 4000 if load.hold else load.talk_ms
         limit = load.seconds + talk_ms / 1000 + load.ring_ms / 1000 + 8
         together = math.ceil(load.rate * ((talk_ms + load.ring_ms) / 1000 + 5)) + 100
         options = [str(server.address), "-s", CALLED, "-r", f"{load.rate:g}", "-m", str(load.calls)]
         options += ["-d", str(talk_ms), "-l", str(together), "-timeout", f"{math.ceil(limit)}s"]
-        caller = Sipp("caller", "trunk_caller", caller_address, options, folder, generator_core)
+        caller = Sipp("caller", "trunk_caller", caller_address, options, folder, cores.generator)
         probe = None
         if load.probe_rate:
             probe = Probe(server.address, TRUNK_HOST, CALLED, load.probe_rate, max(1.0, load.seconds - 0.5))
             probe.start()
-            if generator_core is not None:
-                proc.pin_thread(probe.native_id or 0, generator_core)
+            if cores.generator is not None:
+                proc.pin_thread(probe.native_id or 0, cores.generator)
         held = 0
         aborted = False
         begin = time.monotonic()
@@ -306,9 +307,7 @@ def registrations(
     rate: float,
     seconds: float,
     users: int,
-    *,
-    generator_core: int | None,
-    server_core: int | None,
+    cores: Cores,
 ) -> Result:
     """Carry out one step of registrations with digest: each is REGISTER, 401, REGISTER, 200."""
     load = Load(rate=rate, seconds=seconds)
@@ -317,7 +316,7 @@ def registrations(
         local = Address(TRUNK_HOST, proc.free_port(TRUNK_HOST))
         inf = users_file(folder, [load_user(i) for i in range(users)])
         server.settle()
-        watch = _Watch(server, server_core, [server.address, local])
+        watch = _Watch(server, cores.server, [server.address, local])
         options = [
             str(server.address),
             "-s",
@@ -330,7 +329,7 @@ def registrations(
             str(load.calls),
         ]
         options += ["-l", str(max(500, round(rate * 4))), "-timeout", f"{math.ceil(seconds + 8)}s"]
-        caller = Sipp("caller", "register", local, options, folder, generator_core)
+        caller = Sipp("caller", "register", local, options, folder, cores.generator)
         aborted = False
         while caller.running():
             watch.look()

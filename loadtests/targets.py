@@ -1,7 +1,7 @@
 """The targets of Cloudline's speed, and what one run says about each.
 
-Only ratios within one run, CPU seconds and medians mean anything: a shared machine may be twice as fast a minute
-later.  Every figure is the median of the rounds of the run.
+Only ratios within one run, CPU seconds and medians mean anything: a shared machine may be twice as fast a
+minute later.  Every figure is the median of the rounds of the run.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 Figures = dict[str, dict[str, float]]
-"""Server key (``pure``, ``compiled``, ``kamailio``, ``sippy``) -> name of the figure -> value; NaN or absent: unknown."""
+"""Key of a server (``pure``, ``kamailio``, ...) -> name of a figure -> value; NaN or absent: unknown."""
 
 
 @dataclass(frozen=True, slots=True)
