@@ -1,7 +1,7 @@
 """The plan of one call: frozen values that the dialplan returns and the call machine carries out.
 
-The story of a call is read here, not in code: the call holds a plan and an index, and "what happens when nobody answers" is
-the next step.  Every value can be stored and compared byte for byte.
+The story of a call is read here, not in code: the call holds a plan and an index, and "what happens when
+nobody answers" is the next step.  Every value can be stored and compared byte for byte.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ class Ring:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToTrunk:
-    """Call a number of the outside world; peers are chosen when the leg is dialled, since health and load are live."""
+    """Call a number of the outside world; peers are chosen when the leg is dialled, since health and load are
+    live."""
 
     number: str
     """Destination, E.164 with plus sign."""
@@ -65,10 +66,12 @@ class Identity:
     number: str = ""
     """Number shown, E.164; empty when it is hidden or when the caller has none."""
     user: str = ""
-    """User part shown when there is no number (as the caller sent it, e.g. a SIP user name); empty: anonymous."""
+    """User part shown when there is no number (as the caller sent it, e.g. a SIP user name); empty:
+    anonymous."""
     display: str = ""
     asserted: str = ""
-    """Number for P-Asserted-Identity towards trusted peers, also when the caller hides (OUT-07); empty: none."""
+    """Number for P-Asserted-Identity towards trusted peers, also when the caller hides (OUT-07); empty:
+    none."""
     hidden: bool = False
     """The caller asked for privacy (CLIR) or the number's hide switch is on."""
 
@@ -78,7 +81,8 @@ class Plan:
     """What the dialplan decided for one call."""
 
     direction: str
-    """``incoming`` (trunk to device), ``outgoing`` (device to trunk), ``internal`` (device to device), ``transit`` never."""
+    """``incoming`` (trunk to device), ``outgoing`` (device to trunk), ``internal`` (device to device),
+    ``transit`` never."""
     steps: tuple[Step, ...]
     caller: Identity
     called: str

@@ -1,7 +1,8 @@
 """The closed list of reasons why a call ends or is refused (OUT-09).
 
-The same word stands in the SIP Reason header, the API error, the CDR, the metric label and the trace.  What each means on the
-wire (SIP status, Q.850 cause, whether another trunk may be tried) is the table ``callcontrol.b2bua.causes``.
+The same word stands in the SIP Reason header, the API error, the CDR, the metric label and the trace.  What
+each means on the wire (SIP status, Q.850 cause, whether another trunk may be tried) is the table
+``callcontrol.b2bua.causes``.
 """
 
 from typing import Final
