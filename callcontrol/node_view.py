@@ -1,0 +1,407 @@
+"""What an operator may see of a running node, and do with it: frozen views and the ``Node`` protocol.
+
+The HTTP API and through it the command line know a node only by this module.  Views are built on demand, one
+page at a time; numbers are shown in full, credentials never (the API masks every message text that it gives
+out). Instants are Unix time in seconds inside, and RFC 3339 in UTC on the wire; None: it did not happen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Annotated, Protocol
+
+from pydantic import PlainSerializer, WithJsonSchema
+
+from callcontrol.cdr.records import CallRecord, LegRecord
+
+
+def rfc3339(instant: float) -> str:
+    """Unix seconds as ``2026-05-28T20:26:40.500Z``."""
+    return datetime.fromtimestamp(instant, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+Instant = Annotated[
+    float,
+    PlainSerializer(rfc3339, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "date-time"}, mode="serialization"),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComponentView:
+    """One part of the node as ``/healthz`` and ``/readyz`` show it."""
+
+    name: str
+    """``database``, ``listeners``, ``directory``, ``cdr_outbox``, ``event_loop``, ``draining`` …"""
+    ok: bool
+    detail: str = ""
+    """What is wrong, or a figure; never a secret (the page needs no token)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeView:
+    """The node itself."""
+
+    id: str
+    version: str
+    started_at: Instant
+    draining: bool
+    calls: int
+    registrations: int
+    listeners: tuple[str, ...] = ()
+    """``udp:127.0.0.1:5060`` …, with the ports that were really taken."""
+    domain: str = ""
+    config_version: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegView:
+    """One SIP dialog of a call, or one attempt at one."""
+
+    leg: str
+    """``a``, ``b1``, ``b2`` …"""
+    role: str
+    """``caller`` or ``callee``."""
+    state: str
+    """``trying``, ``ringing``, ``talking``, ``ended``."""
+    party: str = ""
+    """Number, user or AOR at its end."""
+    device: str = ""
+    trunk: str = ""
+    transport: str = ""
+    address: str = ""
+    call_id: str = ""
+    status: int = 0
+    """Last SIP status of its INVITE; 0: none yet."""
+    reason: str = ""
+    answered_at: Instant | None = None
+    ended_at: Instant | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceView:
+    """One decision on the way of a call (OPS-02)."""
+
+    rule: str
+    outcome: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallView:
+    """A running or recent call."""
+
+    ref: str
+    direction: str
+    """``incoming``, ``outgoing``, ``internal``."""
+    state: str
+    """``setup``, ``ringing``, ``talking``, ``ending``, ``ended``."""
+    caller: str
+    called: str
+    started_at: Instant
+    number: str = ""
+    """The cloud number that the call is made with or comes to."""
+    user: str = ""
+    account: str = ""
+    trunk: str = ""
+    ringing_at: Instant | None = None
+    answered_at: Instant | None = None
+    ended_at: Instant | None = None
+    status: int = 0
+    """Final SIP status given to the caller; 0: none yet."""
+    reason: str = ""
+    """A word of the closed list (``dialplan.reasons``); empty while the call runs."""
+    ended_by: str = ""
+    plan: tuple[str, ...] = ()
+    """The steps of the plan in words, in order."""
+    legs: tuple[LegView, ...] = ()
+    trace: tuple[TraceView, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartyView:
+    """One column of a ladder."""
+
+    name: str
+    """``carrier-a``, ``Cloudline``, ``ana-phone``."""
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LadderEntry:
+    """One message of a ladder, sent or received."""
+
+    at: Instant
+    source: int
+    """Index of the sending party in ``LadderView.parties``."""
+    target: int
+    label: str
+    """``INVITE (SDP)``, ``180 Ringing``."""
+    leg: str = ""
+    transport: str = ""
+    note: str = ""
+    """``retransmission``, ``to another port`` …"""
+    message: str = ""
+    """The whole message, where it was kept; the API removes credentials before it gives it out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LadderView:
+    """The SIP ladder of one call."""
+
+    call_ref: str
+    parties: tuple[PartyView, ...]
+    """Columns from left to right; ours is between the caller and the called."""
+    entries: tuple[LadderEntry, ...]
+    truncated: int = 0
+    """Messages that were not kept because the call had too many."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistrationView:
+    """One binding."""
+
+    aor: str
+    device: str
+    user: str
+    contact: str
+    transport: str
+    address: str
+    expires_at: Instant
+    registered_at: Instant | None = None
+    user_agent: str = ""
+    instance: str = ""
+    q: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerView:
+    """One signalling address of a trunk."""
+
+    uri: str
+    state: str
+    """``up``, ``suspect``, ``down``, ``unknown``."""
+    answered_at: Instant | None = None
+    """When it last answered OPTIONS or a call."""
+    round_trip_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrunkView:
+    """One trunk."""
+
+    ref: str
+    up: bool
+    channels: int
+    channel_limit: int
+    """0: no limit."""
+    calls_per_second_limit: float = 0.0
+    prefixes: tuple[str, ...] = ()
+    priority: int = 0
+    peers: tuple[PeerView, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BanView:
+    """One address that is kept out or slowed."""
+
+    address: str
+    reason: str
+    since: Instant
+    until: Instant
+    slowed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegRecordView:
+    """One leg of a call record (CDR-01)."""
+
+    leg: str
+    role: str
+    number: str
+    user: str
+    device: str
+    trunk: str
+    started_at: Instant
+    ringing_at: Instant | None
+    answered_at: Instant | None
+    ended_at: Instant | None
+    status: int
+    cause: int
+    reason: str
+    ended_by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CdrView:
+    """One call record (CDR-01)."""
+
+    call_ref: str
+    direction: str
+    account: str
+    user: str
+    number: str
+    caller: str
+    caller_hidden: bool
+    dialled: str
+    called: str
+    destination: str
+    trunk: str
+    device: str
+    started_at: Instant
+    ringing_at: Instant | None
+    answered_at: Instant | None
+    ended_at: Instant | None
+    duration_seconds: float
+    billable_seconds: int
+    status: int
+    cause: int
+    """ITU-T Q.850."""
+    reason: str
+    ended_by: str
+    diversions: tuple[str, ...] = ()
+    legs: tuple[LegRecordView, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CdrPage:
+    """Call records, the latest first."""
+
+    items: tuple[CdrView, ...]
+    next_cursor: str = ""
+    """Empty on the last page."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReloadView:
+    """What a reload did."""
+
+    ok: bool
+    """False: the old configuration stays in force (OPS-03)."""
+    changes: tuple[str, ...] = ()
+    """Settings that took effect."""
+    needs_restart: tuple[str, ...] = ()
+    """Settings that changed in the file and take effect only at the next start."""
+    problems: tuple[str, ...] = field(default=())
+
+
+class Node(Protocol):
+    """A running node.  Everything but :meth:`cdrs` and :meth:`reload` is synchronous, cheap and does no
+    I/O.
+    """
+
+    def info(self) -> NodeView: ...
+
+    def health(self) -> Sequence[ComponentView]:
+        """Parts without which the process should be restarted."""
+        ...
+
+    def readiness(self) -> Sequence[ComponentView]:
+        """Parts without which the node should get no new traffic."""
+        ...
+
+    def metrics_page(self) -> bytes:
+        """``Metrics.render()``."""
+        ...
+
+    def call_refs(self, ended: bool) -> Sequence[str]:
+        """References of the running calls, or of the recent ones that are still remembered; the latest
+        first.
+        """
+        ...
+
+    def call(self, ref: str) -> CallView | None:
+        """A running or recent call; None if it is not known (any more)."""
+        ...
+
+    def ladder(self, ref: str) -> LadderView | None: ...
+
+    def hang_up(self, ref: str) -> bool:
+        """Start to end a call (reason ``operator``); False if it does not run."""
+        ...
+
+    def registrations(self, user: str = "") -> Iterator[RegistrationView]:
+        """Bindings, of one user or device where it is named; built lazily, so that a page costs a page."""
+        ...
+
+    def trunks(self) -> Sequence[TrunkView]: ...
+
+    def bans(self) -> Sequence[BanView]: ...
+
+    def lift_ban(self, address: str) -> bool:
+        """Forget a ban; False if there is none."""
+        ...
+
+    def drain(self) -> NodeView:
+        """Take no new calls, finish the running ones, then exit (OPS-04); saying it twice is saying it
+        once.
+        """
+        ...
+
+    async def reload(self) -> ReloadView:
+        """Read configuration, certificates and provisioning again; a bad change is refused as a whole
+        (OPS-03).
+        """
+        ...
+
+    async def cdrs(self, limit: int, cursor: str, number: str) -> CdrPage:
+        """Call records, the latest first, of one number where it is given.
+
+        Raises ValueError for a cursor that no page gave out, OSError when the database is away.
+        """
+        ...
+
+
+def cdr_view(record: CallRecord) -> CdrView:
+    """The view of a stored call record."""
+    return CdrView(
+        call_ref=record.call_ref,
+        direction=record.direction,
+        account=record.account,
+        user=record.user,
+        number=record.number,
+        caller=record.caller,
+        caller_hidden=record.caller_hidden,
+        dialled=record.dialled,
+        called=record.called,
+        destination=record.destination,
+        trunk=record.trunk,
+        device=record.device,
+        started_at=record.started_ms / 1000,
+        ringing_at=_instant(record.ringing_ms),
+        answered_at=_instant(record.answered_ms),
+        ended_at=_instant(record.ended_ms),
+        duration_seconds=record.duration_ms / 1000,
+        billable_seconds=record.billable_seconds,
+        status=record.status,
+        cause=record.cause,
+        reason=record.reason,
+        ended_by=record.ended_by,
+        diversions=tuple(record.diversions),
+        legs=tuple(_leg_record_view(leg) for leg in record.legs),
+    )
+
+
+def _leg_record_view(leg: LegRecord) -> LegRecordView:
+    return LegRecordView(
+        leg=leg.leg,
+        role=leg.role,
+        number=leg.number,
+        user=leg.user,
+        device=leg.device,
+        trunk=leg.trunk,
+        started_at=leg.started_ms / 1000,
+        ringing_at=_instant(leg.ringing_ms),
+        answered_at=_instant(leg.answered_ms),
+        ended_at=_instant(leg.ended_ms),
+        status=leg.status,
+        cause=leg.cause,
+        reason=leg.reason,
+        ended_by=leg.ended_by,
+    )
+
+
+def _instant(milliseconds: int) -> float | None:
+    return milliseconds / 1000 if milliseconds else None
