@@ -8,6 +8,7 @@ SQLite is the embedded default (one node, a file, WAL), PostgreSQL the real one.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -72,7 +73,6 @@ def _prepare_sqlite(connection: DBAPIConnection, _entry: ConnectionPoolEntry) ->
     # The driver's own idea of when to begin is switched off; `_begin_sqlite` says it.
     connection.isolation_level = None
     cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode = WAL")
     # FULL, since call records leave their journal once the database says that they are committed.
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA foreign_keys = ON")
@@ -82,8 +82,9 @@ def _prepare_sqlite(connection: DBAPIConnection, _entry: ConnectionPoolEntry) ->
 def _begin_sqlite(connection: Connection) -> None:
     # A deferred transaction that turns into a writer fails at once when another one writes; IMMEDIATE waits
     # its turn.
-    write = connection.get_execution_options().get("cloudline_write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+    options = connection.get_execution_options()
+    if not options.get("cloudline_bare", False):
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("cloudline_write", False) else "BEGIN")
 
 
 @asynccontextmanager
@@ -137,10 +138,31 @@ async def upgrade(engine: AsyncEngine) -> None:
 
     Raises `DatabaseUnavailable`.
     """
+    if engine.dialect.name == "sqlite":
+        await _use_wal(engine)
     async with writing(engine) as connection:
         if engine.dialect.name == "postgresql":
             await connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
         await connection.run_sync(_upgrade)
+
+
+async def _use_wal(engine: AsyncEngine, patience_s: float = 10.0) -> None:
+    """Let readers and the writer work side by side; the file remembers it.
+
+    The switch needs the file for itself and does not wait its turn, unlike a transaction.
+    """
+    async with _mapped(), engine.connect() as connection:
+        connection = await connection.execution_options(cloudline_bare=True)
+        waited = 0.0
+        while True:
+            try:
+                await connection.execute(text("PRAGMA journal_mode = WAL"))
+                return
+            except OperationalError:
+                if waited >= patience_s:
+                    raise
+            await asyncio.sleep(0.05)
+            waited += 0.05
 
 
 def _upgrade(connection: Connection) -> None:

@@ -65,7 +65,16 @@ class Directory:
         self.hits = 0
         self.misses = 0
         self.version = version
-        self.fill(accounts, users, devices, numbers, version=version)
+        self._accounts: dict[str, Account] = {}
+        self._users: dict[str, User] = {}
+        self._devices: dict[str, Device] = {}
+        self._numbers: dict[str, CloudNumber] = {}
+        self._by_username: dict[str, Device] = {}
+        self._devices_of: dict[str, tuple[Device, ...]] = {}
+        self._numbers_of: dict[str, tuple[CloudNumber, ...]] = {}
+        for group in (accounts, users, devices, numbers):
+            for item in group:
+                self.put_one(item)
 
     # -- lookups --------------------------------------------------------------------------------------------
 
@@ -147,36 +156,28 @@ class Directory:
 
     # -- the cache's side -----------------------------------------------------------------------------------
 
-    def fill(
-        self,
-        accounts: Iterable[Account],
-        users: Iterable[User],
-        devices: Iterable[Device],
-        numbers: Iterable[CloudNumber],
-        *,
-        version: int,
-    ) -> None:
-        """Replace everything."""
-        self._accounts: dict[str, Account] = {a.ref: a for a in accounts}
-        self._users: dict[str, User] = {u.ref: u for u in users}
-        self._devices: dict[str, Device] = {d.ref: d for d in devices}
-        self._numbers: dict[str, CloudNumber] = {n.e164: n for n in numbers}
-        self._by_username: dict[str, Device] = {}
-        devices_of: dict[str, list[Device]] = {}
-        for device in self._devices.values():
-            devices_of.setdefault(device.user, []).append(device)
-            if device.sip_username:
-                self._by_username[device.sip_username] = device
-        numbers_of: dict[str, list[CloudNumber]] = {}
-        for number in self._numbers.values():
-            numbers_of.setdefault(number.user, []).append(number)
-        self._devices_of: dict[str, tuple[Device, ...]] = {
-            user: tuple(sorted(held, key=_device_ref)) for user, held in devices_of.items()
-        }
-        self._numbers_of: dict[str, tuple[CloudNumber, ...]] = {
-            user: tuple(sorted(held, key=_number_e164)) for user, held in numbers_of.items()
-        }
-        self.version = version
+    def adopt(self, other: Directory) -> None:
+        """Take over the content of another directory, which must not be used afterwards."""
+        self._accounts = other._accounts
+        self._users = other._users
+        self._devices = other._devices
+        self._numbers = other._numbers
+        self._by_username = other._by_username
+        self._devices_of = other._devices_of
+        self._numbers_of = other._numbers_of
+        self._plans = other._plans
+        self.version = other.version
+
+    def put_one(self, item: Account | User | Device | CloudNumber) -> None:
+        """Put one object in, in place of the one with its key."""
+        if isinstance(item, CloudNumber):
+            self._put_number(item.e164, item)
+        elif isinstance(item, Device):
+            self._put_device(item.ref, item)
+        elif isinstance(item, User):
+            self._users[item.ref] = item
+        else:
+            self._accounts[item.ref] = item
 
     def put(self, changes: DirectoryChanges, *, version: int) -> None:
         """Put changes in; costs only what changed."""

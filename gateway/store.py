@@ -1,0 +1,74 @@
+"""The SQL side of trunks."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy.engine import Row
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from config.database import DatabaseUnavailable, reading
+from gateway.tables import TrunkRow
+from gateway.trunk import NumberFormat, Prefix, Trunk, TrunkDirectory
+from numbering.cache import DirectoryUnavailable
+from numbering.store import ObjectTable
+
+
+def _load(row: Row[Any]) -> Trunk:
+    return Trunk(
+        ref=row.ref,
+        peers=tuple(row.peers),
+        accept_from=tuple(row.accept_from),
+        port_must_match=row.port_must_match,
+        username=row.username or "",
+        password=row.password,
+        prefixes=tuple(Prefix(item["prefix"], item["cost"]) for item in row.prefixes),
+        priority=row.priority,
+        weight=row.weight,
+        max_channels=row.max_channels,
+        max_cps=row.max_cps,
+        number_format=NumberFormat(row.number_format),
+        country=row.country,
+        options_seconds=row.options_seconds,
+    )
+
+
+def _dump(trunk: Trunk) -> dict[str, Any]:
+    return {
+        "ref": trunk.ref,
+        "peers": list(trunk.peers),
+        "accept_from": list(trunk.accept_from),
+        "port_must_match": trunk.port_must_match,
+        "username": trunk.username or None,
+        "password": trunk.password,
+        "prefixes": [{"prefix": item.digits, "cost": item.cost} for item in trunk.prefixes],
+        "priority": trunk.priority,
+        "weight": trunk.weight,
+        "max_channels": trunk.max_channels,
+        "max_cps": trunk.max_cps,
+        "number_format": trunk.number_format.value,
+        "country": trunk.country,
+        "options_seconds": trunk.options_seconds,
+    }
+
+
+TRUNKS: Final = ObjectTable("trunk", TrunkRow, "ref", _load, _dump, unique="username")
+
+
+class TrunkFollower:
+    """Keeps a `TrunkDirectory` in step with the database; fits `numbering.cache.Follower`."""
+
+    kinds = frozenset({"trunk"})
+
+    def __init__(self, engine: AsyncEngine, trunks: TrunkDirectory) -> None:
+        self._engine = engine
+        self._trunks = trunks
+
+    async def refresh(self, version: int) -> None:
+        """Read all trunks again.  Raises `DirectoryUnavailable`."""
+        try:
+            async with reading(self._engine) as connection:
+                found = await TRUNKS.all(connection)
+        except DatabaseUnavailable as error:
+            raise DirectoryUnavailable(str(error)) from error
+        self._trunks.replace(found, version=version)

@@ -1,0 +1,330 @@
+"""The SQL side of numbering: objects to rows and back, the directory's revision, and what the cache reads.
+
+The functions work within a transaction of their caller (`config.database.reading`,
+`config.database.writing`), so that provisioning can write objects of several packages as one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, Final, Generic, TypeVar
+
+from sqlalchemy import Table, bindparam, delete, insert, select, update
+from sqlalchemy.engine import Row
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from config.database import Base, DatabaseUnavailable, reading
+from numbering.cache import DirectoryUnavailable, DirectoryUpdate
+from numbering.directory import Directory, DirectoryChanges
+from numbering.e164 import E164
+from numbering.models import (
+    Account,
+    AccountKind,
+    CloudNumber,
+    Device,
+    DeviceKind,
+    NumberState,
+    PlanTable,
+    User,
+)
+from numbering.tables import (
+    AccountRow,
+    DeviceRow,
+    DirectoryChangeRow,
+    DirectoryStateRow,
+    NumberRow,
+    UserRow,
+)
+
+T = TypeVar("T")
+
+# Rows per statement: a page is read or written in a few milliseconds, so the loop never stalls on a big
+# table.
+PAGE: Final = 500
+
+KEPT_REVISIONS: Final = 1000
+"""Revisions whose changes stay listed; a node that is further behind reads everything."""
+
+FULL_READ_ABOVE: Final = 20_000
+"""Changed objects above which reading everything is the quicker way."""
+
+
+class ObjectTable(Generic[T]):
+    """A table whose rows are objects of one kind, named by one key column."""
+
+    def __init__(
+        self,
+        kind: str,
+        row: type[Base],
+        key: str,
+        load: Callable[[Row[Any]], T],
+        dump: Callable[[T], dict[str, Any]],
+        unique: str = "",
+    ) -> None:
+        self.kind = kind
+        table = row.__table__
+        if not isinstance(table, Table):
+            raise TypeError(f"{row.__name__} is not mapped to a table")
+        self._table = table
+        self._key = table.c[key]
+        self._load = load
+        self._dump = dump
+        self._unique = unique
+
+    async def all(self, connection: AsyncConnection) -> list[T]:
+        """Every object, in the order of keys."""
+        found: list[T] = []
+        last = ""
+        while True:
+            query = select(self._table).where(self._key > last).order_by(self._key).limit(PAGE)
+            rows = (await connection.execute(query)).all()
+            found.extend(self._load(row) for row in rows)
+            if len(rows) < PAGE:
+                return found
+            last = rows[-1]._mapping[self._key]
+
+    async def some(self, connection: AsyncConnection, keys: Collection[str]) -> dict[str, T]:
+        """The objects that there are among ``keys``."""
+        found: dict[str, T] = {}
+        wanted = sorted(keys)
+        for start in range(0, len(wanted), PAGE):
+            query = select(self._table).where(self._key.in_(wanted[start : start + PAGE]))
+            for row in (await connection.execute(query)).all():
+                found[row._mapping[self._key]] = self._load(row)
+        return found
+
+    async def insert(self, connection: AsyncConnection, objects: Iterable[T]) -> None:
+        rows = [self._dump(item) for item in objects]
+        for start in range(0, len(rows), PAGE):
+            await connection.execute(insert(self._table), rows[start : start + PAGE])
+
+    async def update(self, connection: AsyncConnection, objects: Iterable[T]) -> None:
+        rows = [self._dump(item) for item in objects]
+        if not rows:
+            return
+        statement = (
+            update(self._table)
+            .where(self._key == bindparam("sought"))
+            .values({name: bindparam(f"new_{name}") for name in rows[0] if name != self._key.name})
+        )
+        values = [
+            {("sought" if name == self._key.name else f"new_{name}"): value for name, value in row.items()}
+            for row in rows
+        ]
+        for start in range(0, len(values), PAGE):
+            await connection.execute(statement, values[start : start + PAGE])
+
+    async def clear_unique(self, connection: AsyncConnection, keys: Sequence[str]) -> None:
+        """Let go of the values of the unique column, so that two objects may exchange theirs."""
+        if not self._unique:
+            return
+        statement = update(self._table).values({self._unique: None})
+        for start in range(0, len(keys), PAGE):
+            await connection.execute(statement.where(self._key.in_(keys[start : start + PAGE])))
+
+    async def delete(self, connection: AsyncConnection, keys: Sequence[str]) -> None:
+        for start in range(0, len(keys), PAGE):
+            await connection.execute(delete(self._table).where(self._key.in_(keys[start : start + PAGE])))
+
+
+def _load_account(row: Row[Any]) -> Account:
+    return Account(
+        ref=row.ref,
+        kind=AccountKind(row.kind),
+        plan=row.plan,
+        manager=row.manager or "",
+        suspended=row.suspended,
+    )
+
+
+def _dump_account(account: Account) -> dict[str, Any]:
+    return {
+        "ref": account.ref,
+        "kind": account.kind.value,
+        "plan": account.plan,
+        "manager": account.manager or None,
+        "suspended": account.suspended,
+    }
+
+
+def _load_user(row: Row[Any]) -> User:
+    return User(
+        ref=row.ref,
+        account=row.account,
+        name=row.name,
+        email=row.email,
+        default_number=row.default_number or "",
+        suspended=row.suspended,
+    )
+
+
+def _dump_user(user: User) -> dict[str, Any]:
+    return {
+        "ref": user.ref,
+        "account": user.account,
+        "name": user.name,
+        "email": user.email,
+        "default_number": user.default_number or None,
+        "suspended": user.suspended,
+    }
+
+
+def _load_device(row: Row[Any]) -> Device:
+    return Device(
+        ref=row.ref,
+        user=row.user_ref,
+        kind=DeviceKind(row.kind),
+        sim=row.sim or "",
+        sim_verified=row.sim_verified,
+        sip_username=row.sip_username or "",
+        sip_password=row.sip_password,
+    )
+
+
+def _dump_device(device: Device) -> dict[str, Any]:
+    return {
+        "ref": device.ref,
+        "user_ref": device.user,
+        "kind": device.kind.value,
+        "sim": device.sim or None,
+        "sim_verified": device.sim_verified,
+        "sip_username": device.sip_username or None,
+        "sip_password": device.sip_password,
+    }
+
+
+def _load_number(row: Row[Any]) -> CloudNumber:
+    return CloudNumber(
+        e164=E164(row.e164),
+        user=row.user_ref or "",
+        state=NumberState(row.state),
+        category=row.category,
+        calls=row.calls,
+        hide=row.hide,
+        ring_seconds=row.ring_seconds,
+        block=tuple(row.block),
+    )
+
+
+def _dump_number(number: CloudNumber) -> dict[str, Any]:
+    return {
+        "e164": number.e164,
+        "user_ref": number.user or None,
+        "state": number.state.value,
+        "category": number.category,
+        "calls": number.calls,
+        "hide": number.hide,
+        "ring_seconds": number.ring_seconds,
+        "block": list(number.block),
+    }
+
+
+ACCOUNTS: Final = ObjectTable("account", AccountRow, "ref", _load_account, _dump_account)
+USERS: Final = ObjectTable("user", UserRow, "ref", _load_user, _dump_user)
+DEVICES: Final = ObjectTable("device", DeviceRow, "ref", _load_device, _dump_device, unique="sip_username")
+NUMBERS: Final = ObjectTable("number", NumberRow, "e164", _load_number, _dump_number)
+
+
+async def lock_revision(connection: AsyncConnection) -> int:
+    """The revision, held against every other writer until the transaction ends."""
+    query = select(DirectoryStateRow.revision).where(DirectoryStateRow.id == 1).with_for_update()
+    return int((await connection.execute(query)).scalar_one())
+
+
+async def record_changes(connection: AsyncConnection, keys: Mapping[str, Collection[str]]) -> int:
+    """Start a new revision that consists of changes to ``keys`` (by kind); returns its number.
+
+    The caller holds the lock of `lock_revision`, so revisions become visible in their order.
+    """
+    revision = await lock_revision(connection) + 1
+    rows = [
+        {"revision": revision, "kind": kind, "key": key}
+        for kind in sorted(keys)
+        for key in sorted(keys[kind])
+    ]
+    for start in range(0, len(rows), PAGE):
+        await connection.execute(insert(DirectoryChangeRow), rows[start : start + PAGE])
+    forgotten = max(revision - KEPT_REVISIONS, 0)
+    await connection.execute(delete(DirectoryChangeRow).where(DirectoryChangeRow.revision <= forgotten))
+    await connection.execute(
+        update(DirectoryStateRow)
+        .where(DirectoryStateRow.id == 1)
+        .values(revision=revision, forgotten=forgotten)
+    )
+    return revision
+
+
+class SqlDirectorySource:
+    """What the directory cache reads, from SQL; fits `numbering.cache.DirectorySource`."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def everything(self, plans: PlanTable) -> Directory:
+        """The whole directory.  Raises `DirectoryUnavailable`."""
+        try:
+            async with reading(self._engine) as connection:
+                revision, _ = await self._revision(connection)
+                directory = Directory(plans=plans, version=revision)
+                for account in await ACCOUNTS.all(connection):
+                    directory.put_one(account)
+                for user in await USERS.all(connection):
+                    directory.put_one(user)
+                for device in await DEVICES.all(connection):
+                    directory.put_one(device)
+                for number in await NUMBERS.all(connection):
+                    directory.put_one(number)
+                return directory
+        except DatabaseUnavailable as error:
+            raise DirectoryUnavailable(str(error)) from error
+
+    async def since(self, version: int) -> DirectoryUpdate | None:
+        """What has changed after ``version``; None when nothing has.  Raises `DirectoryUnavailable`."""
+        try:
+            async with reading(self._engine) as connection:
+                return await self._since(connection, version)
+        except DatabaseUnavailable as error:
+            raise DirectoryUnavailable(str(error)) from error
+
+    async def _since(self, connection: AsyncConnection, version: int) -> DirectoryUpdate | None:
+        revision, forgotten = await self._revision(connection)
+        if revision == version:
+            return None
+        # Less than what we know: the database was exchanged for another one.
+        if revision < version or version < forgotten:
+            return DirectoryUpdate(version=revision, changes=None, kinds=frozenset())
+        keys: dict[str, set[str]] = {}
+        query = (
+            select(DirectoryChangeRow.kind, DirectoryChangeRow.key)
+            .where(DirectoryChangeRow.revision > version)
+            .distinct()
+            .limit(FULL_READ_ABOVE + 1)
+        )
+        rows = (await connection.execute(query)).all()
+        if len(rows) > FULL_READ_ABOVE:
+            return DirectoryUpdate(version=revision, changes=None, kinds=frozenset())
+        for kind, key in rows:
+            keys.setdefault(kind, set()).add(key)
+        accounts = await _changed(ACCOUNTS, connection, keys)
+        users = await _changed(USERS, connection, keys)
+        devices = await _changed(DEVICES, connection, keys)
+        numbers = await _changed(NUMBERS, connection, keys)
+        changes = DirectoryChanges(accounts=accounts, users=users, devices=devices, numbers=numbers)
+        return DirectoryUpdate(version=revision, changes=changes, kinds=frozenset(keys))
+
+    @staticmethod
+    async def _revision(connection: AsyncConnection) -> tuple[int, int]:
+        query = select(DirectoryStateRow.revision, DirectoryStateRow.forgotten)
+        revision, forgotten = (await connection.execute(query.where(DirectoryStateRow.id == 1))).one()
+        return int(revision), int(forgotten)
+
+
+async def _changed(
+    table: ObjectTable[T], connection: AsyncConnection, keys: Mapping[str, set[str]]
+) -> Mapping[str, T | None]:
+    wanted = keys.get(table.kind)
+    if not wanted:
+        return {}
+    found = await table.some(connection, wanted)
+    changed: dict[str, T | None] = {key: found.get(key) for key in wanted}
+    return changed
