@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from callcontrol.http_api import MAX_PAGE, build_api
 from callcontrol.http_server import HttpServer
@@ -22,13 +23,15 @@ def node() -> FakeNode:
     return FakeNode()
 
 
-def ask(node: Node, method: str, path: str, token: str | None = TOKEN) -> httpx.Response:
+def ask(
+    node: Node, method: str, path: str, token: str | None = TOKEN, app: FastAPI | None = None
+) -> httpx.Response:
     """One request to the application, without a socket."""
 
     async def send() -> httpx.Response:
-        transport = httpx.ASGITransport(build_api(node, TOKEN, "0.1.0"), raise_app_exceptions=False)
+        transport = httpx.ASGITransport(app or build_api(node, TOKEN, "0.1.0"), raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://node") as client:
-            headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+            headers = {} if token is None else {b"Authorization": f"Bearer {token}".encode()}
             return await client.request(method, path, headers=headers)
 
     return asyncio.run(send())
@@ -79,18 +82,15 @@ def operator_routes() -> list[tuple[str, str]]:
 
 
 @pytest.mark.rule("OPS-05")
-@pytest.mark.parametrize("token", [None, "", "wrong", TOKEN + "x", "é"])
 @pytest.mark.parametrize(("method", "path"), operator_routes())
-def test_nothing_below_v1_without_the_token(
-    node: FakeNode, method: str, path: str, token: str | None
-) -> None:
-    if token is not None and not token.isascii():
-        token = token.encode().decode("latin-1")
-    answer = ask(node, method, path, token)
-    assert answer.status_code == 401
-    assert answer.headers["www-authenticate"].startswith("Bearer")
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert answer.json()["code"] == "unauthorized"
+def test_nothing_below_v1_without_the_token(node: FakeNode, method: str, path: str) -> None:
+    app = build_api(node, TOKEN, "0.1.0")
+    for token in (None, "", "wrong", TOKEN + "x", TOKEN[:-1], "é"):
+        answer = ask(node, method, path, token, app)
+        assert answer.status_code == 401
+        assert answer.headers["www-authenticate"].startswith("Bearer")
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["code"] == "unauthorized"
     assert node.hung_up == []
     assert len(node.banned) == 2
     assert not node.draining
@@ -252,7 +252,7 @@ def test_the_server_runs_in_a_loop_that_has_other_work(node: FakeNode) -> None:
             other = HttpServer(
                 build_api(node, TOKEN, "0.1.0"), "127.0.0.1", int(server.url.rsplit(":", 1)[1])
             )
-            with pytest.raises(OSError, match="http.listen"):
+            with pytest.raises(OSError, match=r"http\.listen"):
                 await other.start()
         finally:
             await server.stop()

@@ -68,7 +68,10 @@ class FakeNode:
         self.draining = False
         self.reloads = 0
         self.reload_view = ReloadView(ok=True, changes=("calls.ring_seconds",))
-        self.parts = (ComponentView(name="database", ok=True), ComponentView(name="listeners", ok=True))
+        self.parts: tuple[ComponentView, ...] = (
+            ComponentView(name="database", ok=True),
+            ComponentView(name="listeners", ok=True),
+        )
         self.database_up = True
         self.broken = False
 
