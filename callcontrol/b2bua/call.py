@@ -1,0 +1,382 @@
+"""The call: one pure state machine over recorded inputs.
+
+``Call.handle(event, now)`` is synchronous and total.  It returns what is to be done, in order; an event that does not fit the
+phase is named and counted, never raised.  Time and identifiers come from outside, so the same events give the same effects,
+here, in the simulator, and on the node that takes the call over.
+
+The phases are split over modules: ``ringing`` (looking for an answer), ``talking`` (two parties in dialogs), ``transfer``.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from callcontrol.b2bua import records, ringing, talking, transfer
+from callcontrol.b2bua.causes import CAUSES, PHRASES, reason_lines
+from callcontrol.b2bua.effects import CallOver, Effect, TrunkReleased, WriteRecord
+from callcontrol.b2bua.env import CallEnv
+from callcontrol.b2bua.events import (
+    CancelIn,
+    DeadlinePassed,
+    Event,
+    HangUp,
+    RequestIn,
+    ResponseIn,
+    Start,
+    TargetJoined,
+    TransactionEnded,
+    TransferRouted,
+    TrunkChosen,
+)
+from callcontrol.b2bua.leg import CALLER, Leg
+from callcontrol.b2bua.phases import ENDED, NEW, RINGING, TALKING
+from callcontrol.b2bua.transfer import Transfer
+from callcontrol.sip import usage_session, usage_uas
+from callcontrol.sip.usage import (
+    CLOSED,
+    INCOMING,
+    Acked,
+    Answered,
+    Asked,
+    CallerCancelled,
+    Ended,
+    Failed,
+    Progress,
+    Replied,
+    Turn,
+    Usage,
+    UsageEvent,
+)
+from dialplan import reasons
+from dialplan.plan import Plan, TraceLine
+
+CALL_FIELDS: Final = (
+    "ref",
+    "plan",
+    "trace",
+    "phase",
+    "step",
+    "legs",
+    "count",
+    "a",
+    "b",
+    "started_at",
+    "ringing_at",
+    "answered_at",
+    "ended_at",
+    "reason",
+    "status",
+    "ended_by",
+    "deadlines",
+    "shown_status",
+    "best_status",
+    "best_reason",
+    "best_lines",
+    "tried",
+    "choosing",
+    "body",
+    "content_type",
+    "crossing",
+    "max_forwards",
+    "transfer",
+    "dialled",
+    "ingress_trunk",
+    "device",
+    "over",
+)
+
+
+class Call:
+    """One call from its INVITE to the closing of its last leg.  Every field of ``CALL_FIELDS`` is stored."""
+
+    __slots__ = (*CALL_FIELDS, "dirty", "env", "ignored")
+
+    def __init__(
+        self,
+        ref: str,
+        plan: Plan,
+        trace: tuple[TraceLine, ...],
+        env: CallEnv,
+        dialled: str = "",
+        ingress_trunk: str = "",
+        device: str = "",
+    ) -> None:
+        self.ref = ref
+        self.plan = plan
+        self.trace: list[TraceLine] = list(trace)
+        self.env = env
+        self.phase = NEW
+        self.step = 0
+        self.legs: dict[str, Leg] = {}
+        self.count = 0
+        """Number of callee legs made so far; the next is ``b<count+1>``."""
+        self.a = ""
+        self.b = ""
+        """The two legs that talk with each other; ``a`` is the caller's until a transfer."""
+        self.started_at = 0.0
+        self.ringing_at = 0.0
+        self.answered_at = 0.0
+        self.ended_at = 0.0
+        self.reason = ""
+        self.status = 0
+        self.ended_by = ""
+        self.deadlines: dict[str, float] = {}
+        self.shown_status = 0
+        """Highest provisional status without body that the caller saw."""
+        self.best_status = 0
+        self.best_reason = ""
+        self.best_lines: list[str] = []
+        self.tried: list[str] = []
+        self.choosing = False
+        """A trunk is being chosen."""
+        self.body = b""
+        """The caller's offer, kept until the answer for legs that are dialled late."""
+        self.content_type = ""
+        self.crossing: list[str] = []
+        """Header lines of the caller's INVITE that cross to every callee."""
+        self.max_forwards = 70
+        self.transfer: Transfer | None = None
+        self.dialled = dialled
+        self.ingress_trunk = ingress_trunk
+        self.device = device
+        """Ref of the calling device."""
+        self.over = False
+        self.dirty = False
+        """Something changed that another node must know; the runner clears it when it saves."""
+        self.ignored: list[str] = []
+        """Names of events that did not fit, for the counters of the runner, which empties it."""
+
+    # -- the surface ----------------------------------------------------------------------------------------
+
+    def handle(self, event: Event, now: float) -> list[Effect]:
+        """Take one input; returns the effects in the order in which they are to happen."""
+        effects: list[Effect] = []
+        turn = Turn(self.env.usage, now, effects)
+        self._dispatch(event, turn)
+        self._drain(turn)
+        self._check_over(turn)
+        return effects
+
+    def next_deadline(self) -> float:
+        """When ``DeadlinePassed`` is due, Unix seconds; infinity for never."""
+        first = float("inf")
+        for at in self.deadlines.values():
+            if at < first:
+                first = at
+        for leg in self.legs.values():
+            at = leg.usage.next_deadline()
+            if at < first:
+                first = at
+        return first
+
+    def partner(self, leg_id: str) -> Leg | None:
+        """The other one of the two legs that talk."""
+        if leg_id == self.a:
+            return self.legs.get(self.b)
+        if leg_id == self.b:
+            return self.legs.get(self.a)
+        return None
+
+    # -- inputs ---------------------------------------------------------------------------------------------
+
+    def _dispatch(self, event: Event, turn: Turn) -> None:
+        if isinstance(event, ResponseIn):
+            leg = self.legs.get(event.leg)
+            if leg is None:
+                self.ignore("response to unknown leg")
+            else:
+                usage_session.on_response(leg.usage, turn, event.branch, event.message, event.login)
+        elif isinstance(event, RequestIn):
+            leg = self.legs.get(event.leg)
+            if leg is None:
+                self.ignore("request for unknown leg")
+            else:
+                leg.address = event.flow
+                usage_session.on_request(leg.usage, turn, event.message, event.key, event.flow)
+        elif isinstance(event, DeadlinePassed):
+            self._on_deadline(turn)
+        elif isinstance(event, TransactionEnded):
+            leg = self.legs.get(event.leg)
+            if leg is None:
+                self.ignore("transaction of unknown leg")
+            else:
+                usage_session.on_failed(leg.usage, turn, event.branch, event.cause)
+        elif isinstance(event, Start):
+            self._start(event, turn)
+        elif isinstance(event, CancelIn):
+            leg = self.legs.get(event.leg)
+            if leg is not None:
+                usage_uas.on_cancel(leg.usage, turn, event.message)
+        elif isinstance(event, TrunkChosen):
+            ringing.on_trunk_chosen(self, turn, event)
+        elif isinstance(event, TransferRouted):
+            transfer.on_routed(self, turn, event)
+        elif isinstance(event, TargetJoined):
+            ringing.on_target_joined(self, turn, event.target)
+        elif isinstance(event, HangUp):
+            self._on_hang_up(turn, event.reason)
+        else:
+            self.ignore("unknown event")
+
+    def _start(self, event: Start, turn: Turn) -> None:
+        if self.phase != NEW:
+            self.ignore("second start")
+            return
+        message = event.message
+        self.started_at = turn.now
+        usage = Usage("a", f"{self.ref}.a", uac=False)
+        leg = Leg("a", usage, CALLER, turn.now)
+        leg.user = self.plan.user if self.plan.direction != "incoming" else ""
+        leg.device = self.device
+        leg.trunk = self.ingress_trunk
+        leg.device_class = "trunk" if self.ingress_trunk else self.env.device_class(self.device)
+        leg.number = self.plan.caller.number or self.plan.caller.asserted or self.plan.caller.user
+        leg.address = event.flow
+        leg.call_id = message.call_id
+        leg.user_agent = message.get("user-agent") or ""
+        self.legs["a"] = leg
+        self.a = "a"
+        usage_uas.begin(usage, turn, message, event.key, event.flow)
+        self.phase = RINGING
+        ringing.begin(self, turn, message)
+
+    def _on_hang_up(self, turn: Turn, reason: str) -> None:
+        if self.phase == ENDED:
+            return
+        if self.phase == TALKING:
+            self.end(turn, reason, 0, "server", [])
+        else:
+            ringing.refuse_caller(self, turn, reason, 0, [])
+
+    def _on_deadline(self, turn: Turn) -> None:
+        for name in [name for name, at in self.deadlines.items() if at <= turn.now]:
+            if self.deadlines.pop(name, None) is None:
+                continue
+            if name == "step":
+                ringing.on_step_over(self, turn)
+            elif name == "total":
+                ringing.on_total_over(self, turn)
+            elif name == "duration":
+                self.end(turn, reasons.MAX_DURATION, 0, "server", [])
+            else:
+                transfer.on_deadline(self, turn, name)
+        for leg in list(self.legs.values()):
+            if leg.usage.next_deadline() <= turn.now:
+                usage_session.on_deadlines(leg.usage, turn)
+                self._drain(turn)
+
+    def _drain(self, turn: Turn) -> None:
+        """Work off what the usages report; handling one report may bring up more."""
+        while turn.events:
+            events = turn.events
+            turn.events = []
+            for event in events:
+                self._on_usage(event, turn)
+
+    def _on_usage(self, event: UsageEvent, turn: Turn) -> None:
+        leg = self.legs.get(event.leg)
+        if leg is None:
+            self.ignore("report of unknown leg")
+        elif isinstance(event, Progress):
+            self._on_progress(turn, leg, event)
+        elif isinstance(event, Answered):
+            self.dirty = True
+            if transfer.owns(self, leg):
+                transfer.on_answered(self, turn, leg, event)
+            else:
+                ringing.on_answered(self, turn, leg, event)
+        elif isinstance(event, Failed):
+            self._on_failed(turn, leg, event)
+        elif isinstance(event, Acked):
+            talking.on_acked(self, turn, leg, event)
+        elif isinstance(event, Asked):
+            self.dirty = True
+            talking.on_asked(self, turn, leg, event)
+        elif isinstance(event, Replied):
+            self.dirty = True
+            talking.on_replied(self, turn, leg, event)
+        elif isinstance(event, CallerCancelled):
+            ringing.on_caller_cancelled(self, turn, leg, event.reason)
+        elif isinstance(event, Ended):
+            self.dirty = True
+            talking.on_ended(self, turn, leg, event)
+
+    def _on_progress(self, turn: Turn, leg: Leg, event: Progress) -> None:
+        if not leg.ringing_at:
+            leg.ringing_at = turn.now
+        if transfer.owns(self, leg):
+            transfer.on_progress(self, turn, event)
+        else:
+            ringing.on_progress(self, turn, leg, event)
+
+    def _on_failed(self, turn: Turn, leg: Leg, event: Failed) -> None:
+        self.dirty = True
+        if event.message is not None:
+            leg.user_agent = (
+                leg.user_agent or event.message.get("server") or event.message.get("user-agent") or ""
+            )
+        self.leg_done(turn, leg, event.status)
+        if self.phase == ENDED:
+            return
+        if transfer.owns(self, leg):
+            transfer.on_failed(self, turn, leg, event)
+        else:
+            ringing.on_failed(self, turn, leg, event)
+
+    # -- shared by the phases -------------------------------------------------------------------------------
+
+    def note(self, rule: str, outcome: str, detail: str = "") -> None:
+        """Add a line to the trace (OPS-02)."""
+        self.trace.append(TraceLine(rule=rule, outcome=outcome, detail=detail))
+
+    def ignore(self, what: str) -> None:
+        self.ignored.append(what)
+
+    def leg_done(self, turn: Turn, leg: Leg, status: int) -> None:
+        """A leg over a trunk gives its channel back; called once per leg, when its outcome is known."""
+        if leg.trunk and leg.role != CALLER and not leg.ended_at:
+            turn.commands.append(TrunkReleased(leg.trunk, leg.id, status, bool(leg.answered_at)))
+
+    def end(self, turn: Turn, reason: str, status: int, ended_by: str, lines: list[str]) -> None:
+        """The call is over: release every leg, write the record once."""
+        if self.phase == ENDED:
+            return
+        self.phase = ENDED
+        self.dirty = True
+        self.ended_at = turn.now
+        self.reason = reason
+        self.status = status or CAUSES[reason].status
+        self.ended_by = ended_by
+        self.deadlines = {}
+        self.choosing = False
+        self.transfer = None
+        lines = (
+            lines or [f'Reason: SIP;cause={self.status};text="{reason}"'] if ended_by == "server" else lines
+        )
+        for leg in self.legs.values():
+            if leg.usage.state == INCOMING:
+                usage_uas.refuse(
+                    leg.usage,
+                    turn,
+                    self.status,
+                    PHRASES.get(self.status, "Declined"),
+                    reason_lines(reason, self.status),
+                )
+            elif leg.usage.state != CLOSED:
+                usage_session.release(leg.usage, turn, lines)
+            self.leg_done(turn, leg, self.status)
+            leg.finish(turn.now, 200 if leg.answered_at else self.status, reason, ended_by)
+        if self.ingress_trunk:
+            turn.commands.append(TrunkReleased(self.ingress_trunk, "a", self.status, bool(self.answered_at)))
+        self.body = b""
+        self.crossing = []
+        turn.commands.append(WriteRecord(records.of_call(self)))
+
+    def _check_over(self, turn: Turn) -> None:
+        if self.phase != ENDED or self.over:
+            return
+        for leg in self.legs.values():
+            if not leg.usage.quiet():
+                return
+        self.over = True
+        turn.commands.append(CallOver())

@@ -1,0 +1,232 @@
+"""The one table of causes: what each reason means on the wire, in the CDR, and for the next trunk (OUT-09).
+
+A reason is a word of ``dialplan.reasons``.  The table gives the SIP status, the Q.850 cause, the class for metrics, the plain
+sentence for people, and whether another trunk or peer may be tried.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from dialplan import reasons as r
+
+
+class Cause:
+    """One row: the meaning of a reason."""
+
+    __slots__ = ("label", "phrase", "q850", "reason", "retry", "sentence", "status")
+
+    def __init__(
+        self, reason: str, status: int, phrase: str, q850: int, label: str, sentence: str, retry: bool = False
+    ) -> None:
+        self.reason = reason
+        self.status = status
+        """SIP status of the answer to the caller."""
+        self.phrase = phrase
+        self.q850 = q850
+        self.label = label
+        """``result`` label of the metrics: answered, busy, no_answer, cancelled, rejected, failed."""
+        self.sentence = sentence
+        """For the Warning header: what a person may do about it."""
+        self.retry = retry
+        """Another trunk or peer may be tried."""
+
+
+_ROWS: Final = [
+    Cause(r.ANSWERED, 200, "OK", 16, "answered", "The call was answered."),
+    Cause(r.NORMAL_CLEARING, 200, "OK", 16, "answered", "The call was hung up."),
+    Cause(r.TRANSFERRED, 200, "OK", 16, "answered", "The call was transferred."),
+    Cause(r.UNVERIFIED_SIM, 403, "Forbidden", 21, "rejected", "Verify your SIM before you call."),
+    Cause(r.NO_CREDIT, 402, "Payment Required", 21, "rejected", "There is no credit for this call."),
+    Cause(r.NOT_IN_PLAN, 403, "Forbidden", 21, "rejected", "The plan does not cover this destination."),
+    Cause(
+        r.EXPIRED,
+        480,
+        "Temporarily Unavailable",
+        31,
+        "rejected",
+        "The subscription of this number has expired.",
+    ),
+    Cause(r.SUSPENDED, 403, "Forbidden", 21, "rejected", "This number or account is suspended."),
+    Cause(
+        r.CALLS_OFF, 480, "Temporarily Unavailable", 31, "rejected", "Calls are switched off for this number."
+    ),
+    Cause(r.BARRED_CLASS, 403, "Forbidden", 21, "rejected", "Numbers of this class cannot be called."),
+    Cause(r.NOT_YOUR_NUMBER, 403, "Forbidden", 21, "rejected", "The number shown is not yours."),
+    Cause(r.INVALID_NUMBER, 484, "Address Incomplete", 28, "rejected", "The dialled number cannot be read."),
+    Cause(r.FAIR_USE, 403, "Forbidden", 21, "rejected", "The fair-use limit is reached."),
+    Cause(r.TOO_MANY_CALLS, 486, "Busy Here", 34, "rejected", "Too many calls at the same time."),
+    Cause(
+        r.UNREACHABLE,
+        480,
+        "Temporarily Unavailable",
+        20,
+        "no_answer",
+        "No device of the callee can be reached.",
+    ),
+    Cause(r.EMERGENCY, 380, "Alternative Service", 16, "rejected", "Dial the emergency number on the SIM."),
+    Cause(r.UNKNOWN_NUMBER, 404, "Not Found", 1, "rejected", "This number is not in service."),
+    Cause(r.QUARANTINED, 410, "Gone", 22, "rejected", "This number is no longer in service."),
+    Cause(r.PORTED_OUT, 410, "Gone", 22, "rejected", "This number left the platform."),
+    Cause(r.BLOCKED, 603, "Decline", 21, "rejected", "The call was declined."),
+    Cause(r.NUMBER_OFF, 480, "Temporarily Unavailable", 31, "rejected", "This number is switched off now."),
+    Cause(r.LOOP, 482, "Loop Detected", 25, "failed", "The call came back to where it had been."),
+    Cause(r.HIDDEN_CALLER, 433, "Anonymity Disallowed", 21, "rejected", "Show your number and call again."),
+    Cause(r.BUSY, 486, "Busy Here", 17, "busy", "The callee is busy."),
+    Cause(r.DECLINED, 603, "Decline", 21, "rejected", "The callee declined the call."),
+    Cause(r.NO_ANSWER, 480, "Temporarily Unavailable", 19, "no_answer", "Nobody answered."),
+    Cause(
+        r.CALLER_CANCELLED, 487, "Request Terminated", 16, "cancelled", "The caller hung up before an answer."
+    ),
+    Cause(r.NO_ROUTE, 404, "Not Found", 3, "failed", "There is no route to this number."),
+    Cause(r.TRUNK_FAILED, 502, "Bad Gateway", 38, "failed", "The carrier could not complete the call.", True),
+    Cause(
+        r.OVERLOAD, 503, "Service Unavailable", 42, "failed", "The server is busy; try again shortly.", True
+    ),
+    Cause(
+        r.DRAINING,
+        503,
+        "Service Unavailable",
+        41,
+        "failed",
+        "This server is being taken out of service.",
+        True,
+    ),
+    Cause(r.MAX_DURATION, 200, "OK", 102, "answered", "The longest duration of a call was reached."),
+    Cause(r.SESSION_EXPIRED, 200, "OK", 102, "answered", "A side of the call vanished without hanging up."),
+    Cause(
+        r.MEDIA_REFUSED,
+        488,
+        "Not Acceptable Here",
+        65,
+        "failed",
+        "The two sides have no media format in common.",
+    ),
+    Cause(r.PROTOCOL_ERROR, 500, "Server Internal Error", 111, "failed", "A side broke the protocol."),
+    Cause(
+        r.INTERNAL_ERROR, 500, "Server Internal Error", 41, "failed", "The server could not handle the call."
+    ),
+    Cause(r.NODE_LOST, 503, "Service Unavailable", 41, "failed", "The server of the call stopped.", True),
+    Cause(r.OPERATOR, 480, "Temporarily Unavailable", 31, "rejected", "The call was ended by the operator."),
+    Cause(r.NOT_FOUND, 404, "Not Found", 1, "rejected", "There is nobody of this name."),
+    Cause(r.NOT_ALLOWED, 403, "Forbidden", 21, "rejected", "This is not allowed."),
+]
+
+CAUSES: Final[dict[str, Cause]] = {row.reason: row for row in _ROWS}
+
+# final status of a callee -> reason.  What is not listed is decided by class in ``reason_of``.
+_DEVICE: Final[dict[int, str]] = {
+    403: r.DECLINED,
+    404: r.UNREACHABLE,
+    408: r.UNREACHABLE,
+    410: r.UNREACHABLE,
+    415: r.MEDIA_REFUSED,
+    480: r.UNREACHABLE,
+    481: r.UNREACHABLE,
+    482: r.LOOP,
+    483: r.LOOP,
+    486: r.BUSY,
+    487: r.NO_ANSWER,
+    488: r.MEDIA_REFUSED,
+    600: r.BUSY,
+    603: r.DECLINED,
+    604: r.UNREACHABLE,
+    606: r.MEDIA_REFUSED,
+    607: r.DECLINED,
+    608: r.DECLINED,
+}
+_TRUNK: Final[dict[int, str]] = {
+    401: r.TRUNK_FAILED,
+    402: r.TRUNK_FAILED,
+    403: r.DECLINED,
+    404: r.INVALID_NUMBER,
+    407: r.TRUNK_FAILED,
+    408: r.TRUNK_FAILED,
+    410: r.INVALID_NUMBER,
+    415: r.MEDIA_REFUSED,
+    480: r.NO_ANSWER,
+    482: r.LOOP,
+    483: r.LOOP,
+    484: r.INVALID_NUMBER,
+    486: r.BUSY,
+    487: r.NO_ANSWER,
+    488: r.MEDIA_REFUSED,
+    600: r.BUSY,
+    603: r.DECLINED,
+    604: r.INVALID_NUMBER,
+    606: r.MEDIA_REFUSED,
+    607: r.DECLINED,
+    608: r.DECLINED,
+}
+
+
+def reason_of(status: int, trunk: bool) -> str:
+    """The reason that a callee's final status means; total."""
+    table = _TRUNK if trunk else _DEVICE
+    reason = table.get(status)
+    if reason is not None:
+        return reason
+    if status >= 600:
+        return r.DECLINED
+    return r.TRUNK_FAILED if trunk else r.UNREACHABLE
+
+
+_PASSED_ON: Final = frozenset((404, 410, 415, 480, 482, 483, 484, 486, 488, 600, 603, 604, 606, 607, 608))
+
+
+def status_for_caller(status: int, trunk: bool) -> int:
+    """The status that the caller gets for a callee's final ``status`` (RFC 3261 §16.7 step 6, for a B2BUA).
+
+    What speaks of the callee is passed on.  What speaks of our own next hop (challenges, 5xx, timeouts) is ours to explain, so
+    it becomes the status of its reason; a 503 passed on would make the caller avoid us altogether.
+    """
+    if status in _PASSED_ON and (trunk or status not in (404, 410)):
+        return status
+    return CAUSES[reason_of(status, trunk)].status
+
+
+def better(first: int, second: int) -> bool:
+    """True when ``first`` is a better final response than ``second`` (RFC 3261 §16.7 step 6): 6xx first, then the lowest class;
+    within 4xx those that help the caller to mend the request."""
+    return _rank(first) < _rank(second)
+
+
+def _rank(status: int) -> int:
+    if status >= 600:
+        return 0
+    if 400 <= status < 500:
+        if status in (401, 407, 415, 420, 484):
+            return 40
+        if status in (486, 488):
+            return 41  # says more about the callee than "not there"
+        if status in (408, 480, 404, 410, 481, 487):
+            return 43
+        return 42
+    return status // 100 * 10
+
+
+def tries_next(status: int) -> bool:
+    """After this status of a trunk peer another one may be tried: it did not speak for the callee."""
+    return CAUSES[reason_of(status, True)].retry
+
+
+def reason_lines(reason: str, status: int) -> list[str]:
+    """Reason and Warning header lines of a refusal (RFC 3326; interfaces: the same word everywhere)."""
+    cause = CAUSES[reason]
+    return [
+        f'Reason: SIP;cause={status};text="{reason}"',
+        f"Reason: Q.850;cause={cause.q850}",
+        f'Warning: 399 cloudline "{cause.sentence}"',
+    ]
+
+
+PHRASES: Final[dict[int, str]] = {row.status: row.phrase for row in _ROWS} | {
+    408: "Request Timeout",
+    415: "Unsupported Media Type",
+    483: "Too Many Hops",
+    600: "Busy Everywhere",
+    604: "Does Not Exist Anywhere",
+    606: "Not Acceptable",
+    607: "Unwanted",
+    608: "Rejected",
+}

@@ -1,0 +1,78 @@
+"""What a call wants done, besides the messages of ``callcontrol.sip.commands``."""
+
+from __future__ import annotations
+
+from callcontrol.cdr import CallRecord
+from callcontrol.sip.commands import Command
+
+
+class ChooseTrunk(Command):
+    """Pick the next trunk peer for ``number``; the answer is a ``TrunkChosen`` event."""
+
+    __slots__ = ("caller", "number", "tried")
+
+    def __init__(self, number: str, caller: str, tried: list[str]) -> None:
+        self.number = number
+        self.caller = caller
+        """Caller's number to be shown, E.164; empty if hidden or none."""
+        self.tried = tried
+        """``trunk peer`` pairs that were tried for this step."""
+
+
+class RouteTransfer(Command):
+    """Decide where a REFER of ``leg`` leads; the answer is a ``TransferRouted`` event."""
+
+    __slots__ = ("device", "leg", "target", "user")
+
+    def __init__(self, leg: str, target: str, user: str, device: str) -> None:
+        self.leg = leg
+        self.target = target
+        """URI of Refer-To without its header part."""
+        self.user = user
+        self.device = device
+
+
+class JoinDialog(Command):
+    """Find the dialog that a Replaces names (RFC 3891) and bring the other side of its call into this one.
+
+    The answer is ``Call.adopt`` of the leg, or a ``TransferRouted`` refusal.
+    """
+
+    __slots__ = ("call_id", "from_tag", "leg", "target", "to_tag")
+
+    def __init__(self, leg: str, call_id: str, to_tag: str, from_tag: str, target: str) -> None:
+        self.leg = leg
+        self.call_id = call_id
+        self.to_tag = to_tag
+        self.from_tag = from_tag
+        self.target = target
+
+
+class TrunkReleased(Command):
+    """A leg over ``trunk`` ended: its channel is free again."""
+
+    __slots__ = ("answered", "leg", "status", "trunk")
+
+    def __init__(self, trunk: str, leg: str, status: int, answered: bool) -> None:
+        self.trunk = trunk
+        self.leg = leg
+        self.status = status
+        self.answered = answered
+
+
+class WriteRecord(Command):
+    """The outcome is known: hand the record to the outbox.  Its key is the call reference, so doing it twice is harmless."""
+
+    __slots__ = ("record",)
+
+    def __init__(self, record: CallRecord) -> None:
+        self.record = record
+
+
+class CallOver(Command):
+    """Nothing is left to wait for: the call can be forgotten."""
+
+    __slots__ = ()
+
+
+Effect = Command

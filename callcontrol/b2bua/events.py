@@ -1,0 +1,135 @@
+"""What goes into a call.  Every input is a value, so a call can be recorded, replayed and explained."""
+
+from __future__ import annotations
+
+from callcontrol.sip.digest_client import Login
+from callcontrol.sip.message import Message
+from dialplan.plan import Decision, DeviceTarget
+
+
+class Event:
+    """Base of all events."""
+
+    __slots__ = ()
+
+
+class Start(Event):
+    """The initial INVITE was admitted; the call begins to carry out its plan."""
+
+    __slots__ = ("flow", "key", "message")
+
+    def __init__(self, message: Message, key: str, flow: str) -> None:
+        self.message = message
+        self.key = key
+        """Transaction key of the INVITE."""
+        self.flow = flow
+        """Dumped flow that it came on."""
+
+
+class RequestIn(Event):
+    """A request in a dialog of ``leg`` (ACK of a 2xx too)."""
+
+    __slots__ = ("flow", "key", "leg", "message")
+
+    def __init__(self, leg: str, message: Message, key: str, flow: str) -> None:
+        self.leg = leg
+        self.message = message
+        self.key = key
+        self.flow = flow
+
+
+class CancelIn(Event):
+    """CANCEL of the INVITE of ``leg``; it has been answered already."""
+
+    __slots__ = ("leg", "message")
+
+    def __init__(self, leg: str, message: Message) -> None:
+        self.leg = leg
+        self.message = message
+
+
+class ResponseIn(Event):
+    """A response to a request of ``leg``; ``login`` are the credentials that a challenge may be answered with."""
+
+    __slots__ = ("branch", "leg", "login", "message")
+
+    def __init__(self, leg: str, branch: str, message: Message, login: Login | None = None) -> None:
+        self.leg = leg
+        self.branch = branch
+        self.message = message
+        self.login = login
+
+
+class TransactionEnded(Event):
+    """A client transaction of ``leg`` ended without a final response; ``cause``: timeout or transport."""
+
+    __slots__ = ("branch", "cause", "leg")
+
+    def __init__(self, leg: str, branch: str, cause: str) -> None:
+        self.leg = leg
+        self.branch = branch
+        self.cause = cause
+
+
+class DeadlinePassed(Event):
+    """The time of ``Call.next_deadline()`` has come."""
+
+    __slots__ = ()
+
+
+class TrunkChosen(Event):
+    """Answer to ``ChooseTrunk``.  An empty ``trunk`` says that there is none left; ``reason`` then tells why."""
+
+    __slots__ = ("called_user", "caller_user", "identity", "peer", "reason", "target", "trunk", "uri")
+
+    def __init__(
+        self,
+        trunk: str,
+        peer: str = "",
+        uri: str = "",
+        target: str = "",
+        called_user: str = "",
+        caller_user: str = "",
+        identity: str = "pai",
+        reason: str = "",
+    ) -> None:
+        self.trunk = trunk
+        self.peer = peer
+        """The peer's URI as provisioned; it names the peer in traces and records."""
+        self.uri = uri
+        """Request-URI with the number in the trunk's format."""
+        self.target = target
+        """Dumped flow, or the URI to resolve."""
+        self.called_user = called_user
+        self.caller_user = caller_user
+        """The caller's number in the trunk's format; empty if hidden or none."""
+        self.identity = identity
+        self.reason = reason
+
+
+class TransferRouted(Event):
+    """Answer to ``RouteTransfer``; ``decision`` is None when the target was refused with ``status``."""
+
+    __slots__ = ("decision", "status")
+
+    def __init__(self, decision: Decision | None, status: int = 200) -> None:
+        self.decision = decision
+        self.status = status
+
+
+class HangUp(Event):
+    """End the call from inside: an operator, a limit, a shutdown."""
+
+    __slots__ = ("reason",)
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+
+class TargetJoined(Event):
+    """A device registered while the call rings: ring it too (DEV-05)."""
+
+    __slots__ = ("target",)
+
+    def __init__(self, target: DeviceTarget) -> None:
+        self.target = target

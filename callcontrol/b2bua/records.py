@@ -1,0 +1,113 @@
+"""The record of a call, written once from its state (CDR-01)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from callcontrol.b2bua.causes import CAUSES
+from callcontrol.b2bua.leg import CALLEE, ELSEWHERE, Leg
+from callcontrol.cdr import CallRecord, LegRecord
+
+if TYPE_CHECKING:
+    from callcontrol.b2bua.call import Call
+
+
+def milliseconds(at: float) -> int:
+    """Unix seconds -> integer milliseconds; 0 stays 0 (it did not happen)."""
+    return round(at * 1000)
+
+
+def of_leg(leg: Leg) -> LegRecord:
+    cause = CAUSES.get(leg.reason)
+    transport, address = _address(leg.address)
+    return LegRecord(
+        leg=leg.id,
+        role=leg.role,
+        call_id=leg.call_id,
+        number=leg.number,
+        user=leg.user,
+        device=leg.device,
+        device_class=leg.device_class,
+        trunk=leg.trunk,
+        peer=leg.peer,
+        transport=transport,
+        address=address,
+        user_agent=leg.user_agent[:120],
+        started_ms=milliseconds(leg.started_at),
+        ringing_ms=milliseconds(leg.ringing_at),
+        answered_ms=milliseconds(leg.answered_at),
+        ended_ms=milliseconds(leg.ended_at),
+        status=leg.status,
+        cause=26 if leg.reason == ELSEWHERE else cause.q850 if cause is not None else 31,
+        reason=leg.reason,
+        ended_by=leg.ended_by,
+    )
+
+
+def _address(flow: str) -> tuple[str, str]:
+    """A dumped flow -> (transport, host:port); a URI stays as it is."""
+    parts = flow.split("|")
+    if len(parts) < 3:
+        return "", flow
+    host = f"[{parts[1]}]" if ":" in parts[1] else parts[1]
+    return parts[0], f"{host}:{parts[2]}"
+
+
+def of_call(call: Call) -> CallRecord:
+    """The record of an ended call."""
+    plan = call.plan
+    callee = _callee(call)
+    outward = [leg.trunk for leg in call.legs.values() if leg.trunk and leg.role == CALLEE]
+    device_leg = callee if plan.direction == "incoming" else call.legs.get("a")
+    caller = plan.caller
+    shown = "anonymous" if caller.hidden else caller.number or caller.user or "anonymous"
+    cause = CAUSES[call.reason]
+    return CallRecord(
+        call_ref=call.ref,
+        direction=plan.direction,
+        node=call.env.node,
+        config_version=plan.config_version,
+        started_ms=milliseconds(call.started_at),
+        ringing_ms=milliseconds(call.ringing_at),
+        answered_ms=milliseconds(call.answered_at),
+        ended_ms=milliseconds(call.ended_at),
+        account=plan.account,
+        user=plan.user,
+        number=plan.number,
+        caller=caller.asserted or caller.number,
+        caller_presented=shown,
+        caller_hidden=caller.hidden,
+        dialled=call.dialled,
+        called=plan.called if plan.called.startswith("+") else "",
+        original_called=plan.called if plan.called.startswith("+") else "",
+        destination=(callee.number or callee.address) if callee is not None else plan.called,
+        trunk=call.ingress_trunk or (outward[-1] if outward else ""),
+        device=device_leg.device if device_leg is not None else "",
+        device_class=device_leg.device_class if device_leg is not None else "",
+        status=200 if call.answered_at else call.status,
+        cause=cause.q850,
+        reason=call.reason,
+        ended_by=call.ended_by,
+        trace_id=call.ref,
+        trace=trace_json(call),
+        legs=tuple(of_leg(leg) for leg in call.legs.values()),
+    )
+
+
+def _callee(call: Call) -> Leg | None:
+    """The leg that answered, else the last one that was tried."""
+    last: Leg | None = None
+    for leg in call.legs.values():
+        if leg.role == CALLEE:
+            last = leg
+            if leg.answered_at and leg.reason != ELSEWHERE:
+                return leg
+    return last
+
+
+def trace_json(call: Call) -> str:
+    """The decisions as JSON: a list of [rule, outcome, detail]."""
+    rows = [[line.rule, line.outcome, line.detail] for line in call.trace]
+    return msgspec.json.encode(rows).decode()

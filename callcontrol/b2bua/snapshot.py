@@ -1,0 +1,158 @@
+"""The codec of a call: everything another node needs to go on with it (LIVE-02).
+
+Explicit, versioned MessagePack: a call is a list of its fields, and so is every object in it, headed by a tag.  Unknown tags
+and unknown schema numbers are refused; fields are only ever added at the end of their list, with a default on loading, so
+that two versions of the program can run side by side.  Plans are stored as msgspec stores dataclasses, by field name.
+Transactions, sockets and settings are never stored.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from callcontrol.b2bua.call import CALL_FIELDS, Call
+from callcontrol.b2bua.env import CallEnv
+from callcontrol.b2bua.leg import LEG_FIELDS, Leg
+from callcontrol.b2bua.transfer import TRANSFER_FIELDS, Transfer
+from callcontrol.sip.dialog import DIALOG_FIELDS, Dialog
+from callcontrol.sip.usage import (
+    ASKED_FIELDS,
+    INCOMING_FIELDS,
+    INVITE_FIELDS,
+    PENDING_FIELDS,
+    USAGE_FIELDS,
+    AskedState,
+    IncomingInvite,
+    OutgoingInvite,
+    Pending,
+    Usage,
+)
+from dialplan.plan import Plan, Refuse, Ring, ToTrunk, TraceLine
+
+SCHEMA: Final = 1
+
+
+class SnapshotError(Exception):
+    """The bytes are no snapshot that this version can read; the message says why."""
+
+
+_TAGS: Final[dict[type[Any], tuple[str, tuple[str, ...]]]] = {
+    Leg: ("\0leg", LEG_FIELDS),
+    Usage: ("\0usage", USAGE_FIELDS),
+    Dialog: ("\0dialog", DIALOG_FIELDS),
+    Pending: ("\0pending", PENDING_FIELDS),
+    AskedState: ("\0asked", ASKED_FIELDS),
+    OutgoingInvite: ("\0invite", INVITE_FIELDS),
+    IncomingInvite: ("\0incoming", INCOMING_FIELDS),
+    Transfer: ("\0transfer", TRANSFER_FIELDS),
+}
+_STEPS: Final[dict[str, type[Any]]] = {"ring": Ring, "trunk": ToTrunk, "refuse": Refuse}
+_encoder: Final = msgspec.msgpack.Encoder()
+_decoder: Final = msgspec.msgpack.Decoder()
+
+
+def dump(call: Call) -> bytes:
+    """The call as bytes."""
+    fields = [_pack(getattr(call, name)) for name in CALL_FIELDS]
+    return _encoder.encode([SCHEMA, fields])
+
+
+def load(data: bytes, env: CallEnv) -> Call:
+    """The call back from its bytes.  Raises SnapshotError."""
+    try:
+        schema, fields = _decoder.decode(data)
+    except (msgspec.DecodeError, ValueError, TypeError) as error:
+        raise SnapshotError(f"not a snapshot: {error}") from error
+    if schema != SCHEMA:
+        raise SnapshotError(f"snapshot of schema {schema}; this version reads {SCHEMA}")
+    values = {name: _unpack(value) for name, value in zip(CALL_FIELDS, fields, strict=False)}
+    plan = values["plan"]
+    if not isinstance(plan, Plan):
+        raise SnapshotError("snapshot without a plan")
+    call = Call(values["ref"], plan, (), env)
+    for name, value in values.items():
+        setattr(call, name, value)
+    return call
+
+
+def _pack(value: Any) -> Any:
+    if value is None or isinstance(value, (str, int, float, bytes)):
+        return value
+    if isinstance(value, list):
+        return [_pack(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _pack(item) for key, item in value.items()}
+    known = _TAGS.get(type(value))
+    if known is not None:
+        tag, names = known
+        return [tag, *[_pack(getattr(value, name)) for name in names]]
+    if isinstance(value, TraceLine):
+        return ["\0trace", value.rule, value.outcome, value.detail]
+    if isinstance(value, Plan):
+        steps = [[_step_name(step), msgspec.to_builtins(step)] for step in value.steps]
+        rest = msgspec.to_builtins(value)
+        del rest["steps"]
+        return ["\0plan", steps, rest]
+    raise SnapshotError(f"a {type(value).__name__} cannot be stored")
+
+
+def _step_name(step: Any) -> str:
+    for name, kind in _STEPS.items():
+        if isinstance(step, kind):
+            return name
+    raise SnapshotError(f"a step of type {type(step).__name__} cannot be stored")
+
+
+_MAKERS: Final[dict[str, tuple[type[Any], tuple[str, ...]]]] = {
+    tag: (kind, names) for kind, (tag, names) in _TAGS.items()
+}
+
+
+def _unpack(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _unpack(item) for key, item in value.items()}
+    if not isinstance(value, list):
+        return value
+    head = value[0] if value else None
+    if not isinstance(head, str) or not head.startswith("\0"):
+        return [_unpack(item) for item in value]
+    if head == "\0trace":
+        return TraceLine(rule=value[1], outcome=value[2], detail=value[3])
+    if head == "\0plan":
+        steps = tuple(msgspec.convert(fields, _STEPS[name]) for name, fields in value[1])
+        return _plan(value[2], steps)
+    maker = _MAKERS.get(head)
+    if maker is None:
+        raise SnapshotError(f"unknown tag {head[1:]!r}")
+    kind, names = maker
+    made = _blank(kind)
+    for name, item in zip(names, value[1:], strict=False):
+        setattr(made, name, _unpack(item))
+    return made
+
+
+def _plan(fields: dict[str, Any], steps: tuple[Any, ...]) -> Plan:
+    plain = msgspec.convert({**fields, "steps": ()}, Plan)
+    values = {name: getattr(plain, name) for name in Plan.__dataclass_fields__}
+    return Plan(**{**values, "steps": steps})
+
+
+def _blank(kind: type[Any]) -> Any:
+    """An object with defaults, for the fields that an older snapshot does not have."""
+    if kind is Leg:
+        return Leg("", Usage("", "", False), "", 0.0)
+    if kind is Usage:
+        return Usage("", "", False)
+    if kind is Dialog:
+        return Dialog("", "", "", "", "", 0, -1, [], "", "")
+    if kind is Pending:
+        return Pending("", "", "", 0, b"", "", [])
+    if kind is AskedState:
+        return AskedState("", [], False, "", 0)
+    if kind is OutgoingInvite:
+        return OutgoingInvite("", "", "", "", [], [], b"", "", "", 70)
+    if kind is IncomingInvite:
+        return IncomingInvite("", [], [], False, False)
+    return Transfer("", "", "", False)

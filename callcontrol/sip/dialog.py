@@ -1,0 +1,199 @@
+"""Dialogs (RFC 3261 §12): identity, CSeq, route set and remote target, and nothing else.
+
+A dialog knows no sockets, no calls and no INVITE: what only a session has (2xx retransmission, offers, timers) is in
+``invite_usage``.  All fields are plain values, so a dialog can be stored and loaded on another node.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from .errors import LocalProtocolError
+from .fields import parse_name_addr
+from .message import Message
+from .uri import parse_uri
+
+DIALOG_FIELDS: Final = (
+    "call_id",
+    "local_tag",
+    "remote_tag",
+    "local_header",
+    "remote_header",
+    "local_cseq",
+    "remote_cseq",
+    "route_set",
+    "remote_target",
+    "target",
+)
+
+
+class Dialog:
+    """One dialog as seen from our side (RFC 3261 §12.1)."""
+
+    __slots__ = DIALOG_FIELDS
+
+    def __init__(
+        self,
+        call_id: str,
+        local_tag: str,
+        remote_tag: str,
+        local_header: str,
+        remote_header: str,
+        local_cseq: int,
+        remote_cseq: int,
+        route_set: list[str],
+        remote_target: str,
+        target: str,
+    ) -> None:
+        self.call_id = call_id
+        self.local_tag = local_tag
+        self.remote_tag = remote_tag
+        self.local_header = local_header
+        """Our From (or To) value with tag, as it is written in every request."""
+        self.remote_header = remote_header
+        self.local_cseq = local_cseq
+        self.remote_cseq = remote_cseq
+        """Highest CSeq number seen from the peer; -1 before the first request."""
+        self.route_set = route_set
+        """Route header values in the order in which we write them."""
+        self.remote_target = remote_target
+        """Contact URI of the peer: the Request-URI of what we send."""
+        self.target = target
+        """Where to send: a dumped flow that is known to reach the peer, or empty to follow the route set."""
+
+    def next_cseq(self) -> int:
+        self.local_cseq += 1
+        return self.local_cseq
+
+    def accepts(self, cseq: int) -> bool:
+        """RFC 3261 §12.2.2: a request in the dialog must count upwards; a lower or equal number is answered 500."""
+        if cseq <= self.remote_cseq:
+            return False
+        self.remote_cseq = cseq
+        return True
+
+    def refresh_target(self, message: Message) -> None:
+        """Take the new remote target from the Contact of a target refresh request or its 2xx (RFC 3261 §12.2)."""
+        contact = contact_uri(message)
+        if contact:
+            self.remote_target = contact
+
+    def next_hop(self) -> str:
+        """Where the next request goes (RFC 3261 §12.2.1.1): the known flow, else the first route, else the target."""
+        if self.target:
+            return self.target
+        if self.route_set:
+            return parse_name_addr(self.route_set[0]).uri
+        return self.remote_target
+
+    def request(
+        self,
+        method: str,
+        cseq: int,
+        lines: list[str],
+        body: bytes,
+        content_type: str,
+        max_forwards: int = 70,
+    ) -> bytes:
+        """A request in this dialog, without its Via.  ``lines`` are further header lines without line ends."""
+        uri = self.remote_target
+        routes = self.route_set
+        if routes and not _is_loose(routes[0]):
+            # strict router (RFC 2543): the first route becomes the Request-URI, the target goes last
+            uri = parse_name_addr(routes[0]).uri
+            routes = [*routes[1:], f"<{self.remote_target}>"]
+        head = [f"{method} {uri} SIP/2.0"]
+        head.extend([f"Route: {route}" for route in routes])
+        head.append(f"Max-Forwards: {max_forwards}")
+        head.append(f"From: {self.local_header}")
+        head.append(f"To: {self.remote_header}")
+        head.append(f"Call-ID: {self.call_id}")
+        head.append(f"CSeq: {cseq} {method}")
+        head.extend(lines)
+        return assemble(head, body, content_type)
+
+
+def _is_loose(route: str) -> bool:
+    return "lr" in parse_uri(parse_name_addr(route).uri).params
+
+
+def contact_uri(message: Message) -> str:
+    """URI of the first Contact, or empty."""
+    value = message.get("contact")
+    if value is None or value == "*":
+        return ""
+    return parse_name_addr(value).uri
+
+
+def tagged(value: str, tag: str) -> str:
+    """A From or To value with our tag added."""
+    return f"{value};tag={tag}"
+
+
+def assemble(lines: list[str], body: bytes, content_type: str) -> bytes:
+    """Write a message.  A line end inside a line would be header injection: that is our bug, so it raises."""
+    if body:
+        lines.append(f"Content-Type: {content_type}")
+    lines.append(f"Content-Length: {len(body)}")
+    text = "\r\n".join(lines)
+    breaks = len(lines) - 1
+    if text.count("\n") != breaks or text.count("\r") != breaks or "\0" in text:
+        raise LocalProtocolError("a header line to be written contains CR, LF or NUL")
+    return (text + "\r\n\r\n").encode("utf-8", "surrogateescape") + body
+
+
+def response_head(request: Message, with_routes: bool) -> list[str]:
+    """The lines that every response to ``request`` repeats (RFC 3261 §8.2.6.2); To is the last but two.
+
+    ``with_routes`` copies Record-Route, as a response that forms a dialog must (§12.1.1).
+    """
+    lines: list[str] = []
+    timestamp = ""
+    for name, _value, raw in request.headers:
+        if name == "via" or (with_routes and name == "record-route"):
+            lines.append(raw if "\n" not in raw else _unfold(raw))
+        elif name == "timestamp":
+            timestamp = raw if "\n" not in raw else _unfold(raw)
+    lines.append(f"From: {request.from_value}")
+    lines.append(f"To: {request.to_value}")
+    lines.append(f"Call-ID: {request.call_id}")
+    lines.append(f"CSeq: {request.cseq} {request.method}")
+    if timestamp:
+        lines.append(timestamp)
+    return lines
+
+
+def _unfold(raw: str) -> str:
+    return " ".join(part.strip() for part in raw.splitlines())
+
+
+def uas_dialog(request: Message, local_tag: str, target: str) -> Dialog:
+    """The dialog that a UAS forms with its response (RFC 3261 §12.1.1)."""
+    return Dialog(
+        request.call_id,
+        local_tag,
+        request.from_tag,
+        tagged(request.to_value, local_tag),
+        request.from_value,
+        0,
+        request.cseq,
+        request.items("record-route"),
+        contact_uri(request),
+        target,
+    )
+
+
+def uac_dialog(response: Message, local_header: str, local_cseq: int, target: str) -> Dialog:
+    """The dialog that a UAC forms from a response with a To tag (RFC 3261 §12.1.2): the route set is reversed."""
+    return Dialog(
+        response.call_id,
+        response.from_tag,
+        response.to_tag,
+        local_header,
+        response.to_value,
+        local_cseq,
+        -1,
+        list(reversed(response.items("record-route"))),
+        contact_uri(response),
+        target,
+    )
