@@ -41,6 +41,7 @@ from callcontrol.sip.digest import Credentials
 from callcontrol.sip.errors import RemoteProtocolError
 from callcontrol.sip.message import Message
 from callcontrol.sip.uri import parse_uri, same
+from numbering.models import Device
 
 NONE: Final = "none"
 """No credentials for our realm: the usual first request."""
@@ -106,6 +107,28 @@ class Ha1Table:
 
 Lookup = Callable[[str], Secret | None]
 """From a user name, as the peer spelt it, to what we know; None for a stranger."""
+
+
+class Devices(Protocol):
+    """What a `DeviceSecrets` asks the directory."""
+
+    def device_by_username(self, username: str) -> Device | None: ...
+
+
+class DeviceSecrets:
+    """The `Lookup` over the directory: devices without a password do not exist for it."""
+
+    __slots__ = ("_devices", "_realm")
+
+    def __init__(self, devices: Devices, realm: str) -> None:
+        self._devices = devices
+        self._realm = realm
+
+    def __call__(self, username: str) -> Secret | None:
+        device = self._devices.device_by_username(username)
+        if device is None or not device.sip_password:
+            return None
+        return Password(username, self._realm, device.sip_password)
 
 
 class Verdict:

@@ -61,9 +61,11 @@ class Binding:
     reg_id: int = 0
     """``reg-id`` of an outbound registration (RFC 5626); 0: not outbound."""
     push_provider: str = ""
-    """``pn-provider``; "" for a device that is not woken by push (RFC 8599)."""
+    """``pn-provider`` of the push token (RFC 8599); "" for none. Shown to nobody but the pusher."""
     push_prid: str = ""
     push_param: str = ""
+    wakes: bool = False
+    """We can wake it by push, so that it stays registered when its connection is gone."""
     user_agent: str = ""
     gruu: bool = False
     """The device knows GRUUs (RFC 5627)."""
@@ -71,7 +73,7 @@ class Binding:
     @property
     def asleep(self) -> bool:
         """True when only a push reaches the device: its connection is gone (DEV-04)."""
-        return not self.flow and not self.source and bool(self.push_provider)
+        return self.wakes and not self.flow and not self.source
 
     def put_to_sleep(self) -> Binding:
         """The binding as it is once its connection is lost."""
@@ -125,6 +127,32 @@ def binding_key(instance: str, reg_id: int, provider: str, prid: str, param: str
 def by_preference(binding: Binding) -> tuple[float, float]:
     """Sort key: higher q first, of equals the one heard from last."""
     return (-binding.q, -binding.refreshed_at)
+
+
+@dataclass(frozen=True, slots=True)
+class BindingAdded:
+    """A device has registered, for the first time or again: it can be called now (DEV-05)."""
+
+    binding: Binding
+    previous: Binding | None
+    """What it replaced; None for a device that comes anew, ``previous.asleep`` for one that woke."""
+
+
+@dataclass(frozen=True, slots=True)
+class BindingAsleep:
+    """A device's connection is gone, only a push reaches it now."""
+
+    binding: Binding
+
+
+@dataclass(frozen=True, slots=True)
+class BindingRemoved:
+    """A contact is no longer registered."""
+
+    binding: Binding
+    reason: str
+    """``unregistered``, ``replaced``, ``displaced``, ``expired``, ``connection_lost``, ``signed_out``,
+    ``device_gone``."""
 
 
 class BindingStore(Protocol):
@@ -253,7 +281,7 @@ class MemoryBindingStore:
                 continue
             if not binding.conn:
                 put.append(binding)
-            elif binding.push_provider:
+            elif binding.wakes:
                 put.append(binding.put_to_sleep())
         self.apply(put)
         return len(put)

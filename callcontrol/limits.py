@@ -57,7 +57,7 @@ SCANNER: Final = "scanner"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LimitSettings:
+class GatePolicy:
     """Figures of the gate."""
 
     rate: float = 200.0
@@ -81,6 +81,8 @@ class LimitSettings:
     """After this long without an offence the next ban is a first one again."""
     registered_leniency: int = 10
     """Proven suspicions of an address with live registrations count this many times less."""
+    bans: bool = True
+    """False: suspicions are counted but nobody is banned or slowed; rates hold."""
     max_addresses: int = 100_000
     max_bans: int = 100_000
     scanners: tuple[str, ...] = SCANNERS
@@ -105,6 +107,15 @@ class Ban:
     proven: bool
     slowed: bool
     """Slowed to ``slow_rate`` instead of kept out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Suspicious:
+    """Something to count against an address: tell it to `Gate.suspect`."""
+
+    host: str
+    kind: str
+    proven: bool
 
 
 class _Address:
@@ -182,7 +193,7 @@ class Gate:
     ``suspicion_<kind>``.
     """
 
-    def __init__(self, settings: LimitSettings, registered: Callable[[str], bool] = _nobody) -> None:
+    def __init__(self, settings: GatePolicy, registered: Callable[[str], bool] = _nobody) -> None:
         self._settings = settings
         self._registered = registered
         # Two generations instead of one LRU list: admit() then costs one dict look-up and no reordering.
@@ -290,7 +301,7 @@ class Gate:
         self.counters[f"suspicion_{kind}"] += 1
         key = self._key(host)
         entry = self._entry(key, host, now)
-        if entry.trusted:
+        if entry.trusted or not self._settings.bans:
             return
         weight = self._weights[kind]
         live = self._registered(key)
