@@ -1,0 +1,46 @@
+"""What the transport needs from others, each as the smallest Protocol that serves."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from callcontrol.sip.clock import Monotonic
+from callcontrol.sip.flow import Flow, Listeners
+
+
+class Clock(Protocol):
+    """The monotonic clock; read once per batch of input and handed on as a value."""
+
+    def monotonic(self) -> Monotonic: ...
+
+
+class Gate(Protocol):
+    """Who may speak to us: banned and rate-limited addresses are turned away before anything is parsed."""
+
+    def admit(self, host: str, now: float) -> bool:
+        """True when a message (or a new connection) from the IP literal ``host`` may be looked at."""
+        ...
+
+
+class OpenGate:
+    """Admits everybody: for tests and for networks that something else protects."""
+
+    def admit(self, host: str, now: float) -> bool:
+        return True
+
+
+class SipEndpoint(Protocol):
+    """The sans-I/O endpoint as its shell sees it (``callcontrol.sip.endpoint.Endpoint``)."""
+
+    out: list[tuple[Flow, bytes]]
+    listeners: Listeners
+
+    def receive(self, data: bytes, flow: Flow, now: Monotonic) -> None: ...
+
+    def tick(self, now: Monotonic) -> None: ...
+
+    def next_deadline(self) -> float | None: ...
+
+    def connection_lost(self, conn_id: int, now: Monotonic, flow: Flow | None = None) -> None: ...
+
+    def send_failed(self, flow: Flow, now: Monotonic) -> None: ...

@@ -1,0 +1,454 @@
+"""The table of stream connections: accepting, connecting, finding one for a flow, limits and deadlines.
+
+Ids are not reused, not even by the next process (they start at random): a stored flow whose connection is gone must fail, not
+reach whoever got the same number.  Ids above zero name a connection; ids below zero name a *TLS target*, an address together
+with the domain that it must prove to be (RFC 5922 §7.3), to which a connection is opened when something is sent.
+"""
+
+from __future__ import annotations
+
+import errno
+import heapq
+import secrets
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from callcontrol.sip.clock import Monotonic, later
+from callcontrol.sip.flow import Flow, Listener, bracketed
+from callcontrol.transport.bounds import StreamBounds
+from callcontrol.transport.codec import Codec, SipStream
+from callcontrol.transport.counters import count
+from callcontrol.transport.poller import READ
+from callcontrol.transport.shared import Shared
+from callcontrol.transport.stream import CLOSED, NEVER, OPEN, PHASES, Connection
+from callcontrol.transport.tls import TlsContexts, speaks_for
+from callcontrol.transport.tls_layer import TlsLayer
+from callcontrol.transport.websocket import WebSocket, WebSocketPolicy
+
+BACKLOG: Final = 1024
+ACCEPT_BATCH: Final = 64
+"""Connections accepted before others have their turn."""
+ACCEPT_PAUSE_S: Final = 1.0
+"""Wait after running out of descriptors or memory: the listening socket stays readable and would spin the loop."""
+MAX_TARGETS: Final = 4096
+_OUT_OF_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_LINGER_RESET: Final = b"\x01\x00\x00\x00\x00\x00\x00\x00"
+# A peer that is gone without a word is noticed in two minutes when silent, in 20 s when something was sent to it.
+_TCP_OPTIONS: Final = (
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 20_000),
+)
+
+
+class TlsTarget(NamedTuple):
+    """Where a negative id leads: address, and the domain whose certificate must be shown there."""
+
+    transport: str
+    host: str
+    port: int
+    domain: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionRow:
+    """One line of the connection table, for the operator."""
+
+    id: int
+    transport: str
+    direction: str
+    remote: str
+    listener: str
+    phase: str
+    age_s: float
+    silent_s: float
+    messages_in: int
+    messages_out: int
+    bytes_in: int
+    bytes_out: int
+    pending_bytes: int
+    peer_names: tuple[str, ...]
+
+
+def open_tcp(host: str, port: int) -> socket.socket:
+    """A listening socket.  Raises OSError when the address cannot be bound."""
+    six = ":" in host
+    sock = socket.socket(
+        socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK
+    )
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if six:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((host, port))
+        sock.listen(BACKLOG)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def address_key(host: str) -> str:
+    """What the limit per address counts by: an IPv4 address, the /64 of an IPv6 one (a site has at least that)."""
+    if ":" not in host:
+        return host
+    return socket.inet_pton(socket.AF_INET6, host.partition("%")[0])[:8].hex()
+
+
+class Streams:
+    """See the module.  Implements ``stream.Owner``."""
+
+    def __init__(
+        self,
+        shared: Shared,
+        bounds: StreamBounds,
+        policy: WebSocketPolicy,
+        on_lost: Callable[[int], None] | None,
+    ) -> None:
+        self.tls: TlsContexts | None = None
+        self._shared = shared
+        self._bounds = bounds
+        self._policy = policy
+        self._on_lost = on_lost
+        self._listening: list[socket.socket] = []
+        self._accept_again_at = NEVER
+        self._next_id = (secrets.randbits(30) << 22) + 1  # with the counter below 2**53, exact in any store
+        self._next_target = -self._next_id
+        self._connections: dict[int, Connection] = {}
+        self._by_peer: dict[str, Connection] = {}
+        self._targets: dict[int, TlsTarget] = {}
+        self._target_ids: dict[TlsTarget, int] = {}
+        self._per_address: dict[str, int] = {}
+        self._opening = 0
+        self._dirty: list[Connection] = []
+        self._deadlines: list[tuple[float, int]] = []
+
+    # -- accepting -------------------------------------------------------------------------------------------------
+
+    def listen(self, listener: Listener, sock: socket.socket) -> None:
+        """Accept connections of ``sock`` for ``listener``."""
+        self._listening.append(sock)
+        self._shared.poller.add(sock, READ, lambda _events: self._accept(listener, sock))
+
+    def stop_listening(self) -> None:
+        for sock in self._listening:
+            self._shared.poller.close_socket(sock)
+        self._listening.clear()
+        self._accept_again_at = NEVER
+
+    def _accept(self, listener: Listener, sock: socket.socket) -> None:
+        now = self._shared.clock.monotonic()
+        for _ in range(ACCEPT_BATCH):
+            try:
+                client, address = sock.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in _OUT_OF_RESOURCES:
+                    self._pause_accepting(error.errno, now)
+                    return
+                # Other errors are the new connection's own and it is gone (accept(2)): go on with the next.
+                count(self._shared.counters.refused, errno.errorcode.get(error.errno or 0, "error"))
+                continue
+            client.setblocking(False)
+            refusal = self._refusal(address[0], now)
+            if refusal:
+                count(self._shared.counters.refused, refusal)
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
+                client.close()
+                continue
+            try:
+                self._accepted(listener, client, address[0], address[1], now)
+            except OSError as error:  # reset between accept and the first use
+                count(self._shared.counters.refused, errno.errorcode.get(error.errno or 0, "error"))
+                client.close()
+
+    def _pause_accepting(self, code: int | None, now: Monotonic) -> None:
+        count(self._shared.counters.refused, errno.errorcode.get(code or 0, "error"))
+        self._accept_again_at = later(now, ACCEPT_PAUSE_S)
+        for sock in self._listening:
+            self._shared.poller.modify(sock, 0)
+
+    def _refusal(self, host: str, now: Monotonic) -> str:
+        """Why no connection is accepted from ``host``; empty when one is."""
+        if not self._shared.gate.admit(host, now):
+            return "gate"
+        if len(self._connections) >= self._bounds.connections:
+            return "connections"
+        if self._opening >= self._bounds.opening:
+            return "opening"
+        if self._per_address.get(address_key(host), 0) >= self._bounds.per_address:
+            return "per address"
+        return ""
+
+    def _accepted(
+        self, listener: Listener, sock: socket.socket, host: str, port: int, now: Monotonic
+    ) -> None:
+        transport = listener.transport
+        for option in _TCP_OPTIONS:
+            sock.setsockopt(*option)
+        tls = None
+        if transport in ("tls", "wss"):
+            assert self.tls is not None  # the driver refuses to listen without
+            tls = TlsLayer(self.tls.server, server=True)
+        flow = Flow(transport, host, port, listener.name, self._take_id())
+        connection = Connection(
+            sock, flow, self._codec(transport), tls, self._shared, self._bounds, self, now
+        )
+        self._connections[flow.conn] = connection
+        key = address_key(host)
+        self._per_address[key] = self._per_address.get(key, 0) + 1
+        self._opening += 1
+        count(self._shared.counters.accepted, transport)
+        connection.start(now)
+
+    def _codec(self, transport: str) -> Codec:
+        return WebSocket(self._policy) if transport in ("ws", "wss") else SipStream()
+
+    def _take_id(self) -> int:
+        self._next_id += 1
+        return self._next_id
+
+    # -- sending and connecting ------------------------------------------------------------------------------------
+
+    def target(self, transport: str, host: str, port: int, domain: str) -> int:
+        """Id for ``Flow.conn``: a TLS connection to this address, verified to be ``domain`` (RFC 5922 §7.3)."""
+        target = TlsTarget(transport, host, port, domain.lower())
+        known = self._target_ids.get(target)
+        if known is not None:
+            return known
+        if len(self._targets) >= MAX_TARGETS:
+            oldest = next(iter(self._targets))
+            del self._target_ids[self._targets.pop(oldest)]
+        self._next_target -= 1
+        self._targets[self._next_target] = target
+        self._target_ids[target] = self._next_target
+        return self._next_target
+
+    def send(self, flow: Flow, data: bytes, now: Monotonic) -> None:
+        """Send one message over the flow's connection, opening it if need be.  Failures go to the endpoint."""
+        connection = self._existing(flow, now) if flow.conn > 0 else self._to_peer(flow, now)
+        if connection is not None and not connection.send(data, now):
+            self._shared.send_failed(
+                flow, "queue full" if connection.phase < OPEN else "connection closing", now
+            )
+
+    def _existing(self, flow: Flow, now: Monotonic) -> Connection | None:
+        connection = self._connections.get(flow.conn)
+        if connection is not None:
+            its = connection.flow
+            if its.port == flow.port and its.host == flow.host and its.transport == flow.transport:
+                return connection
+        self._shared.send_failed(flow, "no connection", now)
+        return None
+
+    def _to_peer(self, flow: Flow, now: Monotonic) -> Connection | None:
+        domain = ""
+        if flow.conn < 0:
+            target = self._targets.get(flow.conn)
+            if target is None or target[:3] != (flow.transport, flow.host, flow.port):
+                self._shared.send_failed(flow, "unknown target", now)
+                return None
+            domain = target.domain
+        key = f"{flow.transport}|{flow.host}|{flow.port}|{domain}"
+        connection = self._by_peer.get(key)
+        if connection is None:
+            failure, connection = self._connect(flow, key, domain, now)
+            if connection is None:
+                count(self._shared.counters.connect_failed, failure)
+                self._shared.send_failed(flow, failure, now)
+                return None
+        connection.users.add(flow)
+        return connection
+
+    def _connect(self, flow: Flow, key: str, domain: str, now: Monotonic) -> tuple[str, Connection | None]:
+        """Begin a connection; (why not, None) when it fails on the spot."""
+        if flow.transport not in ("tcp", "tls"):
+            return "no connection", None  # a browser cannot be connected to (RFC 7118 §5.2.2)
+        listeners = self._shared.endpoint.listeners
+        listener = listeners.get(flow.listener) or listeners.pick(flow.transport, flow.host)
+        if listener is None:
+            return "no listener", None
+        if len(self._connections) >= self._bounds.connections:
+            return "connections", None
+        six = ":" in flow.host
+        family = socket.AF_INET6 if six else socket.AF_INET
+        try:
+            socket.inet_pton(
+                family, flow.host.partition("%")[0]
+            )  # a name would make connect ask the DNS and block
+        except OSError:
+            return "not an address", None
+        sock: socket.socket | None = None
+        try:
+            sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            for option in _TCP_OPTIONS:
+                sock.setsockopt(*option)
+            if listener.host not in ("0.0.0.0", "::") and (":" in listener.host) == six:
+                sock.setsockopt(socket.IPPROTO_IP, socket.IP_BIND_ADDRESS_NO_PORT, 1)
+                sock.bind((listener.host, 0))
+            code = sock.connect_ex((flow.host, flow.port))
+            if code not in (0, errno.EINPROGRESS):
+                raise OSError(code, "connect")
+        except (OSError, OverflowError) as error:
+            if sock is not None:
+                sock.close()
+            return errno.errorcode.get(getattr(error, "errno", 0) or 0, "not an address"), None
+        tls = None
+        if flow.transport == "tls":
+            if self.tls is None:
+                sock.close()
+                return "no certificate", None
+            tls = TlsLayer(self.tls.client, server=False, server_name=domain or None)
+        own = Flow(flow.transport, flow.host, flow.port, listener.name, self._take_id())
+        bounds = self._bounds
+        connection = Connection(
+            sock, own, SipStream(), tls, self._shared, bounds, self, now, outgoing=True, connecting=True
+        )
+        connection.peer_key = key
+        self._connections[own.conn] = self._by_peer[key] = connection
+        self.watch(connection)
+        return "", connection
+
+    def flush(self, now: Monotonic) -> None:
+        """Write what the turn has produced, one write per connection."""
+        dirty, self._dirty = self._dirty, []
+        for connection in dirty:
+            connection.flush(now)
+
+    # -- what connections report (stream.Owner) --------------------------------------------------------------------
+
+    def tls_ready(self, connection: Connection) -> str:
+        tls = self.tls
+        if not connection.outgoing or tls is None or not tls.files.verify_servers:
+            return ""
+        name = connection.peer_key.rpartition("|")[2] or connection.flow.host
+        return "" if speaks_for(connection.peer_names, name, tls.files.allow_wildcards) else "wrong name"
+
+    def opened(self, connection: Connection, now: Monotonic) -> None:
+        if connection.outgoing:
+            count(self._shared.counters.connected, connection.flow.transport)
+        else:
+            self._opening -= 1
+
+    def ended(self, connection: Connection, reason: str, now: Monotonic) -> None:
+        shared, flow = self._shared, connection.flow
+        count(shared.counters.closed, reason)
+        if self._by_peer.get(connection.peer_key) is connection:
+            del self._by_peer[connection.peer_key]
+        if connection.outgoing and not connection.was_open:
+            count(shared.counters.connect_failed, reason)
+            for user in connection.users:
+                shared.send_failed(user, "connect failed", now)
+            return
+        if not connection.outgoing and not connection.was_open:
+            self._opening -= 1
+        shared.unfinished = True
+        shared.endpoint.connection_lost(flow.conn, now)
+        for (
+            user
+        ) in connection.users:  # requests were sent to the address, or to a target, and wait under that name
+            shared.endpoint.connection_lost(user.conn, now, None if user.conn else user)
+        if self._on_lost is not None:
+            self._on_lost(flow.conn)
+
+    def closed(self, connection: Connection) -> None:
+        del self._connections[connection.flow.conn]
+        if not connection.outgoing:
+            key = address_key(connection.flow.host)
+            left = self._per_address[key] - 1
+            if left:
+                self._per_address[key] = left
+            else:
+                del self._per_address[key]
+
+    def watch(self, connection: Connection) -> None:
+        when = connection.next_deadline()
+        if when < connection.watched_at:
+            connection.watched_at = when
+            heapq.heappush(self._deadlines, (when, connection.flow.conn))
+
+    def has_output(self, connection: Connection) -> None:
+        self._dirty.append(connection)
+
+    # -- time ------------------------------------------------------------------------------------------------------
+
+    def next_deadline(self) -> float:
+        """When ``expire`` should be called, monotonic seconds; infinity when there is nothing to wait for."""
+        first = self._deadlines[0][0] if self._deadlines else NEVER
+        return min(first, self._accept_again_at)
+
+    def expire(self, now: Monotonic) -> None:
+        """Let connections whose deadline has passed act.  Deadlines that moved back were left in place: look again."""
+        if now >= self._accept_again_at:
+            self._accept_again_at = NEVER
+            for sock in self._listening:
+                self._shared.poller.modify(sock, READ)
+        heap = self._deadlines
+        while heap and heap[0][0] <= now:
+            when, conn_id = heapq.heappop(heap)
+            connection = self._connections.get(conn_id)
+            if connection is None or connection.watched_at != when:
+                continue
+            connection.watched_at = NEVER
+            if connection.next_deadline() <= now:
+                connection.expire(now)
+            if connection.phase != CLOSED:
+                self.watch(connection)
+
+    # -- looking -----------------------------------------------------------------------------------------------------
+
+    def get(self, conn_id: int) -> Connection | None:
+        return self._connections.get(conn_id)
+
+    def totals(self) -> dict[tuple[str, str], int]:
+        """Connections by transport and phase."""
+        table: dict[tuple[str, str], int] = {}
+        for connection in self._connections.values():
+            key = (connection.flow.transport, PHASES[connection.phase])
+            table[key] = table.get(key, 0) + 1
+        return table
+
+    def rows(self, now: Monotonic) -> list[ConnectionRow]:
+        return [_row(connection, now) for connection in self._connections.values()]
+
+    def unwritten(self) -> int:
+        """Connections with bytes that the kernel has not taken."""
+        return sum(1 for connection in self._connections.values() if connection.pending_bytes())
+
+    def finish_all(self, now: Monotonic) -> None:
+        """End every connection in good order."""
+        for connection in list(self._connections.values()):
+            connection.finish("shutdown", now)
+
+    def close_all(self, now: Monotonic) -> None:
+        for connection in list(self._connections.values()):
+            connection.close("shutdown", now)
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+
+def _row(connection: Connection, now: Monotonic) -> ConnectionRow:
+    flow = connection.flow
+    return ConnectionRow(
+        id=flow.conn,
+        transport=flow.transport,
+        direction="out" if connection.outgoing else "in",
+        remote=f"{bracketed(flow.host)}:{flow.port}",
+        listener=flow.listener,
+        phase=PHASES[connection.phase],
+        age_s=now - connection.opened_at,
+        silent_s=now - connection.last_heard,
+        messages_in=connection.messages_in,
+        messages_out=connection.messages_out,
+        bytes_in=connection.bytes_in,
+        bytes_out=connection.bytes_out,
+        pending_bytes=connection.pending_bytes(),
+        peer_names=connection.peer_names,
+    )
