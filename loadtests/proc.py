@@ -153,3 +153,9 @@ def pin_thread(native_id: int, core: int) -> None:
     """Bind one thread to a core; a thread that has ended is left alone."""
     with contextlib.suppress(OSError):
         os.sched_setaffinity(native_id, {core})
+
+
+def udp_bound(address: tuple[str, int]) -> bool:
+    """Whether some process has a UDP socket bound to the address."""
+    wanted = f"{struct.unpack('<I', socket.inet_aton(address[0]))[0]:08X}:{address[1]:04X}"
+    return any(line.split()[1] == wanted for line in Path("/proc/net/udp").read_text().splitlines()[1:])

@@ -22,7 +22,7 @@ REPEATED_MAX = 0.005
 DONE_MIN = 0.97
 """A step is clean when fewer calls failed, fewer messages were repeated, and the rate asked for was kept."""
 GRACE_S = 0.25
-"""Part of a step's length that is not held against the rate: SIPp's ticks, and the delay of the last calls."""
+"""Part of a step that is not held against the rate: SIPp's ticks and the delay of the last calls."""
 NOTHING = Counters(completed=0, failed=0, repeats=0, seconds=0.0)
 
 
