@@ -37,10 +37,13 @@ HOST: Final = re.compile(r"[A-Za-z0-9\-._]++|\[[0-9A-Fa-f:.]++\]")
 # Request-URI or any absoluteURI inside <>: scheme ":" and no white space, brackets or quotes
 ABSOLUTE_URI: Final = re.compile(r'[A-Za-z][A-Za-z0-9+\-.]*+:[^\x00-\x20<>"\x7f]++')
 
-# The usual spelling of a sip/sips Request-URI. What does not fit is read by `uri.parse_uri`.
-PLAIN_URI: Final = re.compile(
-    r"sips?:(?:[A-Za-z0-9\-_.!~*'()&=+$,;/#%]++@)?[A-Za-z0-9\-.]++(?::[0-9]{1,5}+)?"
-    r"(?:;[A-Za-z0-9\-._]++(?:=[A-Za-z0-9\-_.!~*'()\[\]/:&+$%]++)?)*+"
+# The usual spelling of a request line; groups: method, Request-URI. What does not fit is taken apart slowly.
+# Request-Line = Method SP Request-URI SP SIP-Version CRLF
+PLAIN_REQUEST: Final = re.compile(
+    r"([A-Z]++) "
+    r"(sips?:(?:[A-Za-z0-9\-_.!~*'()&=+$,;/#%]++@)?[A-Za-z0-9\-.]++(?::[0-9]{1,4}+)?"
+    r"(?:;[A-Za-z0-9\-._]++(?:=[A-Za-z0-9\-_.!~*'()\[\]/:&+$%]++)?)*+)"
+    r" SIP/2\.0"
 )
 
 # The usual spellings of From and To: name-addr with no parameter but the tag. Group 1 is the tag.
@@ -51,11 +54,12 @@ PLAIN_ADDRESS: Final = re.compile(
     rf"(?:;tag=([{TOKEN_CHARS}]++))?"
 )
 
-# The usual spelling of one Via value; groups: transport, sent-by, parameters.
+# The usual spelling of one Via value with one branch; groups: transport, sent-by, branch.
 # via-parm = sent-protocol LWS sent-by *( SEMI via-params )
+_VIA_PARAM: Final = r";(?!(?i:branch))[A-Za-z0-9\-._+]++(?:=[A-Za-z0-9\-.!%*_+`'~:\[\]]++)?+"
 PLAIN_VIA: Final = re.compile(
-    r"SIP/2\.0/([A-Za-z]++) ([A-Za-z0-9\-._]++(?::[0-9]{1,5}+)?+|\[[0-9A-Fa-f:.]++\](?::[0-9]{1,5}+)?+)"
-    r"((?:;[A-Za-z0-9\-._+]++(?:=[A-Za-z0-9\-.!%*_+`'~:\[\]]++)?+)*+)"
+    rf"SIP/2\.0/([A-Za-z]++) ([A-Za-z0-9\-._]++(?::[0-9]{{1,4}}+)?+)"
+    rf"(?:{_VIA_PARAM})*+;branch=([{TOKEN_CHARS}]++)(?:{_VIA_PARAM})*+"
 )
 
 # CSeq = 1*DIGIT LWS Method

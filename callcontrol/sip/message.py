@@ -16,7 +16,7 @@ from typing import Final
 
 from callcontrol.sip import grammar
 from callcontrol.sip.errors import RemoteProtocolError
-from callcontrol.sip.fields import MAX_CSEQ, parse_name_addr, parse_via, split_list
+from callcontrol.sip.fields import parse_cseq, parse_name_addr, parse_via, split_list
 from callcontrol.sip.headers import NAMES, SINGLE, SPELLING, canonical
 from callcontrol.sip.uri import parse_uri
 
@@ -162,7 +162,8 @@ def is_keep_alive(data: bytes) -> bool:
     return not data.strip(b"\r\n\0 \t")
 
 
-_STATUS_LINE: Final = re.compile(r"SIP/2\.0 ([1-6][0-9][0-9])(?: (.*+))?", re.IGNORECASE)
+_STATUS_LINE: Final = re.compile(r"SIP/2\.0 ([1-6][0-9][0-9])(?: (.*+))?", re.IGNORECASE | re.DOTALL)
+_WRONG_VERSION: Final = "SIP version not supported"
 _METHODS: Final = frozenset(
     (
         *("INVITE", "ACK", "BYE", "CANCEL", "REGISTER", "OPTIONS", "PRACK"),
@@ -174,9 +175,9 @@ _METHODS: Final = frozenset(
 def parse(data: bytes, limits: Limits = DEFAULT) -> Message:
     """Read one message: a datagram, a WebSocket frame, or what `framer` cut from a stream.
 
-    Raises RemoteProtocolError with the status to answer; its ``message`` is set where an answer can be
-    built. A body longer than Content-Length is cut, a shorter one is an error (RFC 3261 §18.3); empty lines
-    in front are skipped (§7.5).
+    Raises RemoteProtocolError with the status to answer; its ``message`` is set where an answer can be built. A
+    body longer than Content-Length is cut, a shorter one is an error (RFC 3261 §18.3); empty lines in front are
+    skipped (§7.5).
     """
     if len(data) > limits.max_message:
         raise RemoteProtocolError(513, "Message Too Large")
@@ -191,13 +192,6 @@ def parse(data: bytes, limits: Limits = DEFAULT) -> Message:
         end = len(data)
     head = data[start:end].decode("utf-8", "surrogateescape")
     lines = head.split("\r\n")
-    message = Message(data)
-    status = 400
-    start_defect = _read_start_line(message, lines[0])
-    if start_defect:
-        defect = start_defect
-        if start_defect is _WRONG_VERSION:
-            status = 505
     breaks = len(lines) - 1
     if head.count("\n") != breaks or head.count("\r") != breaks:
         raise RemoteProtocolError(400, "CR or LF alone in the header section")
@@ -209,22 +203,23 @@ def parse(data: bytes, limits: Limits = DEFAULT) -> Message:
                 raise RemoteProtocolError(400, "header line too long")
     if "\0" in head and _has_bare_nul(head):
         raise RemoteProtocolError(400, "NUL in the header section")
-    found = _read_headers(message, lines, lines, limits)
-    if found is _FOLDED:
-        found = _read_headers(message, *_unfold(lines), limits)
-    found = found or _read_eagerly(message, data, end + 4)
-    defect = defect or found
+    message = Message(data)
+    start_defect = _read_start_line(message, lines[0])
+    found = _read_headers(message, lines, limits)
+    late = _read_eagerly(message, data, end + 4, limits)
+    defect = start_defect or defect or found or late
     if defect:
+        status = 505 if start_defect is _WRONG_VERSION else 400
         raise RemoteProtocolError(status, defect, message if _is_answerable(message) else None)
     return message
 
 
-_WRONG_VERSION: Final = "SIP version not supported"
-_FOLDED: Final = "folded"
-
-
 def _read_start_line(message: Message, line: str) -> str:
     """Fill in the start line; the defect found, or "" (RFC 3261 §7.1, §7.2)."""
+    match = grammar.PLAIN_REQUEST.fullmatch(line)
+    if match is not None:
+        message.method, message.uri = match.groups()
+        return ""
     if line[:4].upper() == "SIP/":
         message.is_request = False
         match = _STATUS_LINE.fullmatch(line)
@@ -233,208 +228,200 @@ def _read_start_line(message: Message, line: str) -> str:
         message.status = int(match.group(1))
         message.reason = match.group(2) or ""
         return ""
-    first = line.find(" ")
-    last = line.rfind(" ")
-    message.method = method = line[:first] if first >= 0 else line
-    if method not in _METHODS and not grammar.is_token(method):
+    parts = line.split(" ")
+    if len(parts) != 3:
+        # Exactly one SP between the three, none at the end (RFC 3261 §7.1, RFC 4475 §3.1.2.8-10)
+        message.method = parts[0]
+        return "malformed request line"
+    message.method, message.uri, version = parts
+    if not grammar.is_token(message.method):
         return "malformed method"
-    message.uri = uri = line[first + 1 : last] if first < last else ""
-    if grammar.PLAIN_URI.fullmatch(uri) is None:
-        defect = _check_uri(uri)
-        if defect:
-            return defect
-    version = line[last + 1 :]
-    if version != "SIP/2.0" and version.upper() != "SIP/2.0":
+    if version.upper() != "SIP/2.0":
         return "malformed request line" if grammar.VERSION.fullmatch(version) is None else _WRONG_VERSION
-    return ""
-
-
-def _check_uri(uri: str) -> str:
-    """The defect of an unusual Request-URI, or ""; an unknown scheme is none (RFC 3261 §8.2.2.1)."""
     try:
-        parsed = parse_uri(uri)
+        uri = parse_uri(message.uri)
     except RemoteProtocolError as error:
         return f"Request-URI: {error.reason}"
-    if parsed.headers:
-        # RFC 3261 §19.1.1, table 1: headers may not stand in a Request-URI
-        return "Request-URI with headers"
-    return ""
+    # An unknown scheme is no defect of the message (416, RFC 3261 §8.2.2.1); headers in a Request-URI are
+    # (§19.1.1, table 1).
+    return "Request-URI with headers" if uri.headers else ""
 
 
 def _has_bare_nul(head: str) -> bool:
     """True for a NUL that is no quoted-pair: only after a backslash is it legal (RFC 3261 §25.1)."""
-    return head.replace("\\\\", "").count("\0") != head.replace("\\\\", "").count("\\\0")
+    plain = head.replace("\\\\", "")
+    return plain.count("\0") != plain.count("\\\0")
 
 
-def _unfold(lines: list[str]) -> tuple[list[str], list[str]]:
-    """Join continuation lines: the logical lines, and beside them the raw ones (RFC 3261 §7.3.1)."""
-    logical: list[str] = [lines[0]]
-    raw: list[str] = [lines[0]]
-    pieces: list[str] = []
-    for line in lines[1:]:
-        if line[:1] in (" ", "\t") and len(raw) > 1:
-            if not pieces:
-                pieces.append(logical[-1].rstrip(" \t"))
-            pieces.append(line.strip(" \t"))
-            raw[-1] = f"{raw[-1]}\r\n{line}"
-        else:
-            if pieces:
-                logical[-1] = " ".join(pieces)
-                pieces = []
-            logical.append(line)
-            raw.append(line)
-    if pieces:
-        logical[-1] = " ".join(pieces)
-    return logical, raw
-
-
-def _read_headers(message: Message, lines: list[str], raw: list[str], limits: Limits) -> str:
-    """Fill in ``headers``; the first defect found, "" for none, `_FOLDED` when lines are to be unfolded."""
+def _read_headers(message: Message, lines: list[str], limits: Limits) -> str:
+    """Fill in ``headers`` from the lines behind the first; the first defect found, or ""."""
     headers: list[Header] = []
     first: dict[str, str] = {}
     defect = ""
     vias = 0
-    for index in range(1, len(lines)):
-        line = lines[index]
-        colon = line.find(":")
-        name = NAMES.get(line[:colon])
-        if name is None or colon < 0:
-            if line[:1] in (" ", "\t") and lines is raw and index > 1:
-                return _FOLDED
-            spelled = line[:colon].rstrip(" \t") if colon >= 0 else ""
-            if not grammar.is_token(spelled):
+    for line in lines[1:]:
+        spelled, colon, value = line.partition(":")
+        name = NAMES.get(spelled)
+        if name is None or not colon:
+            if line[:1] in (" ", "\t") and headers:
+                return _read_folded(message, lines, limits)
+            spelled = spelled.rstrip(" \t")
+            if not colon or not grammar.is_token(spelled):
                 defect = defect or "malformed header line"
                 continue
             name = canonical(spelled)
-        value = line[colon + 1 :].strip(" \t")
-        headers.append((name, value, raw[index]))
+        value = value.strip(" \t")
+        headers.append((name, value, line))
         if name in first:
-            if name == "via":
-                vias += 1 + value.count(",")
-            elif name in SINGLE:
+            if name in SINGLE:
                 defect = defect or f"{SPELLING[name]} given more than once"
+            elif name == "via":
+                vias = (vias or 1 + first["via"].count(",")) + 1 + value.count(",")
+                if vias > limits.max_vias:
+                    defect = defect or "too many Via values"
         else:
             first[name] = value
     message.headers = headers
     message._first = first
-    if vias and vias + 1 + first["via"].count(",") > limits.max_vias:
-        return "too many Via values"
     return defect
 
 
-def _read_eagerly(message: Message, data: bytes, body_at: int) -> str:
+def _read_folded(message: Message, lines: list[str], limits: Limits) -> str:
+    """Join continuation lines, then read as ever (RFC 3261 §7.3.1): a fold counts as one space."""
+    logical: list[str] = []
+    raw: list[str] = []
+    for line in lines:
+        if line[:1] in (" ", "\t") and len(raw) > 1:
+            logical[-1] = logical[-1].rstrip(" \t") + " " + line.strip(" \t")
+            raw[-1] = f"{raw[-1]}\r\n{line}"
+        else:
+            logical.append(line)
+            raw.append(line)
+    defect = _read_headers(message, logical, limits)
+    # A malformed line is left out of the headers, so raw lines and headers match only in a sound message.
+    if not defect:
+        message.headers = [(name, value, raw[at + 1]) for at, (name, value, _) in enumerate(message.headers)]
+    return defect
+
+
+def _read_eagerly(message: Message, data: bytes, body_at: int, limits: Limits) -> str:
     """Fill in what routing and matching need; the first defect found, or "".
 
     All fields are tried even behind a defect, because an answer needs as much as can be had.
     """
-    first = message._first
-    defect = ""
-    via = first.get("via")
-    from_value = first.get("from")
-    to_value = first.get("to")
-    call_id = first.get("call-id")
-    cseq = first.get("cseq")
-    if via is None or from_value is None or to_value is None or not call_id or cseq is None:
+    get = message._first.get
+    via = get("via")
+    from_value = get("from")
+    to_value = get("to")
+    call_id = get("call-id")
+    cseq = get("cseq")
+    if via is None or from_value is None or to_value is None or call_id is None or cseq is None:
         defect = "mandatory header missing"
-    if via is not None:
-        defect = defect or _read_via(message, via)
-    if from_value is not None:
-        message.from_value = from_value
-        match = grammar.PLAIN_ADDRESS.fullmatch(from_value)
-        if match is not None:
-            message.from_tag = match.group(1) or ""
-        else:
-            try:
-                message.from_tag = parse_name_addr(from_value).tag
-            except RemoteProtocolError as error:
-                defect = defect or f"From: {error.reason}"
-    if to_value is not None:
-        message.to_value = to_value
-        match = grammar.PLAIN_ADDRESS.fullmatch(to_value)
-        if match is not None:
-            message.to_tag = match.group(1) or ""
-        else:
-            try:
-                message.to_tag = parse_name_addr(to_value).tag
-            except RemoteProtocolError as error:
-                defect = defect or f"To: {error.reason}"
-    if call_id:
-        message.call_id = call_id
-        if " " in call_id or "\t" in call_id:
-            defect = defect or "malformed Call-ID"
-    if cseq is not None:
-        defect = defect or _read_cseq(message, cseq)
-    forwards = first.get("max-forwards")
-    if forwards is not None and message.is_request:
-        # Max-Forwards is 0 to 255 (RFC 3261 §20.22, RFC 4475 §3.1.2.4)
-        if len(forwards) > 3 or grammar.DIGITS.fullmatch(forwards) is None or int(forwards) > 255:
-            defect = defect or "malformed Max-Forwards"
-        else:
-            message.max_forwards = int(forwards)
-    content_type = first.get("content-type")
-    if content_type:
-        cut = content_type.find(";")
-        message.content_type = (content_type if cut < 0 else content_type[:cut].rstrip(" \t")).lower()
-    return defect or _read_body(message, first.get("content-length"), data, body_at)
-
-
-def _read_via(message: Message, value: str) -> str:
-    match = grammar.PLAIN_VIA.fullmatch(value)
+        via = via or ""
+        from_value = from_value or ""
+        to_value = to_value or ""
+        call_id = call_id or ""
+        cseq = cseq or ""
+    else:
+        defect = ""
+    match = grammar.PLAIN_VIA.fullmatch(via)
     if match is not None:
-        message.top_via = value
-        message.via_transport = match.group(1).upper()
-        message.sent_by = match.group(2).lower()
-        params = match.group(3)
-        at = params.find(";branch=")
-        if at >= 0 and params.find(";branch", at + 1) < 0 and message.sent_by[0] != "[":
-            at += 8
-            cut = params.find(";", at)
-            message.branch = params[at:] if cut < 0 else params[at:cut]
-            return ""
+        message.top_via = via
+        transport, sent_by, message.branch = match.groups()
+        message.via_transport = transport.upper()
+        message.sent_by = sent_by.lower()
+    elif via:
+        defect = _read_unusual_via(message, via, limits) or defect
+    message.from_value = from_value
+    match = grammar.PLAIN_ADDRESS.fullmatch(from_value)
+    if match is not None:
+        message.from_tag = match.group(1) or ""
+    elif from_value:
+        message.from_tag, found = _read_unusual_address(from_value, "From")
+        defect = defect or found
+    message.to_value = to_value
+    match = grammar.PLAIN_ADDRESS.fullmatch(to_value)
+    if match is not None:
+        message.to_tag = match.group(1) or ""
+    elif to_value:
+        message.to_tag, found = _read_unusual_address(to_value, "To")
+        defect = defect or found
+    message.call_id = call_id
+    if not call_id or " " in call_id or "\t" in call_id:
+        defect = defect or "malformed Call-ID"
+    digits, _, method = cseq.partition(" ")
+    if not message.is_request and method in _METHODS:
+        message.method = method
+    if len(digits) < 10 and digits.isdigit() and digits.isascii() and method == message.method:
+        message.cseq = int(digits)
+        message.cseq_method = method
+    else:
+        defect = defect or _read_unusual_cseq(message, cseq)
+    forwards = get("max-forwards")
+    if forwards is not None:
+        # Max-Forwards is 0 to 255 (RFC 3261 §20.22, RFC 4475 §3.1.2.4)
+        if len(forwards) < 10 and forwards.isdigit() and forwards.isascii() and int(forwards) < 256:
+            message.max_forwards = int(forwards)
+        else:
+            defect = defect or "malformed Max-Forwards"
+    content_type = get("content-type")
+    if content_type is not None:
+        message.content_type = content_type.partition(";")[0].rstrip(" \t").lower()
+    length = get("content-length")
+    if length is None:
+        message.body = data[body_at:]
+    elif len(length) < 10 and length.isdigit() and length.isascii():
+        body_end = body_at + int(length)
+        if body_end > len(data):
+            return defect or "body shorter than Content-Length"
+        message.body = data[body_at:body_end]
+    else:
+        return defect or "malformed Content-Length"
+    return defect
+
+
+def _read_unusual_via(message: Message, value: str, limits: Limits) -> str:
+    """The top Via, in any spelling; the defect found, or ""."""
     members = split_list(value)
     if not members:
         return "empty Via"
+    if len(members) > limits.max_vias:
+        return "too many Via values"
     message.top_via = members[0]
+    defect = ""
     try:
         via = parse_via(members[0])
     except RemoteProtocolError as error:
-        return f"Via: {error.reason}"
+        # What stands before the parameters is enough to send the refusal (RFC 4475 §3.1.2.1).
+        defect = f"Via: {error.reason}"
+        try:
+            via = parse_via(members[0].partition(";")[0])
+        except RemoteProtocolError:
+            return defect
     message.via_transport = via.transport
     message.sent_by = via.sent_by
     message.branch = via.branch
-    return "" if via.version == "SIP/2.0" else "Via of another protocol version"
+    return defect or ("" if via.version == "SIP/2.0" else "Via of another protocol version")
 
 
-def _read_cseq(message: Message, value: str) -> str:
-    """Fill in the CSeq and compare its method with the request's (RFC 3261 §8.1.1.5)."""
-    match = grammar.CSEQ.fullmatch(value)
-    if match is None:
-        return "malformed CSeq"
-    digits = match.group(1)
-    # A bound before int(): converting thousands of digits is quadratic.
-    if len(digits) > 32 or int(digits) > MAX_CSEQ:
-        return "CSeq number too large"
-    message.cseq = int(digits)
-    method = match.group(2)
-    message.cseq_method = method
+def _read_unusual_address(value: str, name: str) -> tuple[str, str]:
+    """Tag of a From or To in any spelling, and the defect found, or ""."""
+    try:
+        return parse_name_addr(value).tag, ""
+    except RemoteProtocolError as error:
+        return "", f"{name}: {error.reason}"
+
+
+def _read_unusual_cseq(message: Message, value: str) -> str:
+    """Fill in the CSeq and compare its method with the request's (RFC 3261 §8.1.1.5); the defect, or ""."""
+    try:
+        message.cseq, message.cseq_method = parse_cseq(value)
+    except RemoteProtocolError as error:
+        return error.reason
     if not message.is_request:
-        message.method = method
-    elif method != message.method:
+        message.method = message.cseq_method
+    elif message.cseq_method != message.method:
         return "CSeq method differs from the request's"
-    return ""
-
-
-def _read_body(message: Message, length: str | None, data: bytes, body_at: int) -> str:
-    """Cut the body (RFC 3261 §18.3); without Content-Length it reaches to the end of the datagram."""
-    if length is None:
-        message.body = data[body_at:]
-        return ""
-    if len(length) > 10 or grammar.DIGITS.fullmatch(length) is None:
-        return "malformed Content-Length"
-    size = int(length)
-    if body_at + size > len(data):
-        return "body shorter than Content-Length"
-    message.body = data[body_at : body_at + size]
     return ""
 
 

@@ -173,6 +173,9 @@ def parse_hostport(text: str) -> tuple[str, int | None]:
         close = text.find("]")
         host = text[1:close]
         tail = text[close + 1 :]
+        if ":::" in host and "." in host:
+            # RFC 3261's grammar let one colon too many stand before an embedded IPv4 address (RFC 5118 §4.10)
+            host = host.replace(":::", "::", 1)
         if not is_ipv6(host):
             raise RemoteProtocolError(400, "malformed IPv6 address")
     else:
