@@ -192,10 +192,11 @@ def parse(data: bytes, limits: Limits = DEFAULT) -> Message:
         end = len(data)
     head = data[start:end].decode("utf-8", "surrogateescape")
     lines = head.split("\r\n")
-    breaks = len(lines) - 1
-    if head.count("\n") != breaks or head.count("\r") != breaks:
+    # What is left between the line ends must hold none: one look over all instead of one a line.
+    text = "".join(lines)
+    if "\n" in text or "\r" in text:
         raise RemoteProtocolError(400, "CR or LF alone in the header section")
-    if breaks > limits.max_headers:
+    if len(lines) > limits.max_headers:
         raise RemoteProtocolError(400, "too many header lines")
     if len(head) > limits.max_line:
         for line in lines:
@@ -309,12 +310,12 @@ def _read_eagerly(message: Message, data: bytes, body_at: int, limits: Limits) -
 
     All fields are tried even behind a defect, because an answer needs as much as can be had.
     """
-    get = message._first.get
-    via = get("via")
-    from_value = get("from")
-    to_value = get("to")
-    call_id = get("call-id")
-    cseq = get("cseq")
+    first = message._first
+    via = first.get("via")
+    from_value = first.get("from")
+    to_value = first.get("to")
+    call_id = first.get("call-id")
+    cseq = first.get("cseq")
     if via is None or from_value is None or to_value is None or call_id is None or cseq is None:
         defect = "mandatory header missing"
         via = via or ""
@@ -357,17 +358,17 @@ def _read_eagerly(message: Message, data: bytes, body_at: int, limits: Limits) -
         message.cseq_method = method
     else:
         defect = defect or _read_unusual_cseq(message, cseq)
-    forwards = get("max-forwards")
+    forwards = first.get("max-forwards")
     if forwards is not None:
         # Max-Forwards is 0 to 255 (RFC 3261 §20.22, RFC 4475 §3.1.2.4)
         if len(forwards) < 10 and forwards.isdigit() and forwards.isascii() and int(forwards) < 256:
             message.max_forwards = int(forwards)
         else:
             defect = defect or "malformed Max-Forwards"
-    content_type = get("content-type")
+    content_type = first.get("content-type")
     if content_type is not None:
         message.content_type = content_type.partition(";")[0].rstrip(" \t").lower()
-    length = get("content-length")
+    length = first.get("content-length")
     if length is None:
         message.body = data[body_at:]
     elif len(length) < 10 and length.isdigit() and length.isascii():
