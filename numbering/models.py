@@ -109,8 +109,8 @@ class CloudNumber:
     """Off: the number takes no calls (INC-03)."""
     hide: bool = False
     """Calls made with it are shown without a number (OUT-07)."""
-    ring_seconds: float = 30.0
-    """How long its devices ring (INC-08)."""
+    ring_seconds: float = 0.0
+    """How long its devices ring (INC-08); 0: as long as the settings say."""
     block: tuple[str, ...] = ()
     """Callers who are refused: E.164 numbers, and ``anonymous`` for everyone who hides (BLK-01)."""
 

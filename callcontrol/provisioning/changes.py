@@ -1,0 +1,134 @@
+"""What an apply changes: object by object, field by field; and the decision what that is.  Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final
+
+from callcontrol.provisioning.documents import KINDS
+from callcontrol.provisioning.inventory import Inventory, Item
+from callcontrol.provisioning.objects import Desired
+from gateway.trunk import Prefix, Trunk
+from numbering.models import CloudNumber, Device
+
+_SECRETS: Final = frozenset({"sip_password", "password"})
+
+
+@dataclass(frozen=True, slots=True)
+class FieldChange:
+    """One field before and after; secrets are not shown."""
+
+    name: str
+    before: str
+    after: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.before} -> {self.after}"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One object that is created, changed or removed."""
+
+    kind: str
+    key: str
+    fields: tuple[FieldChange, ...] = ()
+    """What is other than before; empty for created and removed objects."""
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.key}"
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeSet:
+    """Everything that one apply does."""
+
+    created: tuple[Change, ...] = ()
+    changed: tuple[Change, ...] = ()
+    removed: tuple[Change, ...] = ()
+    revision: int = 0
+    """Revision of the directory from which on the changes are seen; 0: nothing was written."""
+
+    def __bool__(self) -> bool:
+        return bool(self.created or self.changed or self.removed)
+
+    def lines(self) -> list[str]:
+        """For people: one line per object, ``+``, ``~`` or ``-`` first, its fields indented."""
+        lines = [f"+ {change}" for change in self.created]
+        for change in self.changed:
+            lines.append(f"~ {change}")
+            lines.extend(f"    {each}" for each in change.fields)
+        lines.extend(f"- {change}" for change in self.removed)
+        return lines
+
+
+def target(current: Inventory, desired: Desired, *, prune: bool) -> Inventory:
+    """The inventory after an apply.
+
+    What documents do not speak of stays: objects without ``prune``, secrets that were not written, and the
+    state of a number, which has a life of its own.
+    """
+    result = Inventory() if prune else current.copy()
+    for kind in KINDS:
+        for key, item in desired.inventory.of(kind).items():
+            existing = current.of(kind).get(key)
+            result.put(_kept(item, existing, (kind, key) in desired.silent))
+    return result
+
+
+def _kept(item: Item, existing: Item | None, silent: bool) -> Item:
+    match item, existing:
+        case Device(), Device() if silent and item.sip_username:
+            return dataclasses.replace(item, sip_password=existing.sip_password)
+        case Trunk(), Trunk() if silent and item.username:
+            return dataclasses.replace(item, password=existing.password)
+        case CloudNumber(), CloudNumber():
+            return dataclasses.replace(item, state=existing.state)
+        case _:
+            return item
+
+
+def differences(before: Inventory, after: Inventory) -> ChangeSet:
+    """What leads from one inventory to the other, in the order of kinds and keys."""
+    created: list[Change] = []
+    changed: list[Change] = []
+    removed: list[Change] = []
+    for kind in KINDS:
+        old, new = before.of(kind), after.of(kind)
+        created.extend(Change(kind, key) for key in sorted(new.keys() - old.keys()))
+        removed.extend(Change(kind, key) for key in sorted(old.keys() - new.keys()))
+        for key in sorted(old.keys() & new.keys()):
+            # The same object is the common case: most of a big inventory is not spoken of.
+            if old[key] is not new[key] and old[key] != new[key]:
+                changed.append(Change(kind, key, _fields(old[key], new[key])))
+    return ChangeSet(tuple(created), tuple(changed), tuple(removed))
+
+
+def _fields(before: Item, after: Item) -> tuple[FieldChange, ...]:
+    result: list[FieldChange] = []
+    for spec in dataclasses.fields(before):
+        old, new = getattr(before, spec.name), getattr(after, spec.name)
+        if old == new:
+            continue
+        if spec.name in _SECRETS:
+            result.append(FieldChange(spec.name, "(secret)", "(another)"))
+        else:
+            result.append(FieldChange(spec.name, shown(old), shown(new)))
+    return tuple(result)
+
+
+def shown(value: Any) -> str:
+    """A field's value for people."""
+    if isinstance(value, Enum):
+        return str(value.value)
+    if isinstance(value, Prefix):
+        return f"{value.digits} at {value.cost:g}" if value.cost else value.digits
+    if isinstance(value, tuple):
+        return f"[{', '.join(shown(item) for item in value)}]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value) if value != "" else "(none)"

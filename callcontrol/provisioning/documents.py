@@ -1,0 +1,136 @@
+"""Provisioning documents as they are written: TOML text, split into entries that know where they stand."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from config.settings import nearest, syntax_problem
+from config.toml_lines import Lines, line_index
+
+KINDS: Final = ("account", "user", "device", "number", "trunk")
+"""Objects that documents may name, in the order in which they depend on each other."""
+
+LATER: Final = {"gateway_number": "gateway numbers", "greeting": "Greetings"}
+"""Objects of the format that this version cannot carry out; refusing them is better than ignoring them."""
+
+_KEYS: Final = {
+    "account": ("ref",),
+    "user": ("ref",),
+    "device": ("ref", "sip_username"),
+    "number": ("e164",),
+    "trunk": ("ref",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One document: its name for messages, and its text."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with the documents."""
+
+    file: str
+    line: int
+    """From 1; 0 when the object is not in a document but in the database."""
+    object: str
+    """``number +33639981001``; empty for the document as a whole."""
+    message: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        text = f"{place}: {self.object}: {self.message}" if self.object else f"{place}: {self.message}"
+        return f"{text} ({self.remedy})" if self.remedy else text
+
+
+class ProvisioningError(Exception):
+    """The documents cannot be applied; nothing was changed.  ``problems`` names everything that was found."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One table of a document: an object as it was written."""
+
+    kind: str
+    values: dict[str, Any]
+    file: str
+    path: tuple[str | int, ...]
+    lines: Lines
+
+    @property
+    def line(self) -> int:
+        return self.lines.of(self.path)
+
+    @property
+    def name(self) -> str:
+        """What messages call it: kind and key, as far as it has one."""
+        for key in _KEYS[self.kind]:
+            value = self.values.get(key)
+            if isinstance(value, str) and value:
+                return f"{self.kind} {value}"
+        return self.kind
+
+    def problem(self, message: str, remedy: str = "", at: tuple[str | int, ...] = ()) -> Problem:
+        """A problem of this object, at its head or at one of its keys."""
+        return Problem(self.file, self.lines.of((*self.path, *at)), self.name, message, remedy)
+
+
+def read_file(path: str | Path) -> Document:
+    """A document from a file.  Raises `ProvisioningError` when it cannot be read."""
+    try:
+        return Document(str(path), Path(path).read_bytes().decode("utf-8"))
+    except OSError as error:
+        problem = Problem(str(path), 0, "", f"cannot be read: {error.strerror}", "check the path")
+    except UnicodeDecodeError:
+        problem = Problem(str(path), 0, "", "is not UTF-8 text", "save it as UTF-8")
+    raise ProvisioningError([problem])
+
+
+def entries(document: Document, problems: list[Problem]) -> list[Entry]:
+    """The objects of a document; what cannot be an object is added to ``problems``."""
+    try:
+        values = tomllib.loads(document.text)
+    except tomllib.TOMLDecodeError as error:
+        found = syntax_problem(document.name, document.text, error)
+        problems.append(Problem(found.file, found.line, "", found.message, found.remedy))
+        return []
+    lines = line_index(document.text)
+    result: list[Entry] = []
+    for kind, tables in values.items():
+        if kind in LATER:
+            problems.append(
+                Problem(
+                    document.name,
+                    lines.of((kind, 0)),
+                    kind,
+                    f"{LATER[kind]} are not supported yet by this version",
+                    f"leave [[{kind}]] out",
+                )
+            )
+            continue
+        if kind not in KINDS:
+            line = lines.of((kind,))
+            remedy = nearest(kind, [*KINDS, *LATER])
+            problems.append(Problem(document.name, line, kind, "there is no such object", remedy))
+            continue
+        if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+            line = lines.of((kind,))
+            remedy = f"write [[{kind}]] before each one"
+            problems.append(Problem(document.name, line, kind, "is not a list of tables", remedy))
+            continue
+        for index, table in enumerate(tables):
+            result.append(Entry(kind, table, document.name, (kind, index), lines))
+    return result

@@ -1,0 +1,68 @@
+"""The inventory as a provisioning document."""
+
+from __future__ import annotations
+
+import dataclasses
+from enum import Enum
+from typing import Any, Final
+
+from callcontrol.provisioning.documents import KINDS
+from callcontrol.provisioning.inventory import Inventory, Item
+from gateway.trunk import Prefix
+
+_SECRETS: Final = frozenset({"sip_password", "password"})
+
+# The state of a number has a life of its own, and documents do not set it.
+_UNWRITTEN: Final = frozenset({"state"})
+
+
+def to_toml(inventory: Inventory, *, secrets: bool) -> str:
+    """Every object in the order of kinds and keys, with the fields that differ from their defaults."""
+    blocks: list[str] = []
+    for kind in KINDS:
+        for _, item in sorted(inventory.of(kind).items()):
+            blocks.append("\n".join([f"[[{kind}]]", *_fields(item, secrets)]))
+    return "\n\n".join(blocks) + "\n" if blocks else ""
+
+
+def _fields(item: Item, secrets: bool) -> list[str]:
+    lines: list[str] = []
+    for spec in dataclasses.fields(item):
+        value = getattr(item, spec.name)
+        if spec.name in _UNWRITTEN or (spec.name in _SECRETS and not secrets):
+            continue
+        if spec.default is not dataclasses.MISSING and value == spec.default:
+            continue
+        lines.append(f"{spec.name} = {_value(value)}")
+    return lines
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Enum):
+        return _text(str(value.value))
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, Prefix):
+        if not value.cost:
+            return _text(value.digits)
+        return f"{{ prefix = {_text(value.digits)}, cost = {_value(value.cost)} }}"
+    if isinstance(value, tuple):
+        return f"[{', '.join(_value(item) for item in value)}]"
+    raise TypeError(f"no TOML for {type(value).__name__}")
+
+
+_ESCAPES: Final = {"\\": "\\\\", '"': '\\"', "\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r"}
+
+
+def _text(text: str) -> str:
+    written = "".join(
+        _ESCAPES.get(char) or (f"\\u{ord(char):04x}" if ord(char) < 32 or ord(char) == 127 else char)
+        for char in text
+    )
+    return f'"{written}"'

@@ -1,0 +1,54 @@
+"""The inventory: all provisioned objects by kind and key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import cast
+
+from gateway.trunk import Trunk
+from numbering.models import Account, CloudNumber, Device, User
+
+Item = Account | User | Device | CloudNumber | Trunk
+
+
+def kind_of(item: Item) -> tuple[str, str]:
+    """Kind and key of an object."""
+    match item:
+        case Account():
+            return "account", item.ref
+        case User():
+            return "user", item.ref
+        case Device():
+            return "device", item.ref
+        case CloudNumber():
+            return "number", item.e164
+        case Trunk():
+            return "trunk", item.ref
+
+
+@dataclass(slots=True)
+class Inventory:
+    """Objects by key; the only mutable value of provisioning, built up and then read."""
+
+    accounts: dict[str, Account] = field(default_factory=dict)
+    users: dict[str, User] = field(default_factory=dict)
+    devices: dict[str, Device] = field(default_factory=dict)
+    numbers: dict[str, CloudNumber] = field(default_factory=dict)
+    trunks: dict[str, Trunk] = field(default_factory=dict)
+
+    def of(self, kind: str) -> dict[str, Item]:
+        """The objects of a kind (``account``, ``user``, ``device``, ``number``, ``trunk``)."""
+        return cast(dict[str, Item], getattr(self, kind + "s"))
+
+    def put(self, item: Item) -> None:
+        kind, key = kind_of(item)
+        self.of(kind)[key] = item
+
+    def copy(self) -> Inventory:
+        return Inventory(
+            dict(self.accounts),
+            dict(self.users),
+            dict(self.devices),
+            dict(self.numbers),
+            dict(self.trunks),
+        )
