@@ -37,6 +37,7 @@ from callcontrol.node_view import (
     ReloadView,
     TrunkView,
 )
+from config.database import DatabaseUnavailable
 
 MAX_PAGE = 500
 DEFAULT_PAGE = 100
@@ -258,7 +259,7 @@ def _add_call_routes(api: FastAPI, node: Node, operator: Any) -> None:
             return await node.cdrs(limit, cursor, number)
         except ValueError:
             raise _bad_cursor() from None
-        except OSError as error:
+        except (DatabaseUnavailable, OSError) as error:
             log.warning("call records cannot be read", error=str(error))
             detail = "Calls go on and their records wait in the outbox; try again."
             raise Problem(

@@ -349,7 +349,8 @@ class Node(Protocol):
     async def cdrs(self, limit: int, cursor: str, number: str) -> CdrPage:
         """Call records, the latest first, of one number where it is given.
 
-        Raises ValueError for a cursor that no page gave out, OSError when the database is away.
+        Raises ValueError for a cursor that no page gave out, `config.database.DatabaseUnavailable` or OSError
+        when the database is away.
         """
         ...
 

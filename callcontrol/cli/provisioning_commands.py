@@ -1,0 +1,137 @@
+"""``cloudline apply`` and ``cloudline export``: the provisioning from documents, and back."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from callcontrol.cli.client import Failure
+from callcontrol.cli.options import AsJson, ConfigFile, settings
+from callcontrol.cli.output import print_json
+from callcontrol.operator_access import AccessError, find_notes
+from callcontrol.provisioning import (
+    Change,
+    ChangeSet,
+    ProvisioningError,
+    SqlProvisioningStore,
+    apply,
+    export,
+    read_file,
+)
+from config.database import DatabaseUnavailable, create_engine, upgrade
+from config.settings import Settings
+from numbering.models import PlanLimits
+
+Result = TypeVar("Result")
+
+_DATABASE_VARIABLE = "CLOUDLINE_DATABASE__URL"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.command("apply")(apply_command)
+    app.command("export")(export_command)
+
+
+def apply_command(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Provisioning documents (TOML).")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would change, change nothing.")
+    ] = False,
+    prune: Annotated[bool, typer.Option("--prune", help="Remove what the documents do not name.")] = False,
+    as_json: AsJson = False,
+    config: ConfigFile = None,
+) -> None:
+    """Bring the provisioning to what the documents say; all or nothing.
+
+    Without --config it is the database of the node that runs here.
+    """
+    chosen = _settings(config)
+    try:
+        documents = [read_file(file) for file in files]
+    except ProvisioningError as error:
+        raise Failure(str(error)) from None
+    plans = {
+        name: PlanLimits(devices=plan.devices, numbers=plan.numbers) for name, plan in chosen.plans.items()
+    }
+
+    async def work(store: SqlProvisioningStore) -> ChangeSet:
+        return await apply(documents, store, plans=plans, prune=prune, dry_run=dry_run)
+
+    try:
+        changes = asyncio.run(_with_store(chosen, work))
+    except ProvisioningError as error:
+        raise Failure(f"nothing was changed:\n{error}") from None
+    if as_json:
+        print_json({"dry_run": dry_run, "revision": changes.revision} | _as_json(changes))
+        return
+    for line in changes.lines():
+        typer.echo(line)
+    counts = f"{len(changes.created)} created, {len(changes.changed)} changed, {len(changes.removed)} removed"
+    typer.echo(f"{'dry run, nothing written: ' if dry_run else ''}{counts}")
+
+
+def export_command(
+    secrets: Annotated[bool, typer.Option("--secrets", help="With passwords.")] = False,
+    config: ConfigFile = None,
+) -> None:
+    """Print the provisioning as a document that apply accepts."""
+
+    async def work(store: SqlProvisioningStore) -> str:
+        return await export(store, secrets=secrets)
+
+    typer.echo(asyncio.run(_with_store(_settings(config), work)), nl=False)
+
+
+def _settings(config: Path | None) -> Settings:
+    """The configuration; if none is named, with the database of the only node that runs here."""
+    chosen = settings(config)
+    if config is not None or _DATABASE_VARIABLE in os.environ:
+        return chosen
+    try:
+        notes = find_notes()
+    except AccessError:
+        return chosen
+    urls = {note.extra["database"] for note in notes if note.extra.get("database")}
+    if len(urls) != 1:
+        return chosen
+    url = urls.pop()
+    if url != chosen.database.url:
+        typer.echo(f"database of the running node: {url.rpartition('@')[2]}", err=True)
+    return chosen.model_copy(update={"database": chosen.database.model_copy(update={"url": url})})
+
+
+async def _with_store(chosen: Settings, work: Callable[[SqlProvisioningStore], Awaitable[Result]]) -> Result:
+    engine = create_engine(chosen.database)
+    try:
+        await upgrade(engine)
+        return await work(SqlProvisioningStore(engine))
+    except DatabaseUnavailable as error:
+        raise Failure(f"the database does not answer, nothing was changed: {error}") from None
+    finally:
+        await engine.dispose()
+
+
+def _as_json(changes: ChangeSet) -> dict[str, Any]:
+    def objects(items: tuple[Change, ...]) -> list[dict[str, Any]]:
+        return [
+            {
+                "kind": item.kind,
+                "key": item.key,
+                "fields": [
+                    {"name": each.name, "before": each.before, "after": each.after} for each in item.fields
+                ],
+            }
+            for item in items
+        ]
+
+    return {
+        "created": objects(changes.created),
+        "changed": objects(changes.changed),
+        "removed": objects(changes.removed),
+    }
