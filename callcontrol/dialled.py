@@ -1,0 +1,102 @@
+"""The B-number: what a Request-URI or a Refer-To asks for (RFC 3261 §19.1.6, RFC 3966).  Pure.
+
+A number may come as ``sip:+33…@domain``, ``sip:0033…@domain``, ``sip:06…@domain``,
+``sip:06%2039%2098…@domain;user=phone``, ``tel:…`` with visual separators, or with ``;phone-context=+33``;
+parameters inside the user part (number portability, RFC 4694) are left aside.  Whatever is not a number is a
+name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import ip_address
+
+from callcontrol.sip.uri import Uri, unescape
+from dialplan.facts import CalledNumber
+from numbering.e164 import E164, NumberError, country_of, read
+
+Reader = Callable[[str], E164 | NumberError]
+"""Reads digits the way one caller means them: in the country of a SIM, in the format of a trunk."""
+
+MAX_TEXT = 128
+"""Characters kept of a user part; the longest honest ones are addresses of about 60."""
+
+
+class OurHosts:
+    """Which hosts in a Request-URI mean us: our domains and the addresses we listen on or advertise."""
+
+    __slots__ = ("_any_address", "_names")
+
+    def __init__(self, names: frozenset[str], *, any_address: bool = False) -> None:
+        """``any_address``: we listen on all addresses of the machine, and cannot tell which they are."""
+        self._names = frozenset(name.lower().rstrip(".") for name in names)
+        self._any_address = any_address
+
+    def __contains__(self, host: str) -> bool:
+        name = host.rstrip(".")
+        if name in self._names:
+            return True
+        try:
+            address = ip_address(name)
+        except ValueError:
+            return False
+        # An IPv6 address has many spellings.
+        return self._any_address or str(address) in self._names
+
+
+class Dialled:
+    """What was dialled, read."""
+
+    __slots__ = ("called", "is_telephone")
+
+    def __init__(self, called: CalledNumber, *, is_telephone: bool) -> None:
+        self.called = called
+        self.is_telephone = is_telephone
+        """The URI says that it holds a telephone number (tel, ``user=phone``), so it is no name."""
+
+
+def read_dialled(uri: Uri, reader: Reader, ours: OurHosts) -> Dialled:
+    """Read the target of a call.  Never raises."""
+    if not uri.is_sip and uri.scheme != "tel":
+        return Dialled(CalledNumber(dialled=clean(f"{uri.scheme}:{uri.rest}")), is_telephone=False)
+    is_telephone = uri.scheme == "tel" or (uri.params.get("user") or "").lower() == "phone"
+    number, context = _without_parameters(uri)
+    result = _in_context(number, context, reader)
+    foreign = "" if uri.scheme == "tel" or uri.host in ours else uri.host
+    if isinstance(result, NumberError):
+        called = CalledNumber(dialled=clean(number), fault=result.fault.value, foreign_host=clean(foreign))
+    else:
+        called = CalledNumber(dialled=clean(number), e164=result, foreign_host=clean(foreign))
+    return Dialled(called, is_telephone=is_telephone)
+
+
+def _without_parameters(uri: Uri) -> tuple[str, str]:
+    """Number or name, and the phone-context if there is one.
+
+    A SIP URI made of a tel URI carries its parameters inside the user part (RFC 3261 §19.1.6); devices also
+    put them behind the host.
+    """
+    number, _, inside = uri.user.partition(";")
+    context = uri.params.get("phone-context") or ""
+    for parameter in inside.split(";"):
+        name, _, value = parameter.partition("=")
+        if name.strip().lower() == "phone-context":
+            context = value.strip()
+    return number, unescape(context)
+
+
+def _in_context(number: str, context: str, reader: Reader) -> E164 | NumberError:
+    """Read a number; ``phone-context=+33`` says in which country a local one is meant (RFC 3966 §5.1.5)."""
+    if context.startswith("+") and not number.startswith("+"):
+        country = country_of(context.replace("-", ""))
+        if country:
+            return read(number, country)
+    return reader(number)
+
+
+def clean(text: str) -> str:
+    """Text fit for a fact: within bounds, without control characters, valid as UTF-8."""
+    if text.isascii() and text.isprintable() and len(text) <= MAX_TEXT:
+        return text
+    text = text[:MAX_TEXT].encode("utf-8", "replace").decode("utf-8")
+    return "".join(char if char.isprintable() else "?" for char in text)

@@ -1,0 +1,215 @@
+"""Gathering facts: everything that the dialplan may look at, read from memory before a call starts.
+
+Directory, trunks and bindings are snapshots at hand, so nothing here waits, and one event of the loop sees
+one state of the configuration.  What is read where is the whole of this module; nothing is decided.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from callcontrol.bindings import Binding, BindingStore
+from callcontrol.callers import diverted, from_device, from_trunk
+from callcontrol.dialled import OurHosts, Reader, read_dialled
+from callcontrol.sip.message import Message
+from callcontrol.sip.uri import Uri
+from dialplan.facts import (
+    FROM_DEVICE,
+    FROM_TRUNK,
+    Callee,
+    CallerDevice,
+    CallerNumber,
+    CallFacts,
+    Limits,
+    LoopFacts,
+    OwnCall,
+)
+from dialplan.plan import DeviceTarget
+from gateway.routes import read_number
+from gateway.trunk import Trunk, TrunkDirectory
+from numbering.directory import Directory
+from numbering.e164 import E164, NumberError, country_of, read
+from numbering.models import CloudNumber, Device
+
+CALL_HEADER: Final = "x-cloudline-call"
+"""Our call reference on legs towards our own devices."""
+DEFAULT_MAX_FORWARDS: Final = 70
+
+
+class CallIndex(Protocol):
+    """Knows the calls under way, for the detection of loops (FWD-04)."""
+
+    def own_calls(self, sip_call_id: str, call_ref: str) -> tuple[OwnCall, ...]:
+        """Calls of ours with a leg of this Call-ID, or with this call reference; empty: none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntakeSettings:
+    """What intake must know of the configuration."""
+
+    hosts: OurHosts
+    country: str = ""
+    """Country in which digits are read when neither SIM nor number nor trunk tells one."""
+    trust_datagram_flows: bool = True
+    """A datagram from the address and port that a device registered from is taken for the device's.  Off:
+    only connections are proof, and each INVITE over UDP is challenged; for networks in which source addresses
+    can be forged."""
+    limits: Limits = field(default_factory=Limits)
+
+
+class Gatherer:
+    """Reads the facts of one call."""
+
+    def __init__(
+        self,
+        settings: IntakeSettings,
+        directory: Directory,
+        trunks: TrunkDirectory,
+        bindings: BindingStore,
+        calls: CallIndex,
+    ) -> None:
+        self._settings = settings
+        self._directory = directory
+        self._trunks = trunks
+        self._bindings = bindings
+        self._calls = calls
+
+    def from_device(self, message: Message, uri: Uri, device: Device, now: float) -> CallFacts:
+        """Facts of a call that a device makes."""
+        country = self._directory.country_of_device(device.ref)
+        reader = self._reader(country)
+        caller = from_device(message, reader)
+        return self._of_device(uri, device, country, caller, self._loop(message, reader), now)
+
+    def from_transfer(self, uri: Uri, device: Device, number: str, now: float) -> CallFacts:
+        """Facts of a call that a device has made for it by a REFER, with the cloud number of the first
+        call."""
+        country = self._directory.country_of_device(device.ref)
+        caller = CallerNumber(presented=number, e164=number, source="transfer" if number else "")
+        return self._of_device(uri, device, country, caller, LoopFacts(), now)
+
+    def from_trunk(self, message: Message, uri: Uri, trunk: Trunk, now: float) -> CallFacts:
+        """Facts of a call that comes in by a trunk."""
+        country = self._settings.country
+
+        def reader(text: str) -> E164 | NumberError:
+            return read_number(text, trunk, country)
+
+        dialled = read_dialled(uri, reader, self._settings.hosts)
+        number = self._number(dialled.called.e164)
+        return CallFacts(
+            source=FROM_TRUNK,
+            now=now,
+            config_version=self._directory.version,
+            trunk=trunk.ref,
+            caller=from_trunk(message, reader),
+            called=dialled.called,
+            number=number,
+            callee=self._callee(number.user, now) if number is not None and number.user else None,
+            loop=self._loop(message, reader),
+            limits=self._settings.limits,
+        )
+
+    def _of_device(
+        self, uri: Uri, device: Device, country: str, caller: CallerNumber, loop: LoopFacts, now: float
+    ) -> CallFacts:
+        dialled = read_dialled(uri, self._reader(country), self._settings.hosts)
+        e164 = dialled.called.e164
+        about = self._caller_device(device, country)
+        # Names before numbers: user names of digits are extensions within the account.
+        colleague = "" if dialled.is_telephone else self._colleague(dialled.called.dialled, about.account)
+        number = None if colleague else self._number(e164)
+        callee = colleague or ("" if number is None else number.user)
+        return CallFacts(
+            source=FROM_DEVICE,
+            now=now,
+            config_version=self._directory.version,
+            device=about,
+            caller=caller,
+            called=dialled.called,
+            number=number,
+            callee=self._callee(callee, now) if callee else None,
+            colleague=bool(colleague),
+            trunk_available=bool(e164) and bool(self._trunks.terminating(e164)),
+            loop=loop,
+            limits=self._settings.limits,
+        )
+
+    def _reader(self, country: str) -> Reader:
+        home = country or self._settings.country
+
+        def reader(text: str) -> E164 | NumberError:
+            return read(text, home)
+
+        return reader
+
+    def _number(self, e164: str) -> CloudNumber | None:
+        return self._directory.number(e164) if e164 else None
+
+    def _colleague(self, username: str, account: str) -> str:
+        """The user of this account whose device has the SIP user name; empty: none.
+
+        A name of another account is as good as unknown: nobody learns whom others employ.
+        """
+        device = self._directory.device_by_username(username) if username and account else None
+        user = None if device is None else self._directory.user(device.user)
+        return user.ref if user is not None and user.account == account else ""
+
+    def _caller_device(self, device: Device, country: str) -> CallerDevice:
+        user = self._directory.user(device.user)
+        numbers = self._directory.numbers_of(device.user)
+        default = self._directory.default_number(device.user)
+        countries = dict.fromkeys([country, *(country_of(number.e164) for number in numbers)])
+        return CallerDevice(
+            device=device.ref,
+            user=device.user,
+            account="" if user is None else user.account,
+            sip_username=device.sip_username,
+            sim=device.sim,
+            country=country,
+            name="" if user is None else user.name,
+            suspended=self._is_suspended(device.user),
+            numbers=numbers,
+            default_number="" if default is None else default.e164,
+            emergency_countries=tuple(name for name in countries if name),
+        )
+
+    def _callee(self, ref: str, now: float) -> Callee:
+        user = self._directory.user(ref)
+        bindings = self._bindings.bindings_of_user(ref, now)
+        return Callee(
+            user=ref,
+            account="" if user is None else user.account,
+            suspended=self._is_suspended(ref),
+            targets=tuple(target_of(binding) for binding in bindings if not binding.asleep),
+        )
+
+    def _is_suspended(self, ref: str) -> bool:
+        """Also a user who is not in the directory (any more): nothing is done in the name of nobody."""
+        user = self._directory.user(ref)
+        account = self._directory.account_of(ref)
+        return user is None or account is None or user.suspended or account.suspended
+
+    def _loop(self, message: Message, reader: Reader) -> LoopFacts:
+        hops = message.max_forwards
+        return LoopFacts(
+            max_forwards=DEFAULT_MAX_FORWARDS if hops < 0 else hops,
+            own_calls=self._calls.own_calls(message.call_id, message.get(CALL_HEADER) or ""),
+            diverted=diverted(message, reader),
+        )
+
+
+def target_of(binding: Binding) -> DeviceTarget:
+    """A binding as the dialplan sees it; push tokens stay behind (RFC 8599 §4.1)."""
+    return DeviceTarget(
+        user=binding.user,
+        device=binding.device,
+        aor=binding.aor,
+        contact=binding.target,
+        flow=binding.flow,
+        path=binding.path,
+        binding=binding.key,
+        q=binding.q,
+    )

@@ -1,0 +1,270 @@
+"""Intake: from an initial INVITE to facts and a decision, or to the answer that a stranger gets.
+
+**Who calls** is settled first: a flow that a device registered over, else digest credentials, else a trunk by
+its source address; everybody else is challenged, whatever was dialled, so that a stranger learns neither
+users nor numbers.  The From header proves nothing and is not compared with the credentials: devices that were
+transferred put other things there.
+
+**Then** `callcontrol.gather` reads the facts, and `dialplan.evaluate` decides.  All of it is synchronous and
+in memory.  A caller who is known always gets a decision, also one that refuses, so that each attempt has its
+trace and its record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from callcontrol import auth
+from callcontrol.bindings import Binding, BindingStore
+from callcontrol.gather import CallIndex, Gatherer, IntakeSettings
+from callcontrol.limits import AUTH, UNKNOWN_TARGET
+from callcontrol.sip import build
+from callcontrol.sip.digest import parse_credentials
+from callcontrol.sip.errors import RemoteProtocolError
+from callcontrol.sip.fields import Replaces, parse_name_addr, parse_replaces
+from callcontrol.sip.flow import Flow
+from callcontrol.sip.message import Message
+from callcontrol.sip.uri import Uri, parse_uri, unescape
+from dialplan.evaluate import evaluate
+from dialplan.facts import CallFacts
+from dialplan.plan import Decision
+from gateway.trunk import TrunkDirectory
+from numbering.directory import Directory
+from numbering.e164 import NumberError, read
+from numbering.models import Device
+
+BY_FLOW: Final = "flow"
+BY_DIGEST: Final = "digest"
+BY_SOURCE: Final = "source"
+BY_TRANSFER: Final = "transfer"
+_MAX_CREDENTIALS: Final = 4
+
+
+class Suspicions(Protocol):
+    """Who counts what strangers do (`callcontrol.limits.Gate`)."""
+
+    def suspect(self, host: str, kind: str, now: float, *, proven: bool) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The request is not let in: send these bytes."""
+
+    status: int
+    data: bytes
+    why: str
+    """Word for counters: a reason of `callcontrol.auth.Verdict`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admitted:
+    """The caller is known, and this is what happens to the call."""
+
+    facts: CallFacts
+    decision: Decision
+    device: str = ""
+    """Ref of the calling device; empty for trunks."""
+    trunk: str = ""
+    """Ref of the trunk the call came by; empty for devices."""
+    by: str
+    """How the caller was recognised: ``flow``, ``digest``, ``source``, ``transfer``."""
+
+    @property
+    def asserted(self) -> str:
+        """E.164 number that the caller was found to have, also when it is hidden; empty: none."""
+        return self.decision.plan.caller.asserted
+
+
+class Intake:
+    """Decides about initial INVITEs and targets of transfers.
+
+    ``counters``: outcomes by word, the ``by`` of those let in and the ``why`` of the others.
+    """
+
+    def __init__(
+        self,
+        settings: IntakeSettings,
+        directory: Directory,
+        trunks: TrunkDirectory,
+        bindings: BindingStore,
+        digest: auth.DigestServer,
+        suspicions: Suspicions,
+        calls: CallIndex,
+    ) -> None:
+        self._settings = settings
+        self._directory = directory
+        self._trunks = trunks
+        self._bindings = bindings
+        self._digest = digest
+        self._suspicions = suspicions
+        self._gatherer = Gatherer(settings, directory, trunks, bindings, calls)
+        self.counters: dict[str, int] = {}
+
+    def admit(self, message: Message, flow: Flow, now: float) -> Answer | Admitted:
+        """What becomes of an initial INVITE.  ``now``: unix seconds.  Never raises for what the peer sent."""
+        try:
+            uri = parse_uri(message.uri)
+        except RemoteProtocolError as error:
+            data = build.response(message, error.status, to_tag=self._digest.tag(message))
+            return self._counted(Answer(status=error.status, data=data, why=auth.MALFORMED))
+        return self._counted(self._admit(message, uri, flow, now))
+
+    def route_transfer(self, device: str, target: str, now: float, *, number: str = "") -> Admitted | None:
+        """Where the target of a REFER leads (RFC 3515): to a call that the transferring device makes.
+
+        ``target`` is the URI of Refer-To, ``number`` the cloud number (E.164) of the call that is
+        transferred: the new one is made with it.  None when there is no such device, when the URI cannot be
+        read, or when it asks for something else than an INVITE.
+        """
+        caller = self._directory.device(device)
+        try:
+            uri = parse_uri(target)
+        except RemoteProtocolError:
+            return None
+        if caller is None or (uri.params.get("method") or "INVITE") != "INVITE":
+            return None
+        facts = self._gatherer.from_transfer(uri, caller, number, now)
+        return Admitted(facts=facts, decision=evaluate(facts), device=caller.ref, by=BY_TRANSFER)
+
+    def _counted(self, outcome: Answer | Admitted) -> Answer | Admitted:
+        word = outcome.why if isinstance(outcome, Answer) else outcome.by
+        self.counters[word] = self.counters.get(word, 0) + 1
+        return outcome
+
+    def _admit(self, message: Message, uri: Uri, flow: Flow, now: float) -> Answer | Admitted:
+        by, trunk = BY_FLOW, None
+        verdict = auth.Verdict(auth.NONE)
+        device = self._device_of_flow(message, flow, now)
+        if device is None:
+            verdict = self._digest.check(message, message.method, now, self._secret, source=flow.host)
+            if verdict.ok:
+                by = BY_DIGEST
+                device = self._directory.device_by_username(verdict.username)
+                trunk = None if device is not None else self._trunks.by_username(verdict.username)
+            elif verdict.reason == auth.NONE:
+                # Who sends credentials, if wrong or stale ones, wants to be that user and not the trunk
+                # beside
+                # whose address it happens to sit.
+                by = BY_SOURCE
+                trunk = self._trunks.match_source(flow.host, flow.port)
+        if device is not None:
+            facts = self._gatherer.from_device(message, uri, device, now)
+            return Admitted(facts=facts, decision=evaluate(facts), device=device.ref, by=by)
+        if trunk is not None:
+            facts = self._gatherer.from_trunk(message, uri, trunk, now)
+            return Admitted(facts=facts, decision=evaluate(facts), trunk=trunk.ref, by=by)
+        self._suspect(message, uri, flow, verdict, now)
+        data = self._digest.refuse(message, verdict, now, source=flow.host, transport=flow.transport)
+        return Answer(status=int(data[8:11]), data=data, why=verdict.reason)
+
+    # -- who calls --
+
+    def _device_of_flow(self, message: Message, flow: Flow, now: float) -> Device | None:
+        """The device that registered over this very flow; None when credentials must decide.
+
+        Several devices may share a flow (accounts of one softphone): the request then says which one by a
+        user name or a number, and whoever names a device of another flow has to prove it.
+        """
+        bound: list[Binding] = []
+        if flow.conn:
+            bound = [b for b in self._bindings.on_connection(flow.conn) if b.expires_at > now and not b.path]
+            if not bound:
+                return None
+        elif flow.reliable or not self._settings.trust_datagram_flows:
+            return None
+        for name in self._names(message):
+            device = self._directory.device_by_username(name)
+            if device is not None:
+                registered = self._bindings.bindings_of_user(device.user, now)
+                mine = any(b.device == device.ref and _is_over(b, flow) for b in registered)
+                return device if mine else None
+            holder = self._holder(name)
+            registered = self._bindings.bindings_of_user(holder, now) if holder else []
+            only = _only_device([b for b in registered if _is_over(b, flow)])
+            if only:
+                return self._directory.device(only)
+        return self._directory.device(_only_device(bound))
+
+    def _names(self, message: Message) -> Iterator[str]:
+        """User names and numbers by which the sender says who it is.
+
+        The name in credentials for our realm is the only one that counts, where there is one.
+        """
+        for value in (message.all("authorization") + message.all("proxy-authorization"))[:_MAX_CREDENTIALS]:
+            try:
+                credentials = parse_credentials(value)
+            except RemoteProtocolError:
+                continue
+            if credentials.realm == self._digest.realm:
+                yield credentials.username
+                return
+        for value in (message.from_value, message.get("p-preferred-identity") or ""):
+            try:
+                user = parse_uri(parse_name_addr(value).uri).user
+            except RemoteProtocolError:
+                continue
+            if user:
+                yield user.partition(";")[0]
+
+    def _holder(self, text: str) -> str:
+        """Ref of the user who holds the number; empty: it is none, or not ours."""
+        number = read(text, self._settings.country)
+        found = None if isinstance(number, NumberError) else self._directory.number(number)
+        return "" if found is None else found.user
+
+    def _secret(self, username: str) -> auth.Secret | None:
+        """What is known of a digest user: a device, or the carrier of a trunk."""
+        device = self._directory.device_by_username(username)
+        if device is not None:
+            password = device.sip_password
+        else:
+            trunk = self._trunks.by_username(username)
+            password = "" if trunk is None else trunk.password
+        return auth.Password(username, self._digest.realm, password) if password else None
+
+    # -- strangers --
+
+    def _suspect(self, message: Message, uri: Uri, flow: Flow, verdict: auth.Verdict, now: float) -> None:
+        """Count what an unknown sender did; the answer that it gets is the same whatever is counted."""
+        proven = flow.reliable or verdict.proven
+        if verdict.reason == auth.BAD:
+            self._suspicions.suspect(flow.host, AUTH, now, proven=proven)
+        elif verdict.reason == auth.NONE and not self._is_plausible(message, uri):
+            self._suspicions.suspect(flow.host, UNKNOWN_TARGET, now, proven=proven)
+
+    def _is_plausible(self, message: Message, uri: Uri) -> bool:
+        """Whether a request without credentials may be the first one of a device of ours."""
+        if uri.is_sip and uri.host not in self._settings.hosts:
+            return False
+        names = [uri.user.partition(";")[0], *self._names(message)]
+        return any(
+            self._directory.device_by_username(name) is not None or self._holder(name) for name in names
+        )
+
+
+def replaces_in(target: str) -> Replaces | None:
+    """The dialog that a Refer-To URI asks to replace: its ``?Replaces=`` header (RFC 3891 §3, RFC 5589 §7).
+
+    None if it has none.  Raises RemoteProtocolError(400) when the URI or the header cannot be read.
+    """
+    for part in parse_uri(target).headers.split("&"):
+        name, _, value = part.partition("=")
+        if unescape(name).strip().lower() == "replaces":
+            return parse_replaces(unescape(value))
+    return None
+
+
+def _is_over(binding: Binding, flow: Flow) -> bool:
+    """Whether a binding registered over this flow, by itself: with a Path the flow is a proxy's, which passes
+    on whatever it gets."""
+    if binding.path:
+        return False
+    return binding.conn == flow.conn if flow.conn else binding.flow == flow.dump()
+
+
+def _only_device(bindings: list[Binding]) -> str:
+    """Ref of the device that all these bindings are of; empty if they are of none or of several."""
+    devices = {binding.device for binding in bindings}
+    return devices.pop() if len(devices) == 1 else ""
