@@ -25,7 +25,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 @pytest.fixture(autouse=True)
 def _tidy(request: pytest.FixtureRequest) -> Iterator[None]:
-    """After each test: nobody is left, and the server's log tells of no bug."""
+    """After each test: no phone, no call is left, and the server's log tells of no bug."""
     if "world" not in request.fixturenames:
         yield
         return
@@ -33,6 +33,8 @@ def _tidy(request: pytest.FixtureRequest) -> Iterator[None]:
     position = world.server.log_position()
     yield
     world.everybody_out()
+    if world.server.alive:
+        world.server.wait_idle()
     complaints = world.server.complaints(position)
     assert not complaints, "the server's log tells of a bug:\n" + "\n".join(complaints[:10])
 

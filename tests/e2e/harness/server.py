@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from loadtests import proc
-from tests.e2e.harness import certificate
+from tests.e2e.harness import certificate, sip
+from tests.e2e.harness.sip import Message
 from tests.e2e.harness.wire import Address, NothingCame
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -49,7 +50,7 @@ class Server:
         """Write the provisioning document and apply it; the finished command, not yet judged."""
         path = self.folder / "provisioning.toml"
         path.write_text(document)
-        return self.cli("apply", str(path), *options)
+        return self.cli("apply", str(path), "--config", str(self.config), *options)
 
     def start(self, patience: float = 20.0) -> None:
         with self.log.open("ab") as log:
@@ -113,9 +114,19 @@ class Server:
                 total += float(line.rsplit(" ", 1)[1])
         return total
 
+    def api(self, path: str) -> Any:
+        """JSON of the operator's API."""
+        token = self.database.with_suffix(".token").read_text().strip()
+        request = urllib.request.Request(
+            f"http://{HOST}:{self.http}{path}", headers={"Authorization": f"Bearer {token}"}
+        )
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return json.loads(answer.read())
+
     def cli(self, *arguments: str, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
+        """A command as a user types it in a second terminal: it finds the node by itself."""
         return subprocess.run(
-            [*CLI, *arguments, "--config", str(self.config)],
+            [*CLI, *arguments],
             cwd=self.folder,
             env=self._environment(),
             capture_output=True,
@@ -129,10 +140,11 @@ class Server:
         assert done.returncode == 0, f"cloudline {' '.join(arguments)}: {done.stdout}{done.stderr}"
         return json.loads(done.stdout)
 
-    def ladder(self, reference: str) -> str:
-        done = self.cli("calls", "ladder", reference)
-        assert done.returncode == 0, f"calls ladder {reference}: {done.stdout}{done.stderr}"
-        return done.stdout
+    def ladder(self, reference: str) -> list[tuple[str, Message]]:
+        """The messages of a call in order, each with the name of the party that sent it."""
+        view = self.api(f"/v1/calls/{reference}/ladder")
+        names = [party["name"] for party in view["parties"]]
+        return [(names[entry["source"]], sip.parse(entry["message"])) for entry in view["entries"]]
 
     # ---- records
 
@@ -142,22 +154,32 @@ class Server:
             return [dict(row) for row in connection.execute(query, values)]
 
     def record_of(self, since: set[str], timeout: float = 8.0) -> dict[str, Any]:
-        """The one call record that was written since `records_now`, with its legs under ``legs``."""
+        """The one call record written since `records_now`, with its legs under ``legs``."""
         end = time.monotonic() + timeout
         new: list[dict[str, Any]] = []
         while time.monotonic() < end:
-            new = [row for row in self.rows("SELECT * FROM call_records") if row["id"] not in since]
+            new = [row for row in self.rows("SELECT * FROM calls") if row["call_ref"] not in since]
             if new:
                 break
             time.sleep(0.1)
         if not new:
             raise NothingCame(f"no call record was written\n{self.tail(30)}")
         assert len(new) == 1, f"{len(new)} call records for one call: {new}"
-        legs = self.rows("SELECT * FROM leg_records WHERE call_id = ? ORDER BY number", new[0]["id"])
+        legs = self.rows("SELECT * FROM call_legs WHERE call_ref = ? ORDER BY leg", new[0]["call_ref"])
         return {**new[0], "legs": legs}
 
     def records_now(self) -> set[str]:
-        return {row["id"] for row in self.rows("SELECT id FROM call_records")}
+        return {row["call_ref"] for row in self.rows("SELECT call_ref FROM calls")}
+
+    def wait_idle(self, timeout: float = 8.0) -> None:
+        """Until no call is in memory and every record is in the database; fails with what is left."""
+
+        def idle() -> bool:
+            return self.metric("cloudline_calls") == 0 and self.metric("cloudline_cdr_outbox_depth") == 0
+
+        if not proc.wait_until(idle, timeout):
+            left = self.api("/v1/calls")["items"]
+            raise AssertionError(f"calls are left over: {json.dumps(left, indent=1)[:3000]}")
 
     def tail(self, lines: int = 20) -> str:
         return (
@@ -173,7 +195,10 @@ class Server:
         return [line for line in text.splitlines() if "Traceback" in line or '"level": "error"' in line]
 
     def _environment(self) -> dict[str, str]:
-        return {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+        run = self.folder / "run"
+        run.mkdir(mode=0o700, exist_ok=True)
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("CLOUDLINE_")}
+        return {**clean, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "XDG_RUNTIME_DIR": str(run)}
 
     def _config(self) -> str:
         listen = ", ".join(f'"{transport}:{HOST}:{port}"' for transport, port in self.ports.items())

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from loadtests import proc
+from loadtests.phone import authorization
 from tests.e2e.harness.agent import Agent
 from tests.e2e.harness.phone import Phone
 from tests.e2e.harness.server import HOST, Server
@@ -54,7 +55,7 @@ class World:
         return self.server.domain
 
     def start(self) -> None:
-        done = self.server.apply(self.document())
+        done = self.server.apply(self.document(ben="ring_seconds = 2"))
         assert done.returncode == 0, f"apply: {done.stdout}{done.stderr}"
         self.server.start()
 
@@ -70,9 +71,13 @@ class World:
 
     def phone(self, name: str, kind: str = "pjsua", transport: str = "udp", **options: object) -> Phone:
         """A registered softphone of the device ``name`` (``ana-1`` ...)."""
+        phone = self.unregistered_phone(kind, transport)
+        phone.register(name, PASSWORD, **options)
+        return phone
+
+    def unregistered_phone(self, kind: str = "pjsua", transport: str = "udp") -> Phone:
         phone = Phone(kind, transport, self.server.address(transport), self.domain, self.folder / "phones")
         self._leaving.append(phone.close)
-        phone.register(name, PASSWORD, **options)
         return phone
 
     def scripted(
@@ -105,7 +110,17 @@ class World:
         context.check_hostname = False
         return context
 
+    def credentials(self, challenge: str, method: str, user: str, password: str) -> str:
+        """Value of Authorization for a request to our domain."""
+        return authorization(challenge, method, f"sip:{self.domain}", user, password)
+
     # ---- carriers
+
+    def stranger(self) -> Agent:
+        """Somebody at an address that no trunk has."""
+        wire = UdpWire(STRANGER, 0, self.server.address())
+        self._leaving.append(wire.close)
+        return Agent(wire, self.server.address(), self.domain, rtp_port=proc.free_port(STRANGER))
 
     def carrier(self, name: str = "carrier-a") -> Agent:
         """A scripted carrier at the trunk's own address."""
