@@ -8,9 +8,10 @@ name.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from ipaddress import ip_address
 
+from callcontrol.sip.flow import Listener
 from callcontrol.sip.uri import Uri, unescape
 from dialplan.facts import CalledNumber
 from numbering.e164 import E164, NumberError, country_of, read
@@ -42,6 +43,16 @@ class OurHosts:
             return False
         # An IPv6 address has many spellings.
         return self._any_address or str(address) in self._names
+
+
+def our_hosts(domains: Iterable[str], listeners: Iterable[Listener]) -> OurHosts:
+    """Our domains, and the addresses that our listeners are bound to or advertise."""
+    names = set(domains)
+    any_address = False
+    for listener in listeners:
+        names.update((listener.host, listener.advertise_host))
+        any_address = any_address or listener.advertise_host in ("0.0.0.0", "::", "")
+    return OurHosts(frozenset(name for name in names if name), any_address=any_address)
 
 
 class Dialled:
