@@ -182,6 +182,11 @@ def _skip_space(text: str, index: int) -> int:
     return index
 
 
+def is_plain_value(text: str) -> bool:
+    """True for a parameter value that needs no quotes; false for the empty one."""
+    return _PARAM_VALUE.fullmatch(text) is not None
+
+
 def format_params(params: dict[str, str | None]) -> str:
     """Write parameters, each with its semicolon; a value that is no plain parameter value is quoted."""
     text = ""

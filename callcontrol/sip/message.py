@@ -14,9 +14,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from callcontrol.sip import grammar
+from callcontrol.sip import grammar, unusual
 from callcontrol.sip.errors import RemoteProtocolError
-from callcontrol.sip.fields import parse_cseq, parse_name_addr, parse_via, split_list
+from callcontrol.sip.fields import split_list
 from callcontrol.sip.headers import NAMES, SINGLE, SPELLING, canonical
 from callcontrol.sip.uri import parse_uri
 
@@ -202,7 +202,7 @@ def parse(data: bytes, limits: Limits = DEFAULT) -> Message:
         for line in lines:
             if len(line) > limits.max_line:
                 raise RemoteProtocolError(400, "header line too long")
-    if "\0" in head and _has_bare_nul(head):
+    if "\0" in head and unusual.has_bare_nul(head):
         raise RemoteProtocolError(400, "NUL in the header section")
     message = Message(data)
     start_defect = _read_start_line(message, lines[0])
@@ -248,12 +248,6 @@ def _read_start_line(message: Message, line: str) -> str:
     return "Request-URI with headers" if uri.headers else ""
 
 
-def _has_bare_nul(head: str) -> bool:
-    """True for a NUL that is no quoted-pair: only after a backslash is it legal (RFC 3261 §25.1)."""
-    plain = head.replace("\\\\", "")
-    return plain.count("\0") != plain.count("\\\0")
-
-
 def _read_headers(message: Message, lines: list[str], limits: Limits) -> str:
     """Fill in ``headers`` from the lines behind the first; the first defect found, or ""."""
     headers: list[Header] = []
@@ -288,16 +282,8 @@ def _read_headers(message: Message, lines: list[str], limits: Limits) -> str:
 
 
 def _read_folded(message: Message, lines: list[str], limits: Limits) -> str:
-    """Join continuation lines, then read as ever (RFC 3261 §7.3.1): a fold counts as one space."""
-    logical: list[str] = []
-    raw: list[str] = []
-    for line in lines:
-        if line[:1] in (" ", "\t") and len(raw) > 1:
-            logical[-1] = logical[-1].rstrip(" \t") + " " + line.strip(" \t")
-            raw[-1] = f"{raw[-1]}\r\n{line}"
-        else:
-            logical.append(line)
-            raw.append(line)
+    """Read headers of which some are folded: each keeps its raw lines, folds and all."""
+    logical, raw = unusual.unfold(lines)
     defect = _read_headers(message, logical, limits)
     # A malformed line is left out of the headers, so raw lines and headers match only in a sound message.
     if not defect:
@@ -332,20 +318,20 @@ def _read_eagerly(message: Message, data: bytes, body_at: int, limits: Limits) -
         message.via_transport = transport.upper()
         message.sent_by = sent_by.lower()
     elif via:
-        defect = _read_unusual_via(message, via, limits) or defect
+        defect = unusual.read_via(message, via, limits.max_vias) or defect
     message.from_value = from_value
     match = grammar.PLAIN_ADDRESS.fullmatch(from_value)
     if match is not None:
         message.from_tag = match.group(1) or ""
     elif from_value:
-        message.from_tag, found = _read_unusual_address(from_value, "From")
+        message.from_tag, found = unusual.read_address(from_value, "From")
         defect = defect or found
     message.to_value = to_value
     match = grammar.PLAIN_ADDRESS.fullmatch(to_value)
     if match is not None:
         message.to_tag = match.group(1) or ""
     elif to_value:
-        message.to_tag, found = _read_unusual_address(to_value, "To")
+        message.to_tag, found = unusual.read_address(to_value, "To")
         defect = defect or found
     message.call_id = call_id
     if not call_id or " " in call_id or "\t" in call_id:
@@ -357,7 +343,7 @@ def _read_eagerly(message: Message, data: bytes, body_at: int, limits: Limits) -
         message.cseq = int(digits)
         message.cseq_method = method
     else:
-        defect = defect or _read_unusual_cseq(message, cseq)
+        defect = defect or unusual.read_cseq(message, cseq)
     forwards = first.get("max-forwards")
     if forwards is not None:
         # Max-Forwards is 0 to 255 (RFC 3261 §20.22, RFC 4475 §3.1.2.4)
@@ -379,51 +365,6 @@ def _read_eagerly(message: Message, data: bytes, body_at: int, limits: Limits) -
     else:
         return defect or "malformed Content-Length"
     return defect
-
-
-def _read_unusual_via(message: Message, value: str, limits: Limits) -> str:
-    """The top Via, in any spelling; the defect found, or ""."""
-    members = split_list(value)
-    if not members:
-        return "empty Via"
-    if len(members) > limits.max_vias:
-        return "too many Via values"
-    message.top_via = members[0]
-    defect = ""
-    try:
-        via = parse_via(members[0])
-    except RemoteProtocolError as error:
-        # What stands before the parameters is enough to send the refusal (RFC 4475 §3.1.2.1).
-        defect = f"Via: {error.reason}"
-        try:
-            via = parse_via(members[0].partition(";")[0])
-        except RemoteProtocolError:
-            return defect
-    message.via_transport = via.transport
-    message.sent_by = via.sent_by
-    message.branch = via.branch
-    return defect or ("" if via.version == "SIP/2.0" else "Via of another protocol version")
-
-
-def _read_unusual_address(value: str, name: str) -> tuple[str, str]:
-    """Tag of a From or To in any spelling, and the defect found, or ""."""
-    try:
-        return parse_name_addr(value).tag, ""
-    except RemoteProtocolError as error:
-        return "", f"{name}: {error.reason}"
-
-
-def _read_unusual_cseq(message: Message, value: str) -> str:
-    """Fill in the CSeq and compare its method with the request's (RFC 3261 §8.1.1.5); the defect, or ""."""
-    try:
-        message.cseq, message.cseq_method = parse_cseq(value)
-    except RemoteProtocolError as error:
-        return error.reason
-    if not message.is_request:
-        message.method = message.cseq_method
-    elif message.cseq_method != message.method:
-        return "CSeq method differs from the request's"
-    return ""
 
 
 def _is_answerable(message: Message) -> bool:
