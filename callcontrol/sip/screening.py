@@ -64,7 +64,7 @@ class Refusal:
 def screen(message: Message, capabilities: Capabilities, in_dialog: bool = False) -> Refusal | None:
     """The refusal of a request, or None; the first rule in the order of §8.2 that is broken.
 
-    ``in_dialog``: the request belongs to a dialog of ours, so its URI is our Contact and nothing is forwarded.
+    ``in_dialog``: the request belongs to a dialog of ours; its URI is our Contact and nothing is forwarded.
     An ACK is never refused (§8.2.2.3, §17.1.1.3).
     """
     method = message.method
