@@ -159,3 +159,17 @@ def test_a_rewrite_changes_the_description_alone(parts: list[bytes]) -> None:
     again = find_sdp(kind, changed)
     assert again is not None
     assert changed[again.start : again.stop] == b"v=0\r\nX"
+
+
+def test_other_headers_of_a_part_and_bare_line_feeds_do_no_harm() -> None:
+    body = b"--b\nContent-ID: <1>\nContent-Length: many\nContent-Type: application/sdp\n\nv=0\n--b--\n"
+    assert sdp_in("multipart/mixed;boundary=b", body) == b"v=0"
+    assert replace_sdp("multipart/mixed;boundary=b", body, b"v=0\nx") == body.replace(b"v=0", b"v=0\nx")
+    crossed = b"--b\r\nContent-Type: application/sdp\r\n\r\n--b--"
+    assert sdp_in("multipart/mixed;boundary=b", crossed) is None
+
+
+@pytest.mark.parametrize("encoding", [b"binary", b"8BIT", b"7bit"])
+def test_encodings_that_leave_the_octets_alone(encoding: bytes) -> None:
+    part = b"Content-Transfer-Encoding: " + encoding + b"\r\nContent-Type: application/sdp\r\n\r\n" + SDP
+    assert sdp_in("multipart/mixed;boundary=unique-1", multipart(part)) == SDP

@@ -345,3 +345,17 @@ def test_any_octets_give_a_description_or_one_error(body: bytes) -> None:
         return
     assert sdp.encode() == b"v=0\r\n" + body
     is_hold(sdp)
+
+
+def test_unreadable_lines_count_as_absent() -> None:
+    sdp = offer("m=audio 4000 RTP/AVP 0\r\nc=IN IP4\r\na=rtcp:x\r\n", session="c=IN IP4 192.0.2.9/127\r\n")
+    (audio,) = sdp.media
+    assert audio.connection is not None
+    assert audio.connection.address == "192.0.2.9"
+    assert audio.rtcp == (4001, audio.connection)
+
+
+def test_descriptions_are_values() -> None:
+    assert parse(PHONE) == parse(PHONE)
+    assert len({parse(PHONE), parse(PHONE), parse(BROWSER)}) == 2
+    assert "pjmedia" in repr(parse(PHONE))
