@@ -28,7 +28,7 @@ from callcontrol.b2bua.events import (
     TransferRouted,
     TrunkChosen,
 )
-from callcontrol.b2bua.leg import CALLER, Leg
+from callcontrol.b2bua.leg import CALLEE, CALLER, Leg
 from callcontrol.b2bua.phases import ENDED, NEW, RINGING, TALKING
 from callcontrol.b2bua.transfer import Transfer
 from callcontrol.sip import usage_session, usage_uas
@@ -185,6 +185,8 @@ class Call:
             if leg is None:
                 self.ignore("response to unknown leg")
             else:
+                if leg.trunk and leg.role == CALLEE:
+                    self.deadlines.pop("silence", None)
                 usage_session.on_response(leg.usage, turn, event.branch, event.message, event.login)
         elif isinstance(event, RequestIn):
             leg = self.legs.get(event.leg)
@@ -256,6 +258,8 @@ class Call:
                 ringing.on_step_over(self, turn)
             elif name == "total":
                 ringing.on_total_over(self, turn)
+            elif name == "silence":
+                ringing.on_silence(self, turn)
             elif name == "duration":
                 self.end(turn, reasons.MAX_DURATION, 0, "server", [])
             else:

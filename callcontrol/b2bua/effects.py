@@ -48,6 +48,15 @@ class JoinDialog(Command):
         self.target = target
 
 
+class PeerSilent(Command):
+    """A trunk peer let an INVITE go unanswered: try others first for a while."""
+
+    __slots__ = ("peer",)
+
+    def __init__(self, peer: str) -> None:
+        self.peer = peer
+
+
 class TrunkReleased(Command):
     """A leg over ``trunk`` ended: its channel is free again."""
 

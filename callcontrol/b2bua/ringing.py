@@ -26,7 +26,7 @@ from callcontrol.b2bua.crossing import (
     from_value,
     trunk_identity,
 )
-from callcontrol.b2bua.effects import ChooseTrunk
+from callcontrol.b2bua.effects import ChooseTrunk, PeerSilent
 from callcontrol.b2bua.events import TrunkChosen
 from callcontrol.b2bua.leg import CALLEE, ELSEWHERE, Leg
 from callcontrol.b2bua.phases import RINGING, TALKING
@@ -220,9 +220,36 @@ def on_trunk_chosen(call: Call, turn: Turn, event: TrunkChosen) -> None:
     caller = from_value(identity, domain, event.caller_user)
     to_header = f"<{event.uri}>"
     transferring = call.transfer is not None
+    call.deadlines["silence"] = turn.now + call.env.silence_s
     body = b"" if transferring else call.body
     kind = "" if transferring else call.content_type
     _invite(call, turn, leg, event.uri, caller, to_header, [], lines, body, kind, event.target)
+
+
+def on_silence(call: Call, turn: Turn) -> None:
+    """The trunk peer did not even say 100: give the leg up and try the next peer."""
+    for leg in call.legs.values():
+        if leg.role == CALLEE and leg.trunk and leg.usage.state == CALLING and not leg.ringing_at:
+            turn.commands.append(PeerSilent(leg.peer))
+            usage_session.release(leg.usage, turn, [])
+            call.leg_done(turn, leg, 408)
+            leg.finish(turn.now, 408, reasons.TRUNK_FAILED, "server")
+            call.note("leg", reasons.TRUNK_FAILED, f"{leg.peer} silent")
+            next_peer(call, turn, 408)
+
+
+def next_peer(call: Call, turn: Turn, status: int) -> None:
+    """On to the next peer, if the status leaves room for one; else the step is over."""
+    move = call.transfer
+    plan = active_plan(call)
+    index = call.step if move is None else move.step
+    step = plan.steps[index] if index < len(plan.steps) else None
+    if tries_next(status) and isinstance(step, ToTrunk):
+        choose_trunk(call, turn, step)
+    elif move is not None:
+        transfer.step_failed(call, turn, status_for_caller(status, True))
+    else:
+        step_failed(call, turn)
 
 
 def on_target_joined(call: Call, turn: Turn, target: DeviceTarget) -> None:
@@ -335,11 +362,7 @@ def on_failed(call: Call, turn: Turn, leg: Leg, event: Failed) -> None:
     else:
         _note_result(call, 0, reason, [])
     if trunk:
-        step = call.plan.steps[call.step]
-        if tries_next(event.status) and isinstance(step, ToTrunk):
-            choose_trunk(call, turn, step)
-        else:
-            step_failed(call, turn)
+        next_peer(call, turn, event.status)
         return
     if event.status >= 600:
         # INC-08: a 6xx from one device is the user's answer

@@ -255,7 +255,9 @@ def on_failed(call: Call, turn: Turn, leg: Leg, event: Failed) -> None:
     leg.finish(turn.now, event.status, reasons.UNREACHABLE if not event.cancelled else ELSEWHERE, "callee")
     if move is None or event.cancelled or move.stage != WAITING:
         return
-    if not any(other.usage.state == CALLING and owns(call, other) for other in call.legs.values()):
+    if leg.trunk:
+        ringing.next_peer(call, turn, event.status)
+    elif not any(other.usage.state == CALLING and owns(call, other) for other in call.legs.values()):
         step_failed(call, turn, event.status)
 
 

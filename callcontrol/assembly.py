@@ -1,0 +1,205 @@
+"""The signalling core of a node put together: endpoint, registrar, intake, calls.  Synchronous, no sockets, no clock.
+
+``app`` wires it to sockets, database and HTTP; the simulator to a virtual network.  Both run this very code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from callcontrol.auth import DigestPolicy, DigestServer
+from callcontrol.b2bua.env import CallEnv
+from callcontrol.bindings import BindingStore
+from callcontrol.core import Core
+from callcontrol.dialled import OurHosts
+from callcontrol.gather import IntakeSettings
+from callcontrol.ids import CallRefs, KeyedIds
+from callcontrol.intake import Intake
+from callcontrol.ladder import Ladders
+from callcontrol.limits import Gate, GatePolicy
+from callcontrol.ports import CallStore, RecordSink, Resolver
+from callcontrol.registrar import Registrar
+from callcontrol.registration import RegistrarPolicy
+from callcontrol.runner import Runner
+from callcontrol.sip.endpoint import Endpoint
+from callcontrol.sip.flow import Listeners
+from callcontrol.sip.message import Limits as MessageLimits
+from callcontrol.sip.timers import SipTimers
+from callcontrol.sip.usage import UsageEnv
+from callcontrol.trunking import Trunking
+from callcontrol.wire import ListenerContacts, Owner, Wire
+from config.settings import Settings
+from dialplan.facts import Limits
+from dialplan.plan import Decision
+from gateway.capacity import MemoryTrunkChannels
+from gateway.trunk import TrunkDirectory
+from numbering.directory import Directory
+
+
+@dataclass(slots=True, kw_only=True)
+class Surroundings:
+    """What differs between a real node and a simulated one."""
+
+    monotonic: Callable[[], float]
+    wall: Callable[[], float]
+    entropy: Callable[[int], bytes]
+    """n -> n unpredictable bytes."""
+    dice: Callable[[], float]
+    """Uniform in [0, 1)."""
+    key: bytes
+    """Secret of identifiers, nonces and tags; shared by the nodes of a cluster; 32 bytes."""
+    resolver: Resolver
+    calls: CallStore
+    bindings: BindingStore
+    records: RecordSink
+
+
+class Signalling:
+    """The parts, by name."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        directory: Directory,
+        trunks: TrunkDirectory,
+        listeners: Listeners,
+        around: Surroundings,
+    ) -> None:
+        sip, calls, limits = settings.sip, settings.calls, settings.limits
+        self.settings = settings
+        self.directory = directory
+        self.trunks = trunks
+        self.bindings = around.bindings
+        self._around = around
+        timers = SipTimers(sip.timers.t1, sip.timers.t2, sip.timers.t4)
+        self.endpoint = Endpoint(
+            timers,
+            listeners,
+            limits=MessageLimits(max_message=limits.max_message_bytes),
+            secret=around.key,
+            max_transactions=limits.max_transactions,
+        )
+        self.wire = Wire(self.endpoint, around.resolver, around.monotonic, self._unreachable)
+        usage_env = UsageEnv(
+            KeyedIds(around.key),
+            ListenerContacts(listeners, self.wire.flow),
+            session_expires=calls.session_expires_seconds,
+            min_se=calls.min_se_seconds,
+            t1=sip.timers.t1,
+            t2=sip.timers.t2,
+            server=sip.user_agent,
+        )
+        self.env = CallEnv(
+            usage_env,
+            sip.domain,
+            settings.node.id,
+            calls.total_ring_seconds,
+            calls.trunk_silence_seconds,
+            self._device_class,
+        )
+        self.gate = Gate(_gate_policy(settings), self.bindings.has_source)
+        self.digest = DigestServer(
+            sip.domain, around.key, DigestPolicy(nonce_s=settings.registrar.nonce_seconds)
+        )
+        self.registrar = Registrar(directory, self.bindings, self.digest, _registrar_policy(settings))
+        self.ladders = Ladders(recent=calls.kept_ladders)
+        self.trunking = Trunking(trunks, MemoryTrunkChannels(), around.resolver, calls.country, around.dice)
+        self.runner = Runner(
+            self.env,
+            around.calls,
+            self.wire,
+            self.trunking,
+            around.records,
+            self._route_transfer,
+            self.ladders,
+            calls.kept_ladders,
+        )
+        self.intake = Intake(
+            IntakeSettings(
+                hosts=our_hosts(settings, listeners),
+                country=calls.country,
+                trust_datagram_flows=False,
+                limits=Limits(
+                    ring_s=calls.ring_seconds,
+                    trunk_ring_s=calls.trunk_answer_seconds,
+                    max_duration_s=calls.max_duration_seconds,
+                ),
+            ),
+            directory,
+            trunks,
+            self.bindings,
+            self.digest,
+            self.gate,
+            self.runner,
+        )
+        self.core = Core(
+            self.endpoint,
+            self.runner,
+            self.registrar,
+            self.intake,
+            self.gate,
+            self.wire,
+            self.trunking,
+            self.env,
+            CallRefs(around.entropy),
+            self.ladders,
+            max_calls=limits.max_calls,
+        )
+
+    def turn(self) -> None:
+        """Work off everything that the endpoint reported; once per batch of input."""
+        self.core.turn(self._around.monotonic(), self._around.wall())
+
+    def _device_class(self, ref: str) -> str:
+        device = self.directory.device(ref) if ref else None
+        return str(device.kind) if device is not None else ""
+
+    def _route_transfer(self, device: str, target: str, number: str, now: float) -> Decision | None:
+        admitted = self.intake.route_transfer(device, target, now, number=number)
+        return admitted.decision if admitted is not None else None
+
+    def _unreachable(self, owner: Owner, branch: str, method: str) -> None:
+        self.runner.failed(owner, branch, method, "transport", self._around.wall())
+        self.runner.flush(self._around.wall())
+
+
+def our_hosts(settings: Settings, listeners: Listeners) -> OurHosts:
+    """Names by which a Request-URI means us."""
+    names = {settings.sip.domain, *settings.sip.domains}
+    any_address = False
+    for listener in listeners.all():
+        names.add(listener.host)
+        names.add(listener.advertise_host)
+        any_address = any_address or listener.host in ("0.0.0.0", "::")
+    return OurHosts(frozenset(names), any_address=any_address)
+
+
+def _gate_policy(settings: Settings) -> GatePolicy:
+    limits = settings.limits
+    return GatePolicy(
+        rate=limits.rate_per_second,
+        burst=float(limits.burst),
+        slow_rate=limits.slow_rate_per_second,
+        auth_failures=limits.auth_failures,
+        unknown_targets=limits.unknown_targets,
+        malformed=limits.malformed,
+        window_s=limits.window_seconds,
+        ban_s=limits.ban_seconds,
+        ban_cap_s=limits.ban_cap_seconds,
+        bans=limits.bans,
+        trusted_networks=limits.trusted_networks,
+        trust_test_networks=limits.trust_test_networks,
+    )
+
+
+def _registrar_policy(settings: Settings) -> RegistrarPolicy:
+    registrar = settings.registrar
+    return RegistrarPolicy(
+        domain=settings.sip.domain.lower(),
+        domains=frozenset(name.lower() for name in settings.sip.domains),
+        default_expires_s=registrar.default_expires_seconds,
+        min_expires_s=registrar.min_expires_seconds,
+        max_expires_s=registrar.max_expires_seconds,
+        flow_timer_s=registrar.flow_timer_seconds,
+    )

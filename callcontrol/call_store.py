@@ -1,0 +1,46 @@
+"""Live state of calls in the memory of this process: the embedded default of one node (LIVE-01).
+
+What another node would need is kept only where somebody asks for it (``encodes=True``: tests of takeover, the simulator):
+a process that dies takes its memory with it anyway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+
+class MemoryCallStore:
+    """``CallStore`` with compare-and-set on (reference, epoch): a lower epoch than the stored one has lost the call."""
+
+    def __init__(self, encodes: bool = False) -> None:
+        self.encodes = encodes
+        self.snapshots: dict[str, tuple[int, bytes]] = {}
+        self._noted: list[tuple[str, int, bytes | None]] = []
+
+    def save(self, ref: str, epoch: int, snapshot: bytes) -> None:
+        self._noted.append((ref, epoch, snapshot))
+
+    def delete(self, ref: str, epoch: int) -> None:
+        self._noted.append((ref, epoch, None))
+
+    def commit(self, done: Callable[[frozenset[str]], None]) -> None:
+        lost: set[str] = set()
+        noted, self._noted = self._noted, []
+        for ref, epoch, snapshot in noted:
+            held = self.snapshots.get(ref)
+            if held is not None and held[0] > epoch:
+                lost.add(ref)
+            elif snapshot is None:
+                self.snapshots.pop(ref, None)
+            else:
+                self.snapshots[ref] = (epoch, snapshot)
+        done(frozenset(lost))
+
+    def take(self, ref: str) -> tuple[int, bytes] | None:
+        """Take a call over: its snapshot, and the epoch under which the new owner saves."""
+        held = self.snapshots.get(ref)
+        if held is None:
+            return None
+        epoch = held[0] + 1
+        self.snapshots[ref] = (epoch, held[1])
+        return epoch, held[1]

@@ -1,0 +1,336 @@
+"""The transaction user (RFC 3261 §5): what becomes of each event of the endpoint.
+
+REGISTER goes to the registrar, an initial INVITE through intake to a new call, everything in a dialog to the call that owns
+our tag.  Synchronous, and without a clock: the shell calls ``turn`` after each batch of input, the simulator after each step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from callcontrol.b2bua.call import Call
+from callcontrol.b2bua.causes import CAUSES, reason_lines
+from callcontrol.b2bua.effects import Effect
+from callcontrol.b2bua.env import CallEnv
+from callcontrol.b2bua.events import CancelIn, RequestIn, Start, TargetJoined
+from callcontrol.b2bua.leg import CALLER, Leg
+from callcontrol.bindings import BindingAdded, BindingAsleep, BindingRemoved
+from callcontrol.gather import target_of
+from callcontrol.ids import CallRefs
+from callcontrol.intake import Admitted, Answer, Intake
+from callcontrol.ladder import Ladders
+from callcontrol.limits import Gate, Suspicious
+from callcontrol.registrar import Registrar
+from callcontrol.runner import Runner
+from callcontrol.sip import build, session_timer, usage_uas
+from callcontrol.sip.endpoint import Endpoint
+from callcontrol.sip.events import (
+    AckReceived,
+    CancelReceived,
+    RequestReceived,
+    ResponseReceived,
+    TransactionFailed,
+)
+from callcontrol.sip.fields import parse_replaces
+from callcontrol.sip.flow import Flow
+from callcontrol.sip.message import Message
+from callcontrol.sip.screening import Capabilities, screen
+from callcontrol.sip.usage import ESTABLISHED, Turn, Usage
+from callcontrol.trunking import Trunking
+from callcontrol.wire import Owner, Wire
+from dialplan import reasons
+
+ALLOW: Final = (
+    "INVITE",
+    "ACK",
+    "CANCEL",
+    "BYE",
+    "OPTIONS",
+    "REGISTER",
+    "INFO",
+    "MESSAGE",
+    "UPDATE",
+    "PRACK",
+    "REFER",
+    "NOTIFY",
+)
+CAPABILITIES: Final = Capabilities(
+    allow=ALLOW,
+    accept=("application/sdp", "multipart/*"),
+    supported=("100rel", "timer", "replaces", "path", "outbound", "gruu", "norefersub"),
+    passed_on=("INFO", "MESSAGE", "NOTIFY", "INVITE", "UPDATE", "PRACK"),
+)
+_OUTSIDE: Final = ", ".join(("INVITE", "ACK", "CANCEL", "OPTIONS", "REGISTER"))
+
+
+class Core:
+    """Routes what the endpoint reports; see the module."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        runner: Runner,
+        registrar: Registrar,
+        intake: Intake,
+        gate: Gate,
+        wire: Wire,
+        trunking: Trunking,
+        env: CallEnv,
+        refs: CallRefs,
+        ladders: Ladders,
+        on_call_ended_line: Callable[[str], None] | None = None,
+        max_calls: int = 100_000,
+    ) -> None:
+        self._endpoint = endpoint
+        self._runner = runner
+        self._registrar = registrar
+        self._intake = intake
+        self._gate = gate
+        self._wire = wire
+        self._trunking = trunking
+        self._env = env
+        self._refs = refs
+        self._ladders = ladders
+        self._max_calls = max_calls
+        self.draining = False
+        """No new calls (OPS-04); what runs goes on."""
+        self.probes: dict[str, Callable[[int], None]] = {}
+        """Own OPTIONS in flight: branch -> told the status (0: none came)."""
+        self.counters: dict[str, int] = {}
+
+    # -- one turn -------------------------------------------------------------------------------------------
+
+    def turn(self, monotonic: float, now: float) -> None:
+        """Work off all events, feed due timers, then save and act.  What that brings up is worked off too."""
+        self._runner.tick(now)
+        self._registrar.tick(now)
+        events = self._endpoint.events
+        while events:
+            batch = events[:]
+            events.clear()
+            for event in batch:
+                self._take(event, monotonic, now)
+            self._after_registrar(now)
+            self._runner.flush(now)
+        self._after_registrar(now)
+        self._runner.flush(now)
+
+    def _take(self, event: object, monotonic: float, now: float) -> None:
+        if isinstance(event, ResponseReceived):
+            self._on_response(event, now)
+        elif isinstance(event, RequestReceived):
+            self._on_request(event, monotonic, now)
+        elif isinstance(event, AckReceived):
+            owner = self._runner.by_tag(event.message.to_tag)
+            if owner is None:
+                self._count("stray ACK")
+            else:
+                self._in_dialog(owner, event.message, "", event.flow, now)
+        elif isinstance(event, CancelReceived):
+            owner = event.owner if isinstance(event.owner, Owner) else None
+            if owner is not None:
+                self._ladders.add(owner.call.ref, now, owner.leg, False, "", event.message.data)
+                self._runner.handle(owner.call, CancelIn(owner.leg, event.message), now)
+        elif isinstance(event, TransactionFailed):
+            self._on_failed(event, now)
+
+    def _count(self, what: str) -> None:
+        self.counters[what] = self.counters.get(what, 0) + 1
+
+    # -- responses ------------------------------------------------------------------------------------------
+
+    def _on_response(self, event: ResponseReceived, now: float) -> None:
+        owner = event.owner
+        if isinstance(owner, Owner):
+            status = event.message.status
+            if status == 503 and event.message.method != "CANCEL" and self._wire.try_next(event.branch):
+                return
+            if status >= 200:
+                self._wire.settled(event.branch)
+            self._runner.response(owner, self._wire.known_branch(event.branch), event.message, now)
+        elif event.message.status >= 200:
+            probe = self.probes.pop(event.branch, None)
+            if probe is not None:
+                probe(event.message.status)
+
+    def _on_failed(self, event: TransactionFailed, now: float) -> None:
+        owner = event.owner
+        if isinstance(owner, Owner):
+            if event.method == "CANCEL":
+                return
+            if self._wire.try_next(event.branch):
+                return
+            branch = self._wire.known_branch(event.branch)
+            self._runner.failed(owner, branch, event.method, event.cause, now)
+        else:
+            probe = self.probes.pop(event.branch, None)
+            if probe is not None:
+                probe(0)
+
+    # -- requests -------------------------------------------------------------------------------------------
+
+    def _on_request(self, event: RequestReceived, monotonic: float, now: float) -> None:
+        message = event.message
+        in_dialog = bool(message.to_tag)
+        refusal = screen(message, CAPABILITIES, in_dialog)
+        if refusal is not None:
+            self._count(f"screened {refusal.status}")
+            data = build.response(
+                message, refusal.status, refusal.reason, self._tag(message), refusal.headers
+            )
+            self._endpoint.send_response(event.key, refusal.status, data, monotonic)
+            return
+        method = message.method
+        if method == "REGISTER":
+            data = self._registrar.handle(message, event.flow, now)
+            self._endpoint.send_response(event.key, int(data[8:11]), data, monotonic)
+        elif in_dialog:
+            owner = self._runner.by_tag(message.to_tag)
+            if owner is None or not self._in_dialog(owner, message, event.key, event.flow, now):
+                self._respond(event, 481, monotonic)
+            else:
+                self._endpoint.claim(event.key, owner)
+        elif method == "INVITE":
+            self._on_invite(event, monotonic, now)
+        elif method == "OPTIONS":
+            headers = (
+                ("Allow", ", ".join(ALLOW)),
+                ("Accept", "application/sdp"),
+                ("Supported", ", ".join(CAPABILITIES.supported)),
+            )
+            data = build.response(message, 200, "", self._tag(message), headers)
+            self._endpoint.send_response(event.key, 200, data, monotonic)
+        elif method in ("BYE", "INFO", "UPDATE", "PRACK", "NOTIFY"):
+            self._respond(event, 481, monotonic)  # these live in dialogs only
+        else:
+            self._respond(event, 405, monotonic, (("Allow", _OUTSIDE),))
+
+    def _respond(
+        self, event: RequestReceived, status: int, monotonic: float, headers: tuple[tuple[str, str], ...] = ()
+    ) -> None:
+        data = build.response(event.message, status, "", self._tag(event.message), headers)
+        self._endpoint.send_response(event.key, status, data, monotonic)
+
+    def _tag(self, message: Message) -> str:
+        """To tag of an answer that is not a call's."""
+        return self._env.usage.ids.make(f"tag {message.call_id}", message.cseq)
+
+    def _in_dialog(self, owner: Owner, message: Message, key: str, flow: Flow, now: float) -> bool:
+        """Hand a request to the call that owns the tag; False when the rest of the dialog's name is wrong."""
+        call = owner.call
+        leg = call.legs.get(owner.leg)
+        if leg is None or leg.call_id != message.call_id:
+            return False
+        dialog = leg.usage.dialog
+        if dialog is None:
+            if message.from_tag not in leg.usage.early:
+                return False
+        elif dialog.remote_tag != message.from_tag:
+            return False
+        dumped = flow.dump()
+        self._ladders.add(call.ref, now, owner.leg, False, dumped, message.data)
+        self._runner.handle(call, RequestIn(owner.leg, message, key, dumped), now)
+        return True
+
+    # -- new calls ------------------------------------------------------------------------------------------
+
+    def _on_invite(self, event: RequestReceived, monotonic: float, now: float) -> None:
+        message = event.message
+        outcome = self._intake.admit(message, event.flow, now)
+        if isinstance(outcome, Answer):
+            self._endpoint.send_response(event.key, outcome.status, outcome.data, monotonic)
+            return
+        min_se = self._env.usage.min_se
+        if session_timer.too_small(message, min_se):
+            self._respond(event, 422, monotonic, (("Min-SE", str(min_se)),))
+            return
+        if message.has("replaces"):
+            self._on_replaces(event, outcome, monotonic, now)
+            return
+        if self.draining or len(self._runner.calls) >= self._max_calls:
+            reason = reasons.DRAINING if self.draining else reasons.OVERLOAD
+            self._refuse(event, reason, monotonic)
+            return
+        plan = outcome.decision.plan
+        ref = self._refs.new()
+        if outcome.trunk:
+            trunk = self._trunking.directory.get(outcome.trunk)
+            if trunk is not None and not self._trunking.acquire(trunk, f"{ref}.a", now):
+                self._refuse(event, reasons.TOO_MANY_CALLS, monotonic, 503)
+                return
+        dialled = outcome.facts.called.dialled
+        call = Call(ref, plan, outcome.decision.trace, self._env, dialled, outcome.trunk, outcome.device)
+        flow = event.flow.dump()
+        self._ladders.add(ref, now, "a", False, flow, message.data)
+        self._runner.start(call, Start(message, event.key, flow), now)
+        owner = self._owner_of(call)
+        if owner is not None:
+            self._endpoint.claim(event.key, owner)
+
+    def _owner_of(self, call: Call) -> Owner | None:
+        leg = call.legs.get("a")
+        dialog = leg.usage.dialog if leg is not None else None
+        return self._runner.by_tag(dialog.local_tag) if dialog is not None else None
+
+    def _refuse(self, event: RequestReceived, reason: str, monotonic: float, status: int = 0) -> None:
+        """Refuse before there is a call."""
+        self._count(f"refused {reason}")
+        cause = CAUSES[reason]
+        status = status or cause.status
+        pairs = [line.partition(": ") for line in reason_lines(reason, status)]
+        headers = [(name, value) for name, _, value in pairs]
+        if status == 503:
+            headers.append(("Retry-After", "5"))
+        data = build.response(event.message, status, "", self._tag(event.message), headers)
+        self._endpoint.send_response(event.key, status, data, monotonic)
+
+    def _on_replaces(self, event: RequestReceived, outcome: Admitted, monotonic: float, now: float) -> None:
+        """RFC 3891: the newcomer takes the place of a party of ours, if it may: same account, or the same user."""
+        message = event.message
+        replaces = parse_replaces(message.get("replaces") or "")
+        owner = self._runner.by_tag(replaces.to_tag) if replaces is not None else None
+        leg = owner.call.legs.get(owner.leg) if owner is not None else None
+        if owner is None or replaces is None or leg is None or leg.call_id != replaces.call_id:
+            self._respond(event, 481, monotonic)
+            return
+        account = outcome.facts.device.account if outcome.facts.device is not None else ""
+        if not account or account != owner.call.plan.account or leg.usage.state != ESTABLISHED:
+            self._respond(event, 603, monotonic)
+            return
+        call = owner.call
+        call.count += 1
+        name = f"b{call.count}"
+        newcomer = Leg(name, Usage(name, f"{call.ref}.{name}", uac=False), CALLER, now)
+        newcomer.device = outcome.device
+        newcomer.user = outcome.facts.device.user if outcome.facts.device is not None else ""
+        newcomer.device_class = self._env.device_class(outcome.device)
+        newcomer.call_id = message.call_id
+        newcomer.address = event.flow.dump()
+        effects: list[Effect] = []
+        usage_uas.begin(
+            newcomer.usage, Turn(self._env.usage, now, effects), message, event.key, newcomer.address
+        )
+        self._ladders.add(call.ref, now, name, False, newcomer.address, message.data)
+        if not self._runner.replace(owner, newcomer, now, effects):
+            self._respond(event, 491, monotonic)
+
+    # -- registrar ------------------------------------------------------------------------------------------
+
+    def _after_registrar(self, now: float) -> None:
+        events, self._registrar.events = self._registrar.events, []
+        for event in events:
+            if isinstance(event, Suspicious):
+                self._gate.suspect(event.host, event.kind, now, proven=event.proven)
+            elif isinstance(event, BindingAdded):
+                self._join_ringing(event, now)
+            elif isinstance(event, (BindingAsleep, BindingRemoved)):
+                self._count("binding gone")
+
+    def _join_ringing(self, event: BindingAdded, now: float) -> None:
+        """A device registers while its user is being rung: it gets the INVITE at once (DEV-05)."""
+        if event.previous is not None and not event.previous.asleep:
+            return
+        target = target_of(event.binding)
+        for call in self._runner.ringing(target.user):
+            self._runner.handle(call, TargetJoined(target), now)

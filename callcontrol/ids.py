@@ -1,0 +1,36 @@
+"""Identifiers: unguessable outside, the same again after a takeover (RFC 3261 §19.3).
+
+Everything that a leg needs (branches, tags, Call-IDs) is a keyed hash of the leg's scope and a counter that is stored with it.
+A node that takes the call over and does an effect again therefore writes the same bytes, which is a retransmission.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from hashlib import blake2s
+
+
+class KeyedIds:
+    """``IdSource`` with a key that all nodes of a cluster share (at most 32 bytes)."""
+
+    __slots__ = ("_key",)
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def make(self, scope: str, number: int) -> str:
+        """20 hex digits (80 bits)."""
+        return blake2s(f"{scope}/{number}".encode(), digest_size=10, key=self._key).hexdigest()
+
+
+class CallRefs:
+    """Makes call references: 80 random bits in 16 letters and digits, fit for a user part and a Call-ID."""
+
+    __slots__ = ("_entropy",)
+
+    def __init__(self, entropy: Callable[[int], bytes]) -> None:
+        self._entropy = entropy
+
+    def new(self) -> str:
+        return base64.b32encode(self._entropy(10)).decode().lower()

@@ -1,0 +1,42 @@
+"""What the runner needs from others: each a small Protocol that lives here, with its caller."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from callcontrol.cdr import CallRecord
+from callcontrol.sip.flow import Flow
+
+
+class CallStore(Protocol):
+    """Live state of calls.  Writes are collected and made durable together: *save before act* without waiting.
+
+    ``save`` and ``delete`` only take note; ``commit`` writes everything noted since the last one and then calls ``done`` with
+    the references that this node does not own any more (another one took them over: their effects must not happen).
+    """
+
+    encodes: bool
+    """False: snapshots are not kept as bytes, so the runner need not make them (memory of one process)."""
+
+    def save(self, ref: str, epoch: int, snapshot: bytes) -> None: ...
+
+    def delete(self, ref: str, epoch: int) -> None: ...
+
+    def commit(self, done: Callable[[frozenset[str]], None]) -> None: ...
+
+
+class Resolver(Protocol):
+    """Finds where a URI leads (RFC 3263).  ``done`` gets the flows in the order to try; an empty list: nowhere."""
+
+    def direct(self, uri: str) -> Flow | None:
+        """The flow of a URI with a numeric host; None when names have to be asked for."""
+        ...
+
+    def look_up(self, uri: str, done: Callable[[list[Flow]], None]) -> None: ...
+
+
+class RecordSink(Protocol):
+    """Takes call records; never waits (``callcontrol.cdr`` has the outbox)."""
+
+    def put(self, record: CallRecord) -> None: ...

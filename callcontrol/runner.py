@@ -1,0 +1,375 @@
+"""The one loop of all calls: feed an event, save, then do what came of it.  No task, future or timer per call.
+
+Synchronous, and without a clock of its own: the shell (or the simulator) says what time it is.  Within one turn of the loop
+calls only take note of what they want done; ``flush`` saves everything that changed in one commit, and the store's reply
+releases the effects.  An effect whose call was lost to another node is dropped: the new owner does it.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import OrderedDict
+from collections.abc import Callable
+
+from callcontrol.b2bua import snapshot, transfer
+from callcontrol.b2bua.call import Call
+from callcontrol.b2bua.effects import (
+    CallOver,
+    ChooseTrunk,
+    Effect,
+    JoinDialog,
+    PeerSilent,
+    RouteTransfer,
+    TrunkReleased,
+    WriteRecord,
+)
+from callcontrol.b2bua.env import CallEnv
+from callcontrol.b2bua.events import (
+    DeadlinePassed,
+    Event,
+    HangUp,
+    ResponseIn,
+    TransactionEnded,
+    TransferRouted,
+)
+from callcontrol.b2bua.leg import Leg
+from callcontrol.b2bua.phases import ENDED, RINGING
+from callcontrol.call_stats import CallStats
+from callcontrol.cdr import CallRecord
+from callcontrol.ladder import Ladders
+from callcontrol.ports import CallStore, RecordSink
+from callcontrol.sip.commands import SendAck, SendRequest, SendResponse, UseTag
+from callcontrol.sip.message import Message
+from callcontrol.sip.usage import Turn
+from callcontrol.trunking import Trunking
+from callcontrol.wire import Owner, Wire
+from dialplan.facts import OwnCall
+from dialplan.plan import Decision, Ring
+
+TransferRoute = Callable[[str, str, str, float], Decision | None]
+"""(device, target URI, cloud number of the call, now) -> decision, None when the target is refused."""
+
+
+class Runner:
+    """Owns the running calls of this node."""
+
+    def __init__(
+        self,
+        env: CallEnv,
+        store: CallStore,
+        wire: Wire,
+        trunking: Trunking,
+        records: RecordSink,
+        route_transfer: TransferRoute,
+        ladders: Ladders,
+        recent: int = 500,
+    ) -> None:
+        self.env = env
+        self.calls: dict[str, Call] = {}
+        self.recent: OrderedDict[str, CallRecord] = OrderedDict()
+        """The last ended calls, for the operator."""
+        self.stats = CallStats()
+        self.lost = 0
+        """Calls that another node took over."""
+        self.epochs: dict[str, int] = {}
+        self._store = store
+        self._wire = wire
+        self._trunking = trunking
+        self._records = records
+        self._route_transfer = route_transfer
+        self.ladders = ladders
+        self._recent_max = recent
+        self._tags: dict[str, Owner] = {}
+        self._by_user: dict[str, set[str]] = {}
+        """Calls whose plan rings a user's devices."""
+        self._owners: dict[str, dict[str, Owner]] = {}
+        self._due: list[tuple[float, int, str]] = []
+        self._scheduled: dict[str, float] = {}
+        self._number = 0
+        self._dirty: dict[str, Call] = {}
+        self._pending: list[tuple[Call, Effect]] = []
+        self._now = 0.0
+
+    # -- finding calls --------------------------------------------------------------------------------------
+
+    def by_tag(self, tag: str) -> Owner | None:
+        """The leg that uses ``tag`` as ours."""
+        return self._tags.get(tag)
+
+    def start(self, call: Call, event: Event, now: float) -> None:
+        """Take a new call and feed it its first event."""
+        self.calls[call.ref] = call
+        self.epochs[call.ref] = 1
+        self._owners[call.ref] = {}
+        self.stats.started(call)
+        for user in rung_users(call):
+            self._by_user.setdefault(user, set()).add(call.ref)
+        self.handle(call, event, now)
+
+    def own_calls(self, sip_call_id: str, call_ref: str) -> tuple[OwnCall, ...]:
+        """Calls that a Call-ID of ours (it begins with the reference), or a reference itself, belongs to (FWD-04)."""
+        refs = {call_ref, sip_call_id.partition(".")[0]}
+        found = [self.calls[ref] for ref in sorted(refs) if ref in self.calls]
+        return tuple(OwnCall(call_ref=call.ref, called=call.plan.called) for call in found)
+
+    def ringing(self, user: str) -> list[Call]:
+        """Calls that ring the user's devices now."""
+        refs = self._by_user.get(user, ())
+        return [call for ref in refs if (call := self.calls.get(ref)) is not None and call.phase == RINGING]
+
+    def resume(self, call: Call, epoch: int, now: float) -> None:
+        """Take a call over from its snapshot: its tags lead here from now on."""
+        self.calls[call.ref] = call
+        self.epochs[call.ref] = epoch
+        self._owners[call.ref] = {}
+        for user in rung_users(call):
+            self._by_user.setdefault(user, set()).add(call.ref)
+        for leg in call.legs.values():
+            for tag in leg_tags(leg):
+                self._use_tag(call, leg.id, tag)
+        self._schedule(call)
+
+    # -- events ---------------------------------------------------------------------------------------------
+
+    def handle(self, call: Call, event: Event, now: float) -> None:
+        """Feed one event; effects wait for ``flush``."""
+        self._now = now
+        self._take(call, call.handle(event, now), now)
+
+    def response(self, owner: Owner, branch: str, message: Message, now: float) -> None:
+        """A response to a request of one of our legs."""
+        call = owner.call
+        leg = call.legs.get(owner.leg)
+        login = None
+        if leg is not None:
+            self.ladders.add(call.ref, now, owner.leg, False, leg.address, message.data)
+            if leg.trunk and message.method == "INVITE" and leg.usage.invite is not None:
+                self._note_peer(leg, message.status, now)
+            if message.status in (401, 407) and leg.trunk:
+                login = self._trunking.login(leg.trunk)
+        self.handle(call, ResponseIn(owner.leg, branch, message, login), now)
+
+    def failed(self, owner: Owner, branch: str, method: str, cause: str, now: float) -> None:
+        """A client transaction ended without a final response."""
+        leg = owner.call.legs.get(owner.leg)
+        if leg is not None and leg.peer and method == "INVITE":
+            self._trunking.failed(leg.peer, now)
+        self.handle(owner.call, TransactionEnded(owner.leg, branch, cause), now)
+
+    def _note_peer(self, leg: Leg, status: int, now: float) -> None:
+        if status == 503:
+            self._trunking.failed(leg.peer, now)
+        elif status > 100:
+            self._trunking.answered(leg.peer)
+
+    def tick(self, now: float) -> None:
+        """Feed ``DeadlinePassed`` to every call whose time has come."""
+        due = self._due
+        while due and due[0][0] <= now:
+            at, _, ref = heapq.heappop(due)
+            if self._scheduled.get(ref) != at:
+                continue  # an earlier or later one took its place
+            del self._scheduled[ref]
+            call = self.calls.get(ref)
+            if call is None:
+                continue
+            if call.next_deadline() <= now:
+                self.handle(call, DeadlinePassed(), now)
+            else:
+                self._schedule(call)
+
+    def next_deadline(self) -> float | None:
+        return self._due[0][0] if self._due else None
+
+    def hang_up(self, ref: str, reason: str, now: float) -> bool:
+        """End a call from inside; False if it does not run."""
+        call = self.calls.get(ref)
+        if call is None or call.phase == ENDED:
+            return False
+        self.handle(call, HangUp(reason), now)
+        return True
+
+    # -- effects --------------------------------------------------------------------------------------------
+
+    def _take(self, call: Call, effects: list[Effect], now: float) -> None:
+        if call.ignored:
+            self.stats.ignored(call.ignored)
+            call.ignored = []
+        if call.dirty:
+            call.dirty = False
+            self._dirty[call.ref] = call
+        follow: list[Effect] = []
+        for effect in effects:
+            if isinstance(effect, UseTag):
+                self._use_tag(call, effect.leg, effect.tag)
+            elif isinstance(effect, (ChooseTrunk, RouteTransfer, JoinDialog)):
+                follow.append(effect)
+            else:
+                self._pending.append((call, effect))
+        self._schedule(call)
+        for effect in follow:
+            self._answer(call, effect, now)
+
+    def _answer(self, call: Call, effect: Effect, now: float) -> None:
+        """Lookups that a call asks for; their answer is an event of the same turn."""
+        if isinstance(effect, ChooseTrunk):
+            leg = f"{call.ref}.b{call.count + 1}"
+            chosen = self._trunking.choose(effect.number, effect.caller, effect.tried, leg, now)
+            self.handle(call, chosen, now)
+        elif isinstance(effect, RouteTransfer):
+            decision = self._route_transfer(effect.device, effect.target, call.plan.number, now)
+            self.handle(call, TransferRouted(decision, 404), now)
+        elif isinstance(effect, JoinDialog):
+            self._join(call, effect, now)
+
+    def _join(self, call: Call, effect: JoinDialog, now: float) -> None:
+        """Attended transfer: bring the other party of the named dialog over (RFC 3891).
+
+        A dialog that is still ringing, or is not ours, leads to its target like a blind transfer.
+        """
+        owner = self._tags.get(effect.to_tag) or self._tags.get(effect.from_tag)
+        if owner is not None and owner.call is not call:
+            other = owner.call
+            leg = other.legs.get(owner.leg)
+            if leg is not None and leg.call_id == effect.call_id:
+                effects: list[Effect] = []
+                turn = Turn(self.env.usage, now, effects)
+                given = transfer.give(other, turn, owner.leg)
+                if given is not None:
+                    self._move_leg(call, other, given, now, effects)
+                    return
+        decision = self._route_transfer(call.legs[effect.leg].device, effect.target, call.plan.number, now)
+        self.handle(call, TransferRouted(decision, 481), now)
+
+    def _move_leg(self, call: Call, other: Call, leg: Leg, now: float, effects: list[Effect]) -> None:
+        old = leg.id
+        adopted: list[Effect] = []
+        transfer.adopt(call, Turn(self.env.usage, now, adopted), leg)
+        owner = self._owners[other.ref].pop(old, None)
+        if owner is not None:
+            owner.call, owner.leg = call, leg.id
+            self._owners[call.ref][leg.id] = owner
+        call.dirty = other.dirty = True
+        self._take(other, [*effects, *other.handle(DeadlinePassed(), now)], now)
+        self._take(call, adopted, now)
+
+    def replace(self, owner: Owner, leg: Leg, now: float, commands: list[Effect]) -> bool:
+        """INVITE with Replaces: ``leg`` takes the place of the one that ``owner`` names."""
+        call = owner.call
+        effects: list[Effect] = list(commands)
+        done = transfer.replace(call, Turn(self.env.usage, now, effects), owner.leg, leg)
+        if done:
+            call.dirty = True
+            self._take(call, effects, now)
+        return done
+
+    def _use_tag(self, call: Call, leg: str, tag: str) -> None:
+        owners = self._owners[call.ref]
+        owner = owners.get(leg)
+        if owner is None:
+            owner = owners[leg] = Owner(call, leg)
+        owner.tags.append(tag)
+        self._tags[tag] = owner
+
+    def _schedule(self, call: Call) -> None:
+        at = call.next_deadline()
+        if at == float("inf"):
+            return
+        scheduled = self._scheduled.get(call.ref)
+        if scheduled is not None and scheduled <= at:
+            return  # it will look again then
+        self._scheduled[call.ref] = at
+        self._number += 1
+        heapq.heappush(self._due, (at, self._number, call.ref))
+
+    # -- saving and acting ----------------------------------------------------------------------------------
+
+    def flush(self, now: float) -> None:
+        """Save what changed, then act.  Once per turn of the loop."""
+        if not self._pending and not self._dirty:
+            return
+        self._now = now
+        pending, self._pending = self._pending, []
+        if self._dirty:
+            for ref, call in self._dirty.items():
+                data = snapshot.dump(call) if self._store.encodes else b""
+                self._store.save(ref, self.epochs.get(ref, 1), data)
+            self._dirty = {}
+            self._store.commit(lambda lost: self._act(pending, lost))
+        else:
+            self._act(pending, frozenset())
+
+    def _act(self, pending: list[tuple[Call, Effect]], lost: frozenset[str]) -> None:
+        for ref in lost:
+            self.lost += 1
+            self._forget(ref)
+        for call, effect in pending:
+            if call.ref not in lost:
+                self._perform(call, effect)
+
+    def _perform(self, call: Call, effect: Effect) -> None:
+        now = self._now
+        if isinstance(effect, SendRequest):
+            self.ladders.add(call.ref, now, effect.leg, True, effect.target, effect.data)
+            self._wire.send_request(self._owner(call, effect.leg), effect)
+        elif isinstance(effect, SendResponse):
+            leg = call.legs.get(effect.leg)
+            self.ladders.add(
+                call.ref, now, effect.leg, True, leg.address if leg is not None else "", effect.data
+            )
+            self._wire.send_response(effect)
+        elif isinstance(effect, SendAck):
+            self.ladders.add(call.ref, now, effect.leg, True, effect.target, effect.data)
+            self._wire.send_ack(self._owner(call, effect.leg), effect)
+        elif isinstance(effect, WriteRecord):
+            self._records.put(effect.record)
+            self.stats.ended(effect.record)
+            self.recent[call.ref] = effect.record
+            while len(self.recent) > self._recent_max:
+                self.recent.popitem(last=False)
+        elif isinstance(effect, PeerSilent):
+            self._trunking.failed(effect.peer, now)
+        elif isinstance(effect, TrunkReleased):
+            self._trunking.release(effect.trunk, f"{call.ref}.{effect.leg}")
+        elif isinstance(effect, CallOver):
+            self._store.delete(call.ref, self.epochs.get(call.ref, 1))
+            self._store.commit(lambda lost: None)
+            self._forget(call.ref)
+
+    def _owner(self, call: Call, leg: str) -> Owner:
+        owners = self._owners.get(call.ref)
+        owner = owners.get(leg) if owners is not None else None
+        return owner if owner is not None else Owner(call, leg)
+
+    def _forget(self, ref: str) -> None:
+        call = self.calls.pop(ref, None)
+        for user in rung_users(call) if call is not None else ():
+            refs = self._by_user.get(user)
+            if refs is not None:
+                refs.discard(ref)
+                if not refs:
+                    del self._by_user[user]
+        self.epochs.pop(ref, None)
+        self._scheduled.pop(ref, None)
+        self.ladders.end(ref)
+        for owner in self._owners.pop(ref, {}).values():
+            for tag in owner.tags:
+                self._tags.pop(tag, None)
+
+
+def rung_users(call: Call) -> set[str]:
+    """Users whose devices the plan rings."""
+    return {target.user for step in call.plan.steps if isinstance(step, Ring) for target in step.targets}
+
+
+def leg_tags(leg: Leg) -> list[str]:
+    """Our tags of a leg, from its stored state."""
+    usage = leg.usage
+    tags = [dialog.local_tag for dialog in usage.early.values()]
+    if usage.dialog is not None:
+        tags.append(usage.dialog.local_tag)
+    if usage.invite is not None:
+        tags.append(usage.invite.from_header.rpartition(";tag=")[2])
+    if usage.incoming is not None:
+        tags.extend(usage.incoming.fork_tags.values())
+    return list(dict.fromkeys(tags))
