@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 from dialplan.facts import (
     FROM_DEVICE,
     FROM_TRUNK,
@@ -11,9 +14,9 @@ from dialplan.facts import (
     CallerNumber,
     CallFacts,
 )
-from dialplan.plan import DeviceTarget
+from dialplan.plan import Decision, DeviceTarget, Refuse, Ring, ToTrunk
 from numbering.e164 import E164
-from numbering.models import CloudNumber
+from numbering.models import CloudNumber, NumberState
 
 ANA = E164("+33639981001")
 ANA_SECOND = E164("+33639981002")
@@ -90,3 +93,42 @@ TO_COLLEAGUE = CallFacts(
     callee=BEN_CALLEE,
     colleague=True,
 )
+
+
+def refused(decision: Decision) -> tuple[str, str]:
+    """Rule and reason of a refusal."""
+    (step,) = decision.plan.steps
+    assert isinstance(step, Refuse)
+    last = decision.trace[-1]
+    assert last.outcome == f"refuse:{step.reason}"
+    return last.rule, step.reason
+
+
+def rung(decision: Decision) -> list[str]:
+    (step,) = decision.plan.steps
+    assert isinstance(step, Ring)
+    return [each.device for each in step.targets]
+
+
+def dialled(decision: Decision) -> str:
+    (step,) = decision.plan.steps
+    assert isinstance(step, ToTrunk)
+    return step.number
+
+
+def number(facts: CallFacts, **changes: Any) -> CallFacts:
+    assert facts.number is not None
+    return replace(facts, number=replace(facts.number, **changes))
+
+
+def caller(facts: CallFacts, **changes: Any) -> CallFacts:
+    return replace(facts, caller=replace(facts.caller, **changes))
+
+
+def device(facts: CallFacts, **changes: Any) -> CallFacts:
+    assert facts.device is not None
+    return replace(facts, device=replace(facts.device, **changes))
+
+
+def held(state: NumberState = NumberState.ACTIVE, **changes: Any) -> tuple[CloudNumber, ...]:
+    return (CloudNumber(e164=ANA, user="ana", state=state, **changes),)

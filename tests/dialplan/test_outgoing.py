@@ -1,0 +1,217 @@
+"""Calls of devices to the outside, and emergency calls: tables of facts and plans."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from dialplan import reasons
+from dialplan.evaluate import evaluate
+from dialplan.facts import (
+    CalledNumber,
+    CallerDevice,
+    CallerNumber,
+    CallFacts,
+    LoopFacts,
+)
+from dialplan.plan import Identity, Refuse, ToTrunk
+from numbering.models import CloudNumber, NumberState
+from tests.dialplan.cases import (
+    ANA,
+    ANA_SECOND,
+    BEN,
+    OUTSIDE,
+    SIM,
+    STRANGER,
+    TO_BEN,
+    TO_COLLEAGUE,
+    TO_OUTSIDE,
+    caller,
+    device,
+    dialled,
+    held,
+    number,
+    refused,
+)
+
+
+@pytest.mark.rule("OUT-01")
+def test_an_outgoing_call_shows_the_default_number() -> None:
+    decision = evaluate(TO_OUTSIDE)
+    assert decision.plan.steps == (ToTrunk(number=OUTSIDE, for_s=120.0),)
+    assert decision.plan.direction == "outgoing"
+    assert decision.plan.caller == Identity(number=ANA, asserted=ANA)
+    assert (decision.plan.number, decision.plan.user, decision.plan.account) == (ANA, "ana", "acme")
+    assert [(line.rule, line.outcome) for line in decision.trace] == [
+        ("OUT-05", "pass"),
+        ("FWD-04", "pass"),
+        ("OUT-01", "choose"),
+        ("OUT-07", "pass"),
+        ("route", "dial"),
+    ]
+
+
+@pytest.mark.rule("OUT-01")
+@pytest.mark.parametrize(
+    ("named", "linked", "default", "shown"),
+    [
+        (
+            {"presented": ANA_SECOND, "e164": ANA_SECOND, "source": "p-preferred-identity"},
+            "",
+            ANA,
+            ANA_SECOND,
+        ),
+        ({"presented": "0639981002", "e164": ANA_SECOND, "source": "from"}, ANA, ANA, ANA_SECOND),
+        ({"presented": "ana-phone", "source": "from"}, ANA_SECOND, ANA, ANA_SECOND),
+        ({"presented": "ana-phone", "source": "from"}, STRANGER, ANA, ANA),
+        ({"presented": "ana-phone", "source": "from"}, "", ANA_SECOND, ANA_SECOND),
+        # After a transfer libbaresip writes what was dialled into From; names that are no number name none.
+        ({"presented": "carol", "source": "from"}, "", ANA, ANA),
+        ({"presented": "anonymous", "source": "from"}, "", ANA, ANA),
+        ({}, "", ANA, ANA),
+        # A phone that puts the number of its own SIM into From names no cloud number.
+        ({"presented": SIM, "e164": SIM, "source": "from"}, "", ANA, ANA),
+    ],
+)
+def test_identity_is_named_else_linked_else_default(
+    named: dict[str, Any], linked: str, default: str, shown: str
+) -> None:
+    facts = replace(
+        device(TO_OUTSIDE, linked_number=linked, default_number=default), caller=CallerNumber(**named)
+    )
+    assert evaluate(facts).plan.caller == Identity(number=shown, asserted=shown)
+
+
+@pytest.mark.rule("OUT-01")
+def test_a_user_name_that_reads_as_a_number_names_none() -> None:
+    facts = caller(device(TO_OUTSIDE, sip_username=STRANGER), presented=STRANGER, e164=STRANGER)
+    assert evaluate(facts).plan.caller.number == ANA
+
+
+@pytest.mark.rule("OUT-01", "OUT-09")
+@pytest.mark.parametrize("source", ["from", "p-preferred-identity"])
+def test_a_number_of_somebody_else_is_refused(source: str) -> None:
+    for facts in (TO_OUTSIDE, TO_BEN, TO_COLLEAGUE):
+        foreign = caller(facts, presented=BEN, e164=BEN, source=source)
+        decision = evaluate(foreign)
+        assert refused(decision) == ("OUT-01", reasons.NOT_YOUR_NUMBER)
+        assert BEN not in (decision.plan.caller.number, decision.plan.caller.asserted)
+
+
+@pytest.mark.rule("OUT-01", "OUT-09", "NUM-12", "NUM-13", "NUM-05")
+@pytest.mark.parametrize(
+    ("numbers", "default", "reason"),
+    [
+        (held(NumberState.EXPIRED), "", reasons.EXPIRED),
+        (held(NumberState.SUSPENDED), "", reasons.SUSPENDED),
+        (held(NumberState.QUARANTINED), "", reasons.NOT_YOUR_NUMBER),
+        (held(NumberState.PORTED_OUT), "", reasons.NOT_YOUR_NUMBER),
+        (held(calls=False), ANA, reasons.CALLS_OFF),
+        ((), "", reasons.NOT_YOUR_NUMBER),
+    ],
+)
+def test_a_number_that_cannot_call(numbers: tuple[CloudNumber, ...], default: str, reason: str) -> None:
+    facts = device(TO_OUTSIDE, numbers=numbers, default_number=default)
+    assert refused(evaluate(facts)) == ("OUT-01", reason)
+    if numbers:
+        named = caller(facts, presented=ANA, e164=ANA, source="p-preferred-identity")
+        assert refused(evaluate(named)) == ("OUT-01", reason)
+
+
+@pytest.mark.rule("NUM-13")
+def test_suspended_callers_make_no_calls_of_any_kind() -> None:
+    for facts in (TO_OUTSIDE, TO_BEN, TO_COLLEAGUE):
+        assert refused(evaluate(device(facts, suspended=True))) == ("NUM-13", reasons.SUSPENDED)
+
+
+@pytest.mark.rule("OUT-07")
+@pytest.mark.parametrize(("switch", "wish"), [(True, False), (False, True), (True, True)])
+def test_a_hidden_number_is_asserted_only(switch: bool, wish: bool) -> None:
+    facts = caller(device(TO_OUTSIDE, numbers=held(hide=switch)), hidden=wish)
+    decision = evaluate(facts)
+    assert decision.plan.caller == Identity(asserted=ANA, hidden=True)
+    assert decision.plan.number == ANA
+    assert dialled(decision) == OUTSIDE
+
+
+@pytest.mark.rule("OUT-09")
+@pytest.mark.parametrize(
+    ("called", "rule", "reason"),
+    [
+        (CalledNumber(dialled="0199", fault="too_short"), "NUM-01", reasons.INVALID_NUMBER),
+        (CalledNumber(dialled="+999123", fault="unknown_country_code"), "NUM-01", reasons.INVALID_NUMBER),
+        (CalledNumber(dialled="zoe", fault="not_a_number"), "NUM-01", reasons.NOT_FOUND),
+        (CalledNumber(dialled="", fault="empty"), "NUM-01", reasons.NOT_FOUND),
+    ],
+)
+def test_what_cannot_be_called(called: CalledNumber, rule: str, reason: str) -> None:
+    assert refused(evaluate(replace(TO_OUTSIDE, called=called))) == (rule, reason)
+
+
+def test_without_a_trunk_there_is_no_route() -> None:
+    assert refused(evaluate(replace(TO_OUTSIDE, trunk_available=False))) == ("route", reasons.NO_ROUTE)
+
+
+@pytest.mark.rule("NUM-11")
+@pytest.mark.parametrize("state", [NumberState.PORTED_OUT, NumberState.PORTING_IN])
+def test_a_number_that_is_elsewhere_is_called_over_a_trunk(state: NumberState) -> None:
+    facts = replace(number(TO_BEN, state=state), trunk_available=True, callee=None)
+    decision = evaluate(facts)
+    assert dialled(decision) == BEN
+    assert decision.plan.direction == "outgoing"
+
+
+# -- emergency --
+
+
+@pytest.mark.rule("OUT-05")
+@pytest.mark.parametrize(
+    ("text", "countries", "emergency"),
+    [
+        ("112", (), True),
+        ("911", ("FR",), True),
+        ("15", ("FR",), True),
+        ("1 5", ("FR",), True),
+        ("116 000", ("FR",), True),
+        ("115", ("RE",), True),
+        ("999", ("GB",), True),
+        ("999", ("FR",), False),
+        ("999", ("FR", "GB"), True),
+        ("111", ("NZ",), True),
+        ("144", ("AT",), True),
+        ("+33112", ("FR",), True),
+        ("0033112", ("FR",), True),
+        ("+112", ("FR",), True),
+        ("+1911", ("US",), True),
+        ("urn:service:sos", (), True),
+        ("urn:service:sos.fire", (), True),
+        ("1120", ("FR",), False),
+        ("0112", ("FR",), False),
+        ("3179", ("FR",), False),
+        ("+33199001234", ("FR",), False),
+        ("ana", ("FR",), False),
+        ("", ("FR",), False),
+    ],
+)
+def test_emergency_numbers(text: str, countries: tuple[str, ...], emergency: bool) -> None:
+    facts = device(
+        replace(TO_OUTSIDE, called=CalledNumber(dialled=text, fault="too_short")),
+        emergency_countries=countries,
+    )
+    is_emergency = evaluate(facts).plan.steps == (Refuse(reason=reasons.EMERGENCY),)
+    assert is_emergency is emergency
+
+
+@pytest.mark.rule("OUT-05", "NUM-13")
+def test_no_rule_stands_before_an_emergency_call() -> None:
+    facts = CallFacts(
+        source="device",
+        now=0.0,
+        device=CallerDevice(device="d", user="u", suspended=True),
+        caller=CallerNumber(presented=BEN, e164=BEN, source="from"),
+        called=CalledNumber(dialled="112", fault="no_country", foreign_host="other.example"),
+        loop=LoopFacts(max_forwards=0),
+    )
+    assert refused(evaluate(facts)) == ("OUT-05", reasons.EMERGENCY)
