@@ -16,9 +16,10 @@ class StreamBounds:
     opening: int = 2_000
     """Accepted connections whose TLS or WebSocket handshake is not complete."""
     connect_s: float = 4.0
-    """An outgoing TCP connection must be there by then (RFC 3263 §4.3: the next address is tried)."""
+    """An outgoing TCP connection must be there by then, and its TLS handshake done after as long again: then the next
+    address is tried (RFC 3263 §4.3)."""
     handshake_s: float = 8.0
-    """A TLS handshake and WebSocket upgrade must be complete by then."""
+    """On an accepted connection TLS handshake and WebSocket upgrade must be complete by then."""
     first_message_s: float = 30.0
     """An accepted connection must have brought a complete message or keep-alive by then."""
     idle_s: float = 3_900.0

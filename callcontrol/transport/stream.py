@@ -169,7 +169,7 @@ class Connection:
             self.close(errno.errorcode.get(code, "error"), now)
             return
         self.phase = HANDSHAKE
-        self._opening_by = later(now, self._bounds.handshake_s)
+        self._opening_by = later(now, self._bounds.connect_s)
         self.start(now)
         self.flush(now, room=True)
 

@@ -341,13 +341,14 @@ class Streams:
         count(shared.counters.closed, reason)
         if self._by_peer.get(connection.peer_key) is connection:
             del self._by_peer[connection.peer_key]
-        if connection.outgoing and not connection.was_open:
-            count(shared.counters.connect_failed, reason)
-            for user in connection.users:
-                shared.send_failed(user, "connect failed", now)
+        if not connection.was_open:
+            if connection.outgoing:
+                count(shared.counters.connect_failed, reason)
+                for user in connection.users:
+                    shared.send_failed(user, "connect failed", now)
+            else:
+                self._opening -= 1
             return
-        if not connection.outgoing and not connection.was_open:
-            self._opening -= 1
         shared.unfinished = True
         shared.endpoint.connection_lost(flow.conn, now)
         for (

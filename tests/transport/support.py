@@ -53,7 +53,8 @@ def on_both_loops(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..
     signature = inspect.signature(test)
     kind = inspect.Parameter("event_loop_kind", inspect.Parameter.KEYWORD_ONLY)
     run.__signature__ = signature.replace(parameters=[*signature.parameters.values(), kind])  # type: ignore[attr-defined]
-    return pytest.mark.parametrize("event_loop_kind", list(LOOPS))(run)
+    marked: Callable[..., None] = pytest.mark.parametrize("event_loop_kind", list(LOOPS))(run)
+    return marked
 
 
 class RealClock:
@@ -233,7 +234,7 @@ class StreamPeer:
         self.writer.write(data)
 
     async def exactly(self, size: int) -> bytes:
-        return await patient(self.reader.readexactly(size))
+        return bytes(await patient(self.reader.readexactly(size)))
 
     async def to_end(self) -> bytes:
         """Everything until the server ends the connection (a reset counts as an end)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import socket
 import struct
 import time
@@ -10,10 +11,11 @@ import time
 import pytest
 
 from callcontrol.sip.flow import Flow
+from callcontrol.transport import OpenGate
 from callcontrol.transport.keepalive import MAGIC_COOKIE, stun_answer
 from callcontrol.transport.shared import Shared
 from callcontrol.transport.udp import BACKLOG, BATCH, SOCKET_BUFFER, UdpSocket
-from tests.transport.support import FakeEndpoint, OpenGate, RealClock, UdpPeer, on_both_loops, rig, sip, until
+from tests.transport.support import FakeEndpoint, RealClock, UdpPeer, on_both_loops, rig, sip, until
 
 
 @on_both_loops
@@ -35,9 +37,11 @@ async def test_a_datagram_reaches_the_endpoint_and_its_answer_returns_from_the_s
 async def test_port_zero_is_reported_in_name_and_sent_by() -> None:
     async with rig("udp:127.0.0.1:0", "udp:[::1]:0") as server:
         four, six = server.driver.listeners()
-        assert four.port and four.name == f"udp:127.0.0.1:{four.port}"
+        assert four.port != 0
+        assert four.name == f"udp:127.0.0.1:{four.port}"
         assert four.sent_by == f"127.0.0.1:{four.port}"
-        assert six.port and six.name == f"udp:[::1]:{six.port}"
+        assert six.port != 0
+        assert six.name == f"udp:[::1]:{six.port}"
         assert six.sent_by == f"[::1]:{six.port}"
 
 
@@ -49,9 +53,8 @@ async def test_ipv6_and_several_listeners_answer_each_from_its_own_socket() -> N
             for listener in server.driver.listeners():
                 peer = six if ":" in listener.host else four
                 peer.send(sip(), listener.port)
-                data, sender = b"", ("", 0)
                 await until(lambda: server.endpoint.received)
-                await until(lambda: _readable(peer.socket))
+                await until(functools.partial(_readable, peer.socket))
                 data, sender = peer.socket.recvfrom(65535)
                 assert data == sip()
                 assert sender[1] == listener.port
@@ -228,7 +231,8 @@ def test_stun_answer_by_the_vectors_of_rfc_5769() -> None:
     request = struct.pack("!HHI", 1, 0, MAGIC_COOKIE) + transaction
     four = stun_answer(request, "192.0.2.1", 32853)
     six = stun_answer(request, "2001:db8:1234:5678:11:2233:4455:6677", 32853)
-    assert four is not None and four[20:] == bytes.fromhex("002000080001a147e112a643")
+    assert four is not None
+    assert four[20:] == bytes.fromhex("002000080001a147e112a643")
     assert six is not None
     assert six[20:] == bytes.fromhex("002000140002a1470113a9faa5d3f179bc25f4b5bed2b9d9")
 
