@@ -170,17 +170,28 @@ class Leg:
 
     # ---- both
 
-    def request(
-        self, method: str, headers: Sequence[tuple[str, str]] = (), body: str = "", content_type: str = ""
-    ) -> Message:
+    def request(self, method: str, headers: Sequence[tuple[str, str]] = (), body: str = "") -> Message:
         """An in-dialog request but INVITE; its final response."""
         self.cseq += 1
         own = [h for h in self._head(method, "") if h[0] not in ("Via", "Max-Forwards")]
-        if content_type:
-            own.append(("Content-Type", content_type))
         if method in ("UPDATE", "REFER", "SUBSCRIBE"):
             own.append(("Contact", self.agent.contact))
         return self.agent.transact(method, self.target, [*own, *headers], body)
+
+    def request_text(self, method: str, body: str = "", content_type: str = "") -> str:
+        """The text of an in-dialog request, for a test that sends it and plays both sides."""
+        self.cseq += 1
+        return sip.build(
+            f"{method} {self.target} SIP/2.0", self._head(method, self.agent.via), body, content_type
+        )
+
+    def prack(self, provisional: Message) -> None:
+        """Acknowledge a reliable provisional response (RFC 3262 section 4)."""
+        self.cseq += 1
+        rack = f"{provisional.get('rseq')} {self.invite_cseq} INVITE"
+        headers = [*self._head("PRACK", self.agent.via), ("RAck", rack)]
+        self.agent.send(sip.build(f"PRACK {self.target} SIP/2.0", headers))
+        self.agent.expect_response("PRACK", 200, call_id=self.call_id)
 
     def reinvite(self, body: str, headers: Sequence[tuple[str, str]] = ()) -> None:
         self.cseq += 1

@@ -20,7 +20,7 @@ from tests.e2e.harness.sip import Message
 from tests.e2e.harness.wire import Address, NothingCame
 
 ROOT = Path(__file__).resolve().parents[3]
-CLI = [sys.executable, "-m", "callcontrol.cli"]
+CLI = [sys.executable, "-c", "import sys; from callcontrol.cli import main; sys.exit(main())"]
 HOST = "127.0.0.1"
 TRANSPORTS = ("udp", "tcp", "tls", "ws", "wss")
 

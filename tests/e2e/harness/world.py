@@ -153,7 +153,7 @@ class World:
         """The provisioning document; ``changes`` are extra lines of a user's number."""
         parts = [
             '[[account]]\nref = "acme"\nkind = "company"\nplan = "many"\nmanager = "ana"\n',
-            '[[account]]\nref = "solo"\nkind = "consumer"\nplan = "starter"\nmanager = "dan"\n',
+            '[[account]]\nref = "solo"\nkind = "consumer"\nplan = "starter"\n',
         ]
         for index, (user, number) in enumerate(NUMBERS.items(), 1):
             account = "solo" if user == "dan" else "acme"
