@@ -12,7 +12,7 @@ from callcontrol.auth import DigestPolicy, DigestServer
 from callcontrol.b2bua.env import CallEnv
 from callcontrol.bindings import BindingStore
 from callcontrol.core import Core
-from callcontrol.dialled import OurHosts
+from callcontrol.dialled import our_hosts
 from callcontrol.gather import IntakeSettings
 from callcontrol.ids import CallRefs, KeyedIds
 from callcontrol.intake import Intake
@@ -63,23 +63,20 @@ class Signalling:
         settings: Settings,
         directory: Directory,
         trunks: TrunkDirectory,
-        listeners: Listeners,
+        endpoint: Endpoint,
+        gate: Gate,
         around: Surroundings,
     ) -> None:
-        sip, calls, limits = settings.sip, settings.calls, settings.limits
+        """The listeners of ``endpoint`` are bound already: they tell which hosts are ours."""
+        sip, calls = settings.sip, settings.calls
+        listeners = endpoint.listeners
         self.settings = settings
         self.directory = directory
         self.trunks = trunks
         self.bindings = around.bindings
         self._around = around
-        timers = SipTimers(sip.timers.t1, sip.timers.t2, sip.timers.t4)
-        self.endpoint = Endpoint(
-            timers,
-            listeners,
-            limits=MessageLimits(max_message=limits.max_message_bytes),
-            secret=around.key,
-            max_transactions=limits.max_transactions,
-        )
+        self.endpoint = endpoint
+        self.gate = gate
         self.wire = Wire(self.endpoint, around.resolver, around.monotonic, self._unreachable)
         usage_env = UsageEnv(
             KeyedIds(around.key),
@@ -98,7 +95,6 @@ class Signalling:
             calls.trunk_silence_seconds,
             self._device_class,
         )
-        self.gate = Gate(_gate_policy(settings), self.bindings.has_source)
         self.digest = DigestServer(
             sip.domain, around.key, DigestPolicy(nonce_s=settings.registrar.nonce_seconds)
         )
@@ -117,7 +113,7 @@ class Signalling:
         )
         self.intake = Intake(
             IntakeSettings(
-                hosts=our_hosts(settings, listeners),
+                hosts=our_hosts((sip.domain, *sip.domains), listeners),
                 country=calls.country,
                 trust_datagram_flows=False,
                 limits=Limits(
@@ -144,7 +140,7 @@ class Signalling:
             self.env,
             CallRefs(around.entropy),
             self.ladders,
-            max_calls=limits.max_calls,
+            max_calls=settings.limits.max_calls,
         )
 
     def turn(self) -> None:
@@ -164,15 +160,21 @@ class Signalling:
         self.runner.flush(self._around.wall())
 
 
-def our_hosts(settings: Settings, listeners: Listeners) -> OurHosts:
-    """Names by which a Request-URI means us."""
-    names = {settings.sip.domain, *settings.sip.domains}
-    any_address = False
-    for listener in listeners.all():
-        names.add(listener.host)
-        names.add(listener.advertise_host)
-        any_address = any_address or listener.host in ("0.0.0.0", "::")
-    return OurHosts(frozenset(names), any_address=any_address)
+def make_endpoint(settings: Settings, listeners: Listeners, key: bytes) -> Endpoint:
+    """The endpoint of a node; sockets fill ``listeners``."""
+    timers = settings.sip.timers
+    return Endpoint(
+        SipTimers(timers.t1, timers.t2, timers.t4),
+        listeners,
+        limits=MessageLimits(max_message=settings.limits.max_message_bytes),
+        secret=key,
+        max_transactions=settings.limits.max_transactions,
+    )
+
+
+def make_gate(settings: Settings, bindings: BindingStore) -> Gate:
+    """Who may speak to us."""
+    return Gate(_gate_policy(settings), bindings.has_source)
 
 
 def _gate_policy(settings: Settings) -> GatePolicy:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from callcontrol.assembly import Signalling, Surroundings
+from callcontrol.assembly import Signalling, Surroundings, make_endpoint, make_gate
 from callcontrol.bindings import MemoryBindingStore
 from callcontrol.call_store import MemoryCallStore
 from callcontrol.cdr import CallRecord
@@ -164,7 +164,9 @@ class World:
             bindings=self.bindings,
             records=self.sink,
         )
-        return Signalling(self.settings, self.directory, self.trunks, self.listeners, around)
+        endpoint = make_endpoint(self.settings, self.listeners, around.key)
+        gate = make_gate(self.settings, self.bindings)
+        return Signalling(self.settings, self.directory, self.trunks, endpoint, gate, around)
 
     def now(self) -> float:
         return START + self.network.now
