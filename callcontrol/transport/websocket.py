@@ -73,7 +73,7 @@ class WebSocket:
 
     def feed(self, data: bytes) -> list[bytes]:
         messages: list[bytes] = []
-        if self.ended:
+        if self.ended or not data:  # wsproto takes no bytes for the end of the connection
             return messages
         if not self.ready and len(self._head) < 2048:
             self._head += data[:2048]
