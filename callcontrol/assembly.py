@@ -113,7 +113,7 @@ class Signalling:
         )
         self.intake = Intake(
             IntakeSettings(
-                hosts=our_hosts((sip.domain, *sip.domains), listeners),
+                hosts=our_hosts((sip.domain, *sip.domains), listeners.all()),
                 country=calls.country,
                 trust_datagram_flows=False,
                 limits=Limits(
