@@ -17,7 +17,8 @@ layer absorbs them); a request sent anew with an old count is a replay, and is c
 ``stale=true`` rather than refused: its sender knew the password when it was made, so an honest phone simply
 answers again, and a thief cannot.  Without qop (RFC 2069) there is no count: such a nonce serves once.
 Memory is taken only by those who knew a password, and is bounded; when it is full the oldest nonces are
-forgotten *and no longer accepted*.
+forgotten *and no longer accepted*, as are those from before a restart.  Counts are remembered per node:
+nodes that share a secret accept a count once each.
 
 **Strangers learn nothing**: an unknown user and a wrong password cost the same work, are compared in
 constant time and get the same answer.  ``stale=true`` is only ever said to someone who knew the password
@@ -68,6 +69,7 @@ _MAX_CREDENTIALS: Final = 4
 """Header lines looked at: pjsip may send one per algorithm, and old ones beside new ones."""
 _STAMP: Final = 11
 _COUNTER: Final = 6
+_HEAD: Final = _STAMP + _COUNTER
 _MAC: Final = 20
 
 
@@ -210,7 +212,10 @@ class DigestServer:
         self._dummy = blake2b(secret, person=b"sip-dummy").hexdigest()
         self._counter = 0
         self._uses: dict[str, _Uses] = {}
-        self._forgotten_ms = -1
+        # Time as it is seen here never runs backwards: a clock set back must neither revive nonces nor refuse
+        # new ones as if they were old.
+        self._clock = 0.0
+        self._forgotten = ""
         self.counters: dict[str, int] = dict.fromkeys(
             (OK, NONE, BAD, STALE, REPLAY, ALGORITHM, QOP, AUTH_INT, URI, MALFORMED), 0
         )
@@ -255,8 +260,16 @@ class DigestServer:
 
     def _make_nonce(self, now: float, source: str) -> str:
         self._counter = (self._counter + 1) & 0xFFFFFF
-        head = f"{int(now * 1000):0{_STAMP}x}{self._counter:0{_COUNTER}x}"
+        head = f"{_stamp(self._time(now))}{self._counter:0{_COUNTER}x}"
         return head + self._mac(head, source)
+
+    def _time(self, now: float) -> float:
+        if now > self._clock:
+            if not self._clock:
+                # What was answered before we started is not remembered, so those nonces are not accepted.
+                self._forgotten = _stamp(now) + "0" * _COUNTER
+            self._clock = now
+        return self._clock
 
     def _mac(self, head: str, source: str) -> str:
         text = f"{head} {address_key(source)}".encode()
@@ -319,16 +332,15 @@ class DigestServer:
         known = self._password_fits(credentials, method, lookup)
         issued_ms = self._issued(credentials.nonce, source)
         proven = issued_ms >= 0
-        age = now - issued_ms / 1000
+        age = self._time(now) - issued_ms / 1000
         fresh = proven and age <= self._policy.nonce_s
         if not known:
             return Verdict(BAD, username, proven=fresh)
-        # Issued after now: the clock was set back, or another node's is ahead; a second is forgiven.
+        # Issued in the future: another node's clock is ahead; a second is forgiven.
         if not fresh or age < -1.0:
             return Verdict(STALE, username)
         count = int(credentials.nc, 16) if credentials.qop else _LAST
-        reason = self._use(credentials.nonce, issued_ms, count, now)
-        return Verdict(reason, username, proven=True)
+        return Verdict(self._use(credentials.nonce, count), username, proven=True)
 
     def _password_fits(self, credentials: Credentials, method: str, lookup: Lookup) -> bool:
         secret = lookup(credentials.username)
@@ -352,37 +364,34 @@ class DigestServer:
 
     def _issued(self, nonce: str, source: str) -> int:
         """When we issued a nonce to this source, in ms; -1 when we did not."""
-        head = nonce[: _STAMP + _COUNTER]
-        if len(nonce) != _STAMP + _COUNTER + _MAC or not nonce.isascii():
+        head = nonce[:_HEAD]
+        if len(nonce) != _HEAD + _MAC or not nonce.isascii():
             return -1
-        if not hmac.compare_digest(self._mac(head, source), nonce[_STAMP + _COUNTER :]):
+        if not hmac.compare_digest(self._mac(head, source), nonce[_HEAD:]):
             return -1
         return int(head[:_STAMP], 16)
 
-    def _use(self, nonce: str, issued_ms: int, count: int, now: float) -> str:
+    def _use(self, nonce: str, count: int) -> str:
         """Note one use of a nonce by someone who knew the password: OK, REPLAY or STALE."""
         uses = self._uses.get(nonce)
         if uses is None:
-            if issued_ms <= self._forgotten_ms:
+            # Heads are of fixed width and in the order of issue, so that they compare as text.
+            if nonce[:_HEAD] <= self._forgotten:
                 # Its uses may have been forgotten: it is refused, not trusted.
                 return STALE
-            self._make_room(now)
+            self._make_room()
             uses = self._uses[nonce] = _Uses()
         return OK if uses.take(count) else REPLAY
 
-    def _make_room(self, now: float) -> None:
+    def _make_room(self) -> None:
         """Forget up to two nonces that have expired; when full, the one first used, however fresh."""
-        limit = int((now - self._policy.nonce_s) * 1000)
+        limit = _stamp(self._clock - self._policy.nonce_s)
         for _ in range(2):
             oldest = next(iter(self._uses), None)
-            if oldest is None:
-                return
-            issued_ms = int(oldest[:_STAMP], 16)
-            if issued_ms >= limit and len(self._uses) < self._policy.max_nonces:
+            if oldest is None or (oldest >= limit and len(self._uses) < self._policy.max_nonces):
                 return
             del self._uses[oldest]
-            # Also for those that have expired: a clock that is set back must not bring them to life again.
-            self._forgotten_ms = max(self._forgotten_ms, issued_ms)
+            self._forgotten = max(self._forgotten, oldest[:_HEAD])
 
     def _uri_fits(self, claimed: str, actual: str) -> bool:
         mode = self._policy.uri_check
@@ -397,6 +406,10 @@ class DigestServer:
         if one.user != other.user or one.rest != other.rest:
             return False
         return one.host == other.host or _is_address(one.host) or _is_address(other.host)
+
+
+def _stamp(now: float) -> str:
+    return f"{int(now * 1000):0{_STAMP}x}"
 
 
 def _is_address(host: str) -> bool:
