@@ -77,14 +77,29 @@ _ALL = (
     Metric(
         "sip_messages",
         "counter",
-        "SIP messages received and sent. For a response the method is that of its CSeq.",
-        {"direction": DIRECTIONS, "method": METHODS, "class": CLASSES, "transport": TRANSPORTS},
+        "SIP messages received and sent, retransmissions included; a response has the method response.",
+        {
+            "direction": DIRECTIONS,
+            "method": (*METHODS, "response"),
+            "class": CLASSES,
+            "transport": TRANSPORTS,
+        },
     ),
+    Metric(
+        "sip_absorbed", "counter", "Messages that a peer sent again and we recognised.", {"method": METHODS}
+    ),
+    Metric(
+        "sip_failed_requests",
+        "counter",
+        "Requests of ours that got no final answer.",
+        {"method": METHODS, "cause": ("timeout", "transport")},
+    ),
+    Metric("sip_notes", "counter", "Other things worth a number, by name.", {"event": ()}),
     Metric("sip_retransmissions", "counter", "SIP messages that we sent again.", {"method": METHODS}),
     Metric(
         "sip_parse_errors",
         "counter",
-        "Received bytes that are no legal SIP message, by what is wrong.",
+        "Received bytes that are no legal SIP message, by the status that they deserve.",
         {"reason": ()},
     ),
     Metric(
@@ -94,17 +109,27 @@ _ALL = (
         {"reason": ()},
     ),
     Metric(
-        "sip_transactions",
-        "gauge",
-        "SIP transactions in memory.",
-        {"kind": ("invite_client", "invite_server", "non_invite_client", "non_invite_server", "finished")},
+        "sip_transactions", "gauge", "SIP transactions in memory, finished ones that linger included.", {}
     ),
-    Metric("dialogs", "gauge", "SIP dialogs of calls in memory.", {"state": ("early", "confirmed")}),
+    Metric("dialogs", "gauge", "SIP dialogs of calls in memory, early ones included.", {}),
     Metric(
         "connections",
         "gauge",
         "Stream connections that are open.",
         {"transport": ("tcp", "tls", "ws", "wss")},
+    ),
+    Metric("connections_refused", "counter", "Incoming connections turned away.", {"reason": ()}),
+    Metric("connections_failed", "counter", "Outgoing connections that did not open.", {"reason": ()}),
+    Metric("connections_closed", "counter", "Connections that ended.", {"reason": ()}),
+    Metric("tls_failures", "counter", "TLS handshakes that failed.", {"reason": ()}),
+    Metric(
+        "udp_receive_drops", "counter", "Datagrams that the kernel dropped because our buffer was full.", {}
+    ),
+    Metric(
+        "queue_delay_seconds", "gauge", "How long datagrams waited to be read; the measure of overload.", {}
+    ),
+    Metric(
+        "sip_bytes", "counter", "Bytes received and sent.", {"direction": DIRECTIONS, "transport": TRANSPORTS}
     ),
     # Calls
     Metric(
@@ -124,7 +149,7 @@ _ALL = (
         "Calls refused by us, by the reason of the closed list.",
         {"reason": REASONS},
     ),
-    Metric("calls", "gauge", "Calls in memory.", {"state": ("setup", "ringing", "talking", "ending")}),
+    Metric("calls", "gauge", "Calls in memory.", {"state": ("new", "ringing", "talking", "ended")}),
     Metric(
         "call_setup_seconds",
         "histogram",
@@ -157,43 +182,41 @@ _ALL = (
         {"event": ()},
     ),
     # Registrar
-    Metric(
-        "registrations",
-        "gauge",
-        "Bindings, by kind of device.",
-        {"platform": ("phone", "desktop", "browser")},
-    ),
-    Metric(
-        "register_requests",
-        "counter",
-        "REGISTER requests answered, by outcome.",
-        {"result": ("ok", "removed", "fetched", "challenged", "refused", "too_brief", "malformed")},
-    ),
-    Metric(
-        "auth_failures",
-        "counter",
-        "Credentials that were given and are wrong.",
-        {"reason": ("unknown_user", "bad_password", "stale", "replay", "malformed", "not_owner")},
-    ),
+    Metric("registrations", "gauge", "Bindings.", {}),
+    Metric("register_requests", "counter", "REGISTER requests answered, by outcome.", {"result": ()}),
+    Metric("auth_failures", "counter", "Credentials that were given and did not do.", {"reason": ()}),
     # Strangers
     Metric(
         "bans_active",
         "gauge",
-        "Addresses that are banned now.",
-        {"reason": ("scanner", "password_guesser", "malformed", "flood", "operator")},
+        "Addresses that are kept out or slowed now.",
+        {"reason": ("auth", "unknown_target", "malformed", "scanner", "operator")},
     ),
-    Metric("requests_limited", "counter", "Requests refused or dropped by a limit.", {"reason": ()}),
+    Metric(
+        "suspicions",
+        "counter",
+        "What was counted against addresses.",
+        {"reason": ("auth", "unknown_target", "malformed", "scanner")},
+    ),
+    Metric(
+        "requests_limited",
+        "counter",
+        "Messages dropped by the gate.",
+        {"reason": ("rate", "banned", "slowed", "scanner")},
+    ),
     # Trunks
     Metric("trunk_up", "gauge", "1 if the trunk has a peer that takes calls.", {"trunk": ()}),
     Metric("trunk_channels", "gauge", "Calls on the trunk.", {"trunk": ()}),
     Metric("trunk_channel_limit", "gauge", "Calls that the trunk may carry; 0 without limit.", {"trunk": ()}),
-    Metric("trunk_options_seconds", "histogram", "Time a peer takes to answer OPTIONS.", {"trunk": ()}),
+    Metric("trunk_refused_full", "counter", "Calls that a trunk did not take because it was full.", {}),
     # Records, stores, directory
     Metric("cdr_outbox_depth", "gauge", "Call records that wait to be written.", {"sink": ("sql",)}),
     Metric(
         "cdr_oldest_unsent_seconds", "gauge", "Age of the oldest call record that waits.", {"sink": ("sql",)}
     ),
     Metric("cdr_written", "counter", "Call records written.", {"sink": ("sql",)}),
+    Metric("cdr_rejected", "counter", "Call records that the database will never take.", {"sink": ("sql",)}),
+    Metric("cdr_write_failures", "counter", "Attempts to write that found no database.", {"sink": ("sql",)}),
     Metric("store_save_seconds", "histogram", "Saving of live call state.", {}),
     Metric(
         "directory_lookups",
@@ -202,6 +225,7 @@ _ALL = (
         {"result": ("hit", "miss")},
     ),
     Metric("directory_up", "gauge", "1 if the last refresh of the directory from the database worked.", {}),
+    Metric("directory_age_seconds", "gauge", "Time since the database was last heard.", {}),
     # Process
     Metric("event_loop_lag_seconds", "histogram", "How late the event loop ran a due timer.", {}),
     Metric(
