@@ -73,6 +73,8 @@ class Report:
 
     def write(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
+        if not plot(self.figures, self.rates, self.folder):
+            self.notes.append("no plot: matplotlib is not installed (extra: bench)")
         content = {
             "machine": machine(),
             "options": self.options,
@@ -103,7 +105,6 @@ class Report:
         }
         (self.folder / "report.json").write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
         (self.folder / "report.md").write_text(self._markdown())
-        plot(self.figures, self.rates, self.folder)
 
     def _markdown(self) -> str:
         spent = sum(step.asked for step in self.steps)
@@ -137,10 +138,12 @@ def machine() -> dict[str, str]:
     }
 
 
-def plot(figures: Figures, rates: dict[str, float], folder: Path) -> None:
-    """Four panels of bars, one bar for each server; written as PNG and SVG."""
-    import matplotlib
-
+def plot(figures: Figures, rates: dict[str, float], folder: Path) -> bool:
+    """Six panels of bars, one bar for each server, as PNG and SVG; False where matplotlib is missing."""
+    try:
+        import matplotlib
+    except ImportError:
+        return False
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
@@ -165,7 +168,9 @@ def plot(figures: Figures, rates: dict[str, float], folder: Path) -> None:
         values = [figures[k][name] for k in shown]
         axis.bar([NAMES[k] for k in shown], values, color=[colours[k] for k in shown])
         if name == "delay_p99":
-            axis.plot([NAMES[k] for k in shown], [figures[k]["delay_p50"] for k in shown], "k_", ms=24)
+            axis.plot(
+                [NAMES[k] for k in shown], [figures[k].get("delay_p50", math.nan) for k in shown], "k_", ms=24
+            )
         if title.endswith("(log)") and values:
             axis.set_yscale("log")
         for place, value in enumerate(values):
@@ -175,6 +180,7 @@ def plot(figures: Figures, rates: dict[str, float], folder: Path) -> None:
     for suffix in ("png", "svg"):
         figure.savefig(folder / f"report.{suffix}", dpi=110)
     pyplot.close(figure)
+    return True
 
 
 def _text(value: float | None, digits: int) -> str:

@@ -243,7 +243,7 @@ class Cloudline(Peer):
         code = self._stage()
         config = self.folder / "cloudline.toml"
         config.write_text(self._config())
-        run = [sys.executable, "-m", "callcontrol.cli"]
+        run = [sys.executable, "-c", "import sys; from callcontrol.cli import main; sys.exit(main())"]
         if not (self.folder / "bench.db").exists():
             document = self.folder / "provisioning.toml"
             write_provisioning(document, self.users, self.numbers)

@@ -1,0 +1,126 @@
+"""What a newcomer does first: ``cloudline serve --demo``, then ``cloudline demo call`` in a second terminal."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from loadtests import proc
+from tests.e2e.harness.server import CLI, ROOT
+
+pytestmark = pytest.mark.e2e
+
+
+class Demo:
+    """A demo node on ports of its own choice, and the commands of a second terminal."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.run = folder / "run"
+        self.run.mkdir(mode=0o700)
+        self.output = folder / "output"
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("CLOUDLINE_")}
+        sip, http = proc.free_port(), proc.free_port()
+        self.environment = {
+            **clean,
+            "PYTHONPATH": str(ROOT),
+            "PYTHONUNBUFFERED": "1",
+            "XDG_RUNTIME_DIR": str(self.run),
+            "CLOUDLINE_SIP__LISTEN": f'["udp:127.0.0.1:{sip}", "tcp:127.0.0.1:{sip}"]',
+            "CLOUDLINE_HTTP__LISTEN": f"127.0.0.1:{http}",
+        }
+        with self.output.open("wb") as output:
+            self.process = subprocess.Popen(
+                [*CLI, "serve", "--demo"],
+                cwd=folder,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.sip, self.http = sip, http
+
+    @property
+    def text(self) -> str:
+        return self.output.read_text(errors="replace")
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*CLI, *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    made = Demo(tmp_path_factory.mktemp("demo"))
+    try:
+        ready = proc.wait_until(lambda: "demo call" in made.text or made.process.poll() is not None, 20)
+        assert ready, made.text
+        assert made.process.poll() is None, made.text
+        yield made
+    finally:
+        proc.stop(made.process)
+
+
+def test_it_says_how_to_make_a_call(demo: Demo) -> None:
+    """Where SIP, the API and the metrics are, two accounts, and one command."""
+    text = demo.text
+    assert f"127.0.0.1:{demo.sip}" in text
+    assert f"127.0.0.1:{demo.http}" in text
+    assert "/metrics" in text
+    assert "cloudline demo call" in text
+    assert len(re.findall(r"password", text, re.IGNORECASE)) >= 1
+
+
+def test_demo_call_shows_ladder_and_trace(demo: Demo) -> None:
+    done = demo.command("demo", "call")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for word in ("INVITE", "180", "200", "ACK", "BYE", "INC-05"):
+        assert word in done.stdout, done.stdout
+
+
+def test_a_second_call_works_too_and_both_are_listed(demo: Demo) -> None:
+    assert demo.command("demo", "call").returncode == 0
+    listed = demo.command("calls", "--help")
+    assert listed.returncode == 0
+    records = demo.command("cdrs", "--json")
+    assert records.returncode == 0, records.stderr
+
+
+def test_make_run_is_setup_and_the_demo() -> None:
+    """The recipe of ``make run``, without carrying it out again: it installs, then serves the demo."""
+    done = subprocess.run(
+        ["make", "-n", "run"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "serve --demo" in done.stdout
+
+
+def test_without_a_node_the_commands_say_so(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir(mode=0o700)
+    environment = {**os.environ, "XDG_RUNTIME_DIR": str(run), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, *CLI[1:], "calls"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "serve" in done.stderr
