@@ -31,6 +31,9 @@ MIGRATIONS: Final = Path(__file__).parent / "migrations"
 # One key for the advisory lock of our migrations; any constant does, as long as all nodes use the same.
 _MIGRATION_LOCK: Final = 0x636C6F7564
 
+# SQLSTATE classes of a server that is starting, stopping, full or overloaded, and of broken connections.
+_OUTAGE: Final = ("08", "53", "57")
+
 
 class DatabaseUnavailable(Exception):
     """The database cannot be reached, or gave up in the middle; nothing was written."""
@@ -122,9 +125,15 @@ async def _mapped() -> AsyncIterator[None]:
     except (OperationalError, InterfaceError, PoolTimeout, OSError, TimeoutError) as error:
         raise DatabaseUnavailable(_plain(error)) from error
     except DBAPIError as error:
-        if error.connection_invalidated:
+        state = sqlstate(error)
+        if error.connection_invalidated or state.startswith(_OUTAGE):
             raise DatabaseUnavailable(_plain(error)) from error
         raise
+
+
+def sqlstate(error: DBAPIError) -> str:
+    """The five letters of SQLSTATE; empty from SQLite, which has none."""
+    return str(getattr(error.orig, "sqlstate", None) or "")
 
 
 def _plain(error: Exception) -> str:

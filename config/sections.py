@@ -283,7 +283,7 @@ class LogSettings(Section):
 
 class CdrSettings(Section):
     outbox: str = "cloudline-outbox"
-    fsync: Literal["never", "interval", "batch"] = "interval"
+    fsync: bool = True
     fsync_seconds: Seconds = 1.0
     linger_seconds: Seconds = 0.25
     batch: Annotated[int, Field(ge=1, le=10_000)] = 500

@@ -65,7 +65,7 @@ class Cluster:
 
     def stop(self) -> None:
         """Stop at once, cutting every connection."""
-        self._run("pg_ctl", "-D", str(self._data), "-m", "immediate", "-w", "-t", "30", "stop")
+        self._run("pg_ctl", "-D", str(self._data), "-m", "fast", "-w", "-t", "30", "stop")
 
     def create_database(self) -> str:
         """A new empty database; returns its URL."""

@@ -1,0 +1,207 @@
+"""Call records in SQL: idempotent writes in batches, and reading them back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any, Final
+
+from sqlalchemy import Select, Table, select, tuple_
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Dialect, Row
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from callcontrol.cdr.outbox import printable
+from callcontrol.cdr.records import CallRecord, LegRecord
+from callcontrol.cdr.tables import CallRow, LegRow
+from config.database import Base, DatabaseUnavailable, reading, sqlstate, writing
+
+_PAGE: Final = 100
+"""Calls per statement: the loop is not held for longer than a few milliseconds."""
+
+# SQLSTATE classes that say "this value, never": data exceptions and broken constraints.
+_REFUSED: Final = ("22", "23")
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A record that the database will never take."""
+
+    record: CallRecord
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallFilter:
+    """Which past calls are asked for; empty fields do not restrict."""
+
+    account: str = ""
+    user: str = ""
+    number: str = ""
+    """The cloud number."""
+    party: str = ""
+    """Caller or called number."""
+    direction: str = ""
+    trunk: str = ""
+    since_ms: int = 0
+    until_ms: int = 0
+    before: tuple[int, str] | None = None
+    """Continue after the last one seen: its ``started_ms`` and ``call_ref``."""
+
+
+class SqlCallStore:
+    """The tables ``calls`` and ``call_legs``; all methods raise `config.database.DatabaseUnavailable`."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._calls = _Insert(CallRow, engine.dialect, _call_value)
+        self._legs = _Insert(LegRow, engine.dialect, _leg_value)
+
+    async def write(self, records: Sequence[CallRecord]) -> list[Refused]:
+        """Write records as one transaction; those that are there already stay as they are.
+
+        Returns what the database refuses for what it contains; everything else is committed.
+        """
+        try:
+            await self._write(records)
+        except DBAPIError as error:
+            if not _is_refusal(error):
+                raise DatabaseUnavailable(str(error.orig)) from error
+        else:
+            return []
+        # One of them is bad: find it, without holding up the others.
+        refused: list[Refused] = []
+        for record in records:
+            try:
+                await self._write([printable(record)])
+            except DBAPIError as error:
+                if not _is_refusal(error):
+                    raise DatabaseUnavailable(str(error.orig)) from error
+                refused.append(Refused(record, str(error.orig)))
+        return refused
+
+    async def _write(self, records: Sequence[CallRecord]) -> None:
+        async with writing(self._engine) as connection:
+            for start in range(0, len(records), _PAGE):
+                page = records[start : start + _PAGE]
+                await self._calls.run(connection, [(record, record) for record in page])
+                await self._legs.run(connection, [(record, leg) for record in page for leg in record.legs])
+
+    async def get(self, call_ref: str) -> CallRecord | None:
+        """One call with its legs."""
+        async with reading(self._engine) as connection:
+            query = select(CallRow.__table__).where(CallRow.call_ref == call_ref)
+            found = await _with_legs(connection, query)
+        return found[0] if found else None
+
+    async def recent(self, limit: int, where: CallFilter | None = None) -> list[CallRecord]:
+        """The latest calls with their legs, the latest first."""
+        query = _filtered(where or CallFilter())
+        query = query.order_by(CallRow.started_ms.desc(), CallRow.call_ref.desc()).limit(limit)
+        async with reading(self._engine) as connection:
+            return await _with_legs(connection, query)
+
+
+def _filtered(where: CallFilter) -> Select[Any]:
+    query = select(CallRow.__table__)
+    for column, value in (
+        (CallRow.account, where.account),
+        (CallRow.user, where.user),
+        (CallRow.number, where.number),
+        (CallRow.direction, where.direction),
+        (CallRow.trunk, where.trunk),
+    ):
+        if value:
+            query = query.where(column == value)
+    if where.party:
+        query = query.where((CallRow.caller == where.party) | (CallRow.called == where.party))
+    if where.since_ms:
+        query = query.where(CallRow.started_ms >= where.since_ms)
+    if where.until_ms:
+        query = query.where(CallRow.started_ms < where.until_ms)
+    if where.before is not None:
+        query = query.where(tuple_(CallRow.started_ms, CallRow.call_ref) < where.before)
+    return query
+
+
+async def _with_legs(connection: AsyncConnection, query: Select[Any]) -> list[CallRecord]:
+    rows = (await connection.execute(query)).all()
+    legs: dict[str, list[LegRecord]] = {row.call_ref: [] for row in rows}
+    query = select(LegRow.__table__).where(LegRow.call_ref.in_(list(legs)))
+    for row in (await connection.execute(query)).all():
+        legs[row.call_ref].append(_leg(row))
+    for found in legs.values():
+        found.sort(key=_order)
+    return [_call(row, tuple(legs[row.call_ref])) for row in rows]
+
+
+def _order(leg: LegRecord) -> tuple[int, int, str]:
+    """In the order in which they came: the caller's first, ``b2`` before ``b10``."""
+    return leg.started_ms, len(leg.leg), leg.leg
+
+
+_RENAMED: Final = {"user_ref": "user"}
+
+
+def _call(row: Row[Any], legs: tuple[LegRecord, ...]) -> CallRecord:
+    values = {_RENAMED.get(name, name): value for name, value in row._mapping.items()}
+    known = {name: values[name] for name in CallRecord.__struct_fields__ if name != "legs"}
+    known["diversions"] = tuple(known["diversions"])
+    return CallRecord(**known, legs=legs)
+
+
+def _leg(row: Row[Any]) -> LegRecord:
+    values = {_RENAMED.get(name, name): value for name, value in row._mapping.items()}
+    return LegRecord(**{name: values[name] for name in LegRecord.__struct_fields__})
+
+
+class _Insert:
+    """An insert that leaves existing rows alone, prepared once and run on the driver itself.
+
+    Going through SQLAlchemy for each batch would cost more than the database.
+    """
+
+    def __init__(
+        self, row: type[Base], dialect: Dialect, value: Callable[[str], Callable[[Any], Any]]
+    ) -> None:
+        table = row.__table__
+        if not isinstance(table, Table):
+            raise TypeError(f"{row.__name__} is not mapped to a table")
+        insert = sqlite.insert if dialect.name == "sqlite" else postgresql.insert
+        compiled = insert(table).on_conflict_do_nothing().compile(dialect=dialect)
+        self._statement = str(compiled)
+        order = compiled.positiontup
+        if order is None:
+            raise TypeError(f"{dialect.name} does not bind by position")
+        self._getters = [value(_RENAMED.get(name, name)) for name in order]
+
+    async def run(self, connection: AsyncConnection, pairs: Iterable[tuple[CallRecord, Any]]) -> None:
+        getters = self._getters
+        rows = [tuple([getter(pair) for getter in getters]) for pair in pairs]
+        if rows:
+            await connection.exec_driver_sql(self._statement, rows)
+
+
+def _call_value(name: str) -> Callable[[tuple[CallRecord, Any]], Any]:
+    if name == "diversions":
+        return lambda pair: json.dumps(pair[0].diversions) if pair[0].diversions else "[]"
+    getter = attrgetter(name)
+    return lambda pair: getter(pair[0])
+
+
+def _leg_value(name: str) -> Callable[[tuple[CallRecord, Any]], Any]:
+    if name == "call_ref":
+        return lambda pair: pair[0].call_ref
+    getter = attrgetter(name)
+    return lambda pair: getter(pair[1])
+
+
+def _is_refusal(error: DBAPIError) -> bool:
+    state = sqlstate(error)
+    if state:
+        return state.startswith(_REFUSED)
+    # SQLite has no SQLSTATE: integers beyond 64 bits and broken constraints come as these.
+    return type(error).__name__ in {"IntegrityError", "DataError"}
