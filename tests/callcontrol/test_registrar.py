@@ -156,12 +156,13 @@ def test_domains_aliases_and_addresses_name_the_same_aor(uri: str, aor_host: str
 
 
 @pytest.mark.parametrize(("header", "status"), [("To", 404), ("From", 403)])
-def test_to_and_from_must_be_ours(header: str, status: int) -> None:
+@pytest.mark.parametrize("host", ["elsewhere.example", f"{DOMAIN}.elsewhere.example"])
+def test_to_and_from_must_be_ours(header: str, status: int, host: str) -> None:
     site, phone = Site(), Phone()
+    phone.to = f"sip:ana-phone@{DOMAIN}"
     phone.register(site)
     request = phone.request(phone.contact, authorization=phone.authorize())
-    value = "<sip:ana-phone@elsewhere.example>"
-    raw = request.data.replace(f"{header}: {phone.to}".encode(), f"{header}: {value}".encode())
+    raw = request.data.replace(f"{header}: {phone.to}".encode(), f"{header}: sip:ana-phone@{host}".encode())
     assert parse(site.registrar.handle(parse(raw), phone.flow, NOW)).status == status
 
 
