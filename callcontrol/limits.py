@@ -203,7 +203,7 @@ class Gate:
         self._bans: dict[str, Ban] = {}
         self._trunks: tuple[str, ...] = ()
         self._trusted = Networks()
-        self._scanners = tuple(name.encode("ascii") for name in settings.scanners)
+        self._agents: dict[bytes, str] = {}
         self._weights = {
             AUTH: 1.0 / settings.auth_failures,
             UNKNOWN_TARGET: 1.0 / settings.unknown_targets,
@@ -283,15 +283,20 @@ class Gate:
 
     def scanner_name(self, data: bytes) -> str:
         """The scanner that a raw request names in User-Agent; "" for none."""
-        head = data[:2048].lower()
-        at = head.find(b"\nuser-agent")
+        at = data.find(b"\nUser-Agent", 0, 2048)
+        if at < 0:
+            at = data[:2048].lower().find(b"\nuser-agent")
         if at < 0:
             return ""
-        line = head[at + 11 : head.find(b"\n", at + 1)]
-        for name in self._scanners:
-            if name in line:
-                return name.decode("ascii")
-        return ""
+        line = data[at + 11 : data.find(b"\n", at + 1)][:200]
+        name = self._agents.get(line)
+        if name is None:
+            lowered = line.lower().decode("latin-1")
+            name = next((scanner for scanner in self._settings.scanners if scanner in lowered), "")
+            if len(self._agents) >= 4096:
+                self._agents.clear()
+            self._agents[line] = name
+        return name
 
     def suspect(self, host: str, kind: str, now: float, *, proven: bool) -> None:
         """Count a suspicion (`AUTH`, `UNKNOWN_TARGET`, `MALFORMED`, `SCANNER`) against an address.

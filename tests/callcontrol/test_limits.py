@@ -107,6 +107,7 @@ def test_scanners_are_dropped_without_an_answer_and_banned(name: str) -> None:
     assert not g.inspect(options(name), PHONE, 0.0)
     assert not g.admit(PHONE, 0.0)
     assert g.counters["scanner"] == 1
+    assert gate().scanner_name(options(name).replace(b"User-Agent", b"USER-AGENT"))
 
 
 @pytest.mark.parametrize(
