@@ -130,17 +130,6 @@ class Sipp:
         return total
 
 
-def users_file(folder: Path, users: list[tuple[str, str]]) -> Path:
-    """The -inf file of ``register.xml``: one line for each (user name, password)."""
-    path = folder / "users.csv"
-    lines = ["SEQUENTIAL"]
-    for number, (name, password) in enumerate(users):
-        urn = f"urn:uuid:00000000-0000-4000-8000-{number:012x}"
-        lines.append(f"{name};[authentication username={name} password={password}];{urn};")
-    path.write_text("\n".join(lines) + "\n")
-    return path
-
-
 def version() -> str:
     """First line of ``sipp -v`` that names it, empty when SIPp is not installed."""
     try:

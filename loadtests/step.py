@@ -14,8 +14,9 @@ from pathlib import Path
 
 from loadtests import proc
 from loadtests.phone import Probe
-from loadtests.servers import CALLED, DOMAIN, TRUNK_HOST, Peer, load_user
-from loadtests.sipp import Address, Counters, Sipp, users_file
+from loadtests.registering import Generator
+from loadtests.servers import CALLED, DOMAIN, TRUNK_HOST, Peer
+from loadtests.sipp import Address, Counters, Sipp
 
 FAILED_MAX = 0.001
 REPEATED_MAX = 0.005
@@ -179,7 +180,13 @@ class _Watch:
         self.drops = max(self.drops, proc.udp_drops(self._sockets) - self._drops)
 
     def result(
-        self, kind: str, load: Load, caller: Sipp, callee: Sipp | None, probe: Probe | None, aborted: bool
+        self,
+        kind: str,
+        load: Load,
+        caller: Sipp | Generator,
+        callee: Sipp | None,
+        probe: Probe | None,
+        aborted: bool,
     ) -> Result:
         wall = time.monotonic() - self._begin
         pids = self._server.pids or self._pids
@@ -313,29 +320,18 @@ def registrations(
     load = Load(rate=rate, seconds=seconds)
     with tempfile.TemporaryDirectory(prefix="cloudline-bench-") as name:
         folder = Path(name)
-        local = Address(TRUNK_HOST, proc.free_port(TRUNK_HOST))
-        inf = users_file(folder, [load_user(i) for i in range(users)])
         server.settle()
-        watch = _Watch(server, cores.server, [server.address, local])
-        options = [
-            str(server.address),
-            "-s",
-            DOMAIN,
-            "-inf",
-            str(inf),
-            "-r",
-            f"{rate:g}",
-            "-m",
-            str(load.calls),
-        ]
-        options += ["-l", str(max(500, round(rate * 4))), "-timeout", f"{math.ceil(seconds + 8)}s"]
-        caller = Sipp("caller", "register", local, options, folder, cores.generator)
+        watch = _Watch(server, cores.server, [server.address])
+        begin = time.monotonic()
+        maker = Generator(
+            server.address, TRUNK_HOST, rate, load.calls, users, DOMAIN, folder, cores.generator
+        )
         aborted = False
-        while caller.running():
+        while maker.running():
             watch.look()
-            if caller.sent_repeats() > max(60, load.calls * 0.05) or not server.alive:
+            if not server.alive or time.monotonic() - begin > seconds * 2 + 30:
                 aborted = True
                 break
             time.sleep(0.25)
-        caller.finish(0.2 if aborted else 2)
-        return watch.result("register", load, caller, None, None, aborted)
+        maker.finish(0.2 if aborted else 2)
+        return watch.result("register", load, maker, None, None, aborted)
