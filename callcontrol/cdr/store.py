@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Final
@@ -57,8 +57,8 @@ class SqlCallStore:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
-        self._calls = _Insert(CallRow, engine.dialect, _call_value)
-        self._legs = _Insert(LegRow, engine.dialect, _leg_value)
+        self._calls = _Insert(CallRow, engine.dialect)
+        self._legs = _Insert(LegRow, engine.dialect)
 
     async def write(self, records: Sequence[CallRecord]) -> list[Refused]:
         """Write records as one transaction; those that are there already stay as they are.
@@ -87,8 +87,10 @@ class SqlCallStore:
         async with writing(self._engine) as connection:
             for start in range(0, len(records), _PAGE):
                 page = records[start : start + _PAGE]
-                await self._calls.run(connection, [(record, record) for record in page])
-                await self._legs.run(connection, [(record, leg) for record in page for leg in record.legs])
+                calls = [self._calls.row(record.call_ref, record) for record in page]
+                await self._calls.run(connection, calls)
+                legs = [self._legs.row(record.call_ref, leg) for record in page for leg in record.legs]
+                await self._legs.run(connection, legs)
 
     async def get(self, call_ref: str) -> CallRecord | None:
         """One call with its legs."""
@@ -164,39 +166,29 @@ class _Insert:
     Going through SQLAlchemy for each batch would cost more than the database.
     """
 
-    def __init__(
-        self, row: type[Base], dialect: Dialect, value: Callable[[str], Callable[[Any], Any]]
-    ) -> None:
+    def __init__(self, row: type[Base], dialect: Dialect) -> None:
         table = row.__table__
         if not isinstance(table, Table):
             raise TypeError(f"{row.__name__} is not mapped to a table")
         insert = sqlite.insert if dialect.name == "sqlite" else postgresql.insert
         compiled = insert(table).on_conflict_do_nothing().compile(dialect=dialect)
-        self._statement = str(compiled)
         order = compiled.positiontup
-        if order is None:
-            raise TypeError(f"{dialect.name} does not bind by position")
-        self._getters = [value(_RENAMED.get(name, name)) for name in order]
+        if order is None or order[0] != "call_ref":
+            raise TypeError(f"{dialect.name} does not bind the columns in their order")
+        self._statement = str(compiled)
+        # One call into C for all fields of a record.
+        self._rest = attrgetter(*(_RENAMED.get(name, name) for name in order[1:]))
+        self._lists = [index for index, name in enumerate(order) if name == "diversions"]
 
-    async def run(self, connection: AsyncConnection, pairs: Iterable[tuple[CallRecord, Any]]) -> None:
-        getters = self._getters
-        rows = [tuple([getter(pair) for getter in getters]) for pair in pairs]
+    def row(self, call_ref: str, item: CallRecord | LegRecord) -> tuple[Any, ...]:
+        values = (call_ref, *self._rest(item))
+        for index in self._lists:
+            values = (*values[:index], json.dumps(values[index]), *values[index + 1 :])
+        return values
+
+    async def run(self, connection: AsyncConnection, rows: list[tuple[Any, ...]]) -> None:
         if rows:
             await connection.exec_driver_sql(self._statement, rows)
-
-
-def _call_value(name: str) -> Callable[[tuple[CallRecord, Any]], Any]:
-    if name == "diversions":
-        return lambda pair: json.dumps(pair[0].diversions) if pair[0].diversions else "[]"
-    getter = attrgetter(name)
-    return lambda pair: getter(pair[0])
-
-
-def _leg_value(name: str) -> Callable[[tuple[CallRecord, Any]], Any]:
-    if name == "call_ref":
-        return lambda pair: pair[0].call_ref
-    getter = attrgetter(name)
-    return lambda pair: getter(pair[1])
 
 
 def _is_refusal(error: DBAPIError) -> bool:
