@@ -236,6 +236,7 @@ _ALL = (
     ),
     Metric("start_time_seconds", "gauge", "Start of the node, Unix time.", {}),
     Metric("draining", "gauge", "1 while the node takes no new calls.", {}),
+    Metric("metrics_read_errors", "counter", "Metrics that could not be read: a bug.", {"metric": ()}),
     Metric("config_version", "info", "Version of the provisioning in use.", {"version": ()}),
     Metric(
         "build",

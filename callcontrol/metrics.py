@@ -42,6 +42,7 @@ from prometheus_client.registry import Collector
 from callcontrol.metric_catalogue import CATALOGUE, MAX_OPEN_VALUES, PREFIX, Metric
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
+_READ_ERRORS = "metrics_read_errors"
 
 
 class HistogramLike(Protocol):
@@ -78,6 +79,7 @@ class Metrics(Collector):
             "build", lambda: {"version": version, "python": platform.python_version(), "core": core}
         )
         self.register("start_time_seconds", lambda: started_at)
+        self.register(_READ_ERRORS, lambda: self._read_errors)
 
     def register(self, name: str, read: Reader) -> None:
         """Read the metric ``name`` (without prefix) by calling ``read`` at every scrape.
@@ -105,8 +107,10 @@ class Metrics(Collector):
 
     def collect(self) -> Iterator[Family]:
         """Read every registered metric (called by prometheus-client)."""
-        for name, readers in self._readers.items():
-            metric = CATALOGUE[name]
+        for name in sorted(
+            self._readers, key=lambda name: name == _READ_ERRORS
+        ):  # last: it counts the others
+            metric, readers = CATALOGUE[name], self._readers[name]
             readings = []
             for read in readers:
                 try:
@@ -120,12 +124,6 @@ class Metrics(Collector):
                 continue
             if readings:
                 yield family
-        errors = CounterMetricFamily(
-            f"{PREFIX}metrics_read_errors", "Metrics that could not be read.", labels=["metric"]
-        )
-        for name, count in self._read_errors.items():
-            errors.add_metric([name], count)
-        yield errors
 
 
 def _family(metric: Metric, readings: Iterable[object]) -> Family:
