@@ -242,11 +242,20 @@ class Registrar:
         )
 
     def _drop_twins(self, change: _Change, held: dict[str, Binding]) -> None:
-        """Remove what is the same device under another key."""
-        for new in change.put.values():
-            for key, old in held.items():
-                if key not in change.put and key not in change.remove and is_twin(new, old):
-                    change.remove[key] = (old, "replaced")
+        """Remove what is the same device under another key; within one request the later contact counts."""
+        for key in list(change.put):
+            new = change.put[key]  # only those before it are dropped
+            for other in list(change.put):
+                if other == key:
+                    break
+                if is_twin(new, change.put[other]):
+                    del change.put[other]
+                    previous = change.previous.pop(other, None)
+                    if previous is not None:
+                        change.remove[other] = (previous, "replaced")
+            for other, old in held.items():
+                if other not in change.put and other not in change.remove and is_twin(new, old):
+                    change.remove[other] = (old, "replaced")
 
     def _check_room(
         self, device: Device, change: _Change, held: dict[str, Binding], now: float

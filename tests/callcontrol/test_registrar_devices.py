@@ -146,3 +146,15 @@ def test_named_devices_never_give_way() -> None:
     response = phone.register(site)
     assert (response.status, response.get("reason")) == (403, 'SIP;cause=403;text="too_many_contacts"')
     assert len(site.of("ana-phone")) == 10
+
+
+@pytest.mark.rule("DEV-06")
+def test_of_two_contacts_of_one_device_in_one_request_the_later_counts() -> None:
+    site, phone = Site(), Phone()
+    for _ in range(2):
+        response = phone.register(site, f"<sip:a@10.0.0.4{PN}>", f"<sip:a@10.0.0.5{PN}>{instance(3)}")
+        assert [b.instance for b in site.of("ana-phone")] == ["urn:uuid:00000000-0000-4000-8000-000000000003"]
+        assert len(response.items("contact")) == 1
+    phone.register(site, f"<sip:a@10.0.0.5{PN}>{instance(3)}", f"<sip:a@10.0.0.4{PN}>")
+    assert [b.instance for b in site.of("ana-phone")] == [""]
+    assert site.reasons() == ["BindingAdded", "BindingAdded", "BindingRemoved replaced", "BindingAdded"]
