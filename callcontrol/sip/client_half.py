@@ -31,6 +31,9 @@ AVOID_TCP_FOR: Final = 300.0
 
 MAX_AVOIDED: Final = 1024
 
+MAX_UDP: Final = 65_507
+"""Bytes that a UDP datagram can hold over IPv4; with more, sending fails for everybody who waits on the flow."""
+
 
 class ClientHalf(Timekeeper):
     """Sends requests and matches responses to them."""
@@ -185,6 +188,11 @@ class ClientHalf(Timekeeper):
         self._start(transaction, now)
 
     def _start(self, transaction: ClientTransaction, now: float) -> None:
+        if len(transaction.request) > MAX_UDP and not transaction.flow.reliable:
+            self.counters.note("too large for UDP")
+            transaction.fail(TRANSPORT, self)
+            self._settle_client(transaction)
+            return
         self._clients[transaction.key] = transaction
         flow_key = transaction.flow.key
         transaction.waits_on = flow_key

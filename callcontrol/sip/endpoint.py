@@ -19,7 +19,6 @@ from callcontrol.sip.flow import Flow, Listeners
 from callcontrol.sip.invite_server import InviteServer
 from callcontrol.sip.message import DEFAULT, Limits, Message, is_keep_alive, parse
 from callcontrol.sip.non_invite_server import NonInviteServer
-from callcontrol.sip.outputs import class_label, method_label
 from callcontrol.sip.reception import (
     STATELESS_TAG,
     has_cookie,
@@ -79,15 +78,13 @@ class Endpoint(ClientHalf):
         except RemoteProtocolError as error:
             self._receive_malformed(data, error, flow)
             return
-        if message.is_request:
-            self.counters.message("in", method_label(message.method), flow.transport)
-        else:
-            self.counters.message("in", class_label(message.status), flow.transport)
         if self.tap is not None:
             self.tap("in", flow, data, message.call_id)
         if message.is_request:
+            self.counters.request("in", message.method, flow.transport)
             self._receive_request(message, flow, now)
         else:
+            self.counters.response("in", message.status, flow.transport)
             self._receive_response(message, flow, now)
 
     def _receive_malformed(self, data: bytes, error: RemoteProtocolError, flow: Flow) -> None:

@@ -87,8 +87,12 @@ class Counters:
         key = (method_label(method), cause)
         self.failed[key] = self.failed.get(key, 0) + 1
 
-    def message(self, direction: str, label: str, transport: str) -> None:
-        key = (direction, label, transport)
+    def request(self, direction: str, method: str, transport: str) -> None:
+        key = (direction, method_label(method), transport)
+        self.messages[key] = self.messages.get(key, 0) + 1
+
+    def response(self, direction: str, status: int, transport: str) -> None:
+        key = (direction, class_label(status), transport)
         self.messages[key] = self.messages.get(key, 0) + 1
 
 
@@ -104,13 +108,13 @@ class Outputs:
         self.tap: Tap | None = None
 
     def transmit_request(self, flow: Flow, method: str, data: bytes) -> None:
-        self.counters.message("out", method_label(method), flow.transport)
+        self.counters.request("out", method, flow.transport)
         self.out.append((flow, data))
         if self.tap is not None:
             self.tap("out", flow, data, call_id_of(data))
 
     def transmit_response(self, flow: Flow, status: int, data: bytes) -> None:
-        self.counters.message("out", class_label(status), flow.transport)
+        self.counters.response("out", status, flow.transport)
         self.out.append((flow, data))
         if self.tap is not None:
             self.tap("out", flow, data, call_id_of(data))

@@ -4,10 +4,10 @@ import pytest
 
 from callcontrol.sip import build
 from callcontrol.sip.events import RequestReceived
-from callcontrol.sip.flow import Flow
+from callcontrol.sip.flow import Flow, Listener
 from callcontrol.sip.message import parse
 from callcontrol.sip.reception import MAX_KEY, STATELESS_TAG, server_key, stamp
-from tests.support.exchanges import LOCAL, PEER, Bench, arriving
+from tests.support.exchanges import LOCAL, PEER, Bench, arriving, response_to
 
 
 def via_line(data: bytes) -> str:
@@ -417,6 +417,17 @@ def test_listener_that_a_restart_renamed() -> None:
     bench.send("OPTIONS")
     assert bench.sent() == ["OPTIONS"]
     assert bench.last_flow.listener == f"udp:{LOCAL}:5060"
+
+
+def test_ipv6_listener_recognises_its_responses() -> None:
+    bench = Bench()
+    bench.endpoint.listeners.add(Listener("udp:[::]:5060", "udp", "::", 5060, "2001:DB8::1"))
+    bench.flow = Flow("udp", "2001:db8::9", 5060)
+    bench.send("OPTIONS")
+    assert bench.sent() == ["OPTIONS"]
+    assert b"[2001:DB8::1]:5060;branch" in bench.last
+    bench.receive(response_to(bench.last, 200))
+    assert bench.told() == ["200 OPTIONS"]
 
 
 # ---- the tap

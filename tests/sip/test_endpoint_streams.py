@@ -231,6 +231,22 @@ def test_what_is_remembered_is_bounded() -> None:
     assert 0 < len(bench.endpoint._avoid_tcp) <= MAX_AVOIDED
 
 
+@pytest.mark.parametrize("keep_flow", [False, True])
+def test_what_no_datagram_can_hold_fails_alone(keep_flow: bool) -> None:
+    bench = Bench()
+    bench.send("OPTIONS")
+    data = request_data("MESSAGE", body=b"x" * 65_400)
+    bench.endpoint.send_request("z9hG4bK-huge", "MESSAGE", data, UDP, 0.0, "call", keep_flow)
+    if not keep_flow:
+        assert bench.sent() == ["OPTIONS", "MESSAGE"]
+        bench.endpoint.send_failed(TCP, 0.0)
+    assert bench.told() == ["failed MESSAGE transport"]
+    assert bench.endpoint.transactions == 1
+    assert bench.endpoint.counters.named["too large for UDP"] == 1
+    bench.run(100)
+    assert bench.is_empty()
+
+
 def test_cancel_follows_its_invite_to_tcp() -> None:
     bench = Bench()
     sent = send_big(bench)
