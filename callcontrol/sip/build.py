@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from callcontrol.sip.errors import LocalProtocolError
-from callcontrol.sip.headers import SPELLING
+from callcontrol.sip.fields import is_plain_value
+from callcontrol.sip.grammar import is_token
+from callcontrol.sip.headers import NAMES, SPELLING
 from callcontrol.sip.message import Message
 
 REASONS: Final[dict[int, str]] = {
@@ -133,6 +135,8 @@ def response(
         elif name == "timestamp":
             timestamp = raw + "\r\n"
     if to_tag and status > 100 and not request.to_tag:
+        if not is_plain_value(to_tag):
+            raise LocalProtocolError(f"no tag: {to_tag[:60]!r}")
         receiver = receiver.rstrip(" \t\r\n") + ";tag=" + to_tag
     if status > 100:
         timestamp = ""
@@ -141,8 +145,6 @@ def response(
     start_line = f"SIP/2.0 {status} {reason or REASONS.get(status, 'Unknown')}\r\n"
     tail = _tail(headers, body, content_type)
     _check(start_line + tail, len(headers) + (4 if content_type else 3), headers)
-    if to_tag:
-        _check_text(to_tag)
     text = f"{start_line}{vias}{routes}{timestamp}{sender}\r\n{receiver}\r\n{call_id}\r\n{cseq}\r\n{tail}"
     return text.encode("utf-8", "surrogateescape") + body
 
@@ -157,6 +159,8 @@ def request(
     one raw line (`Message.headers`), written as it stands, folds included. LocalProtocolError for CR, LF or
     a NUL that is no quoted-pair.
     """
+    if " " in method or " " in uri:
+        raise LocalProtocolError(f"space in {method[:60]!r} or {uri[:60]!r}")
     text = f"{method} {uri} SIP/2.0\r\n{_tail(headers, body, content_type)}"
     _check(text, len(headers) + (4 if content_type else 3), headers)
     return text.encode("utf-8", "surrogateescape") + body
@@ -166,10 +170,24 @@ def _tail(headers: Sequence[tuple[str, str]], body: bytes, content_type: str) ->
     """Header lines, Content-Type where there is one, Content-Length, and the empty line."""
     text = ""
     for name, value in headers:
-        text += f"{SPELLING.get(name, name)}: {value}\r\n" if name else value + "\r\n"
+        spelling = SPELLING.get(name)
+        if spelling is not None:
+            text += f"{spelling}: {value}\r\n"
+        elif name:
+            _check_name(name)
+            text += f"{name}: {value}\r\n"
+        else:
+            spelled, colon, _ = value.partition(":")
+            _check_name(spelled.rstrip(" \t") if colon else "")
+            text += value + "\r\n"
     if content_type:
         text += f"Content-Type: {content_type}\r\n"
     return f"{text}Content-Length: {len(body)}\r\n\r\n"
+
+
+def _check_name(name: str) -> None:
+    if name not in NAMES and not is_token(name):
+        raise LocalProtocolError(f"no header name: {name[:60]!r}")
 
 
 def _check(text: str, breaks: int, headers: Sequence[tuple[str, str]]) -> None:
@@ -178,23 +196,18 @@ def _check(text: str, breaks: int, headers: Sequence[tuple[str, str]]) -> None:
         return
     for name, value in headers:
         if name:
-            _check_text(name)
-            _check_text(value)
-            continue
-        unfolded = value.replace("\r\n ", " ").replace("\r\n\t", " ")
-        _check_text(unfolded)
-        folds = value.count("\r\n")
-        breaks += folds
+            _check_breaks(value)
+        else:
+            breaks += value.count("\r\n")
+            _check_breaks(value.replace("\r\n ", " ").replace("\r\n\t", " "))
     if text.count("\n") != breaks or text.count("\r") != breaks:
         raise LocalProtocolError("line break in the start line or Content-Type")
-    if "\0" in text.partition("\r\n")[0]:
-        raise LocalProtocolError("NUL in the start line")
+    # NUL may stand in a quoted-pair only (RFC 3261 §25.1)
+    plain = text.replace("\\\\", "")
+    if plain.count("\0") != plain.count("\\\0"):
+        raise LocalProtocolError("NUL in a message")
 
 
-def _check_text(text: str) -> None:
-    if "\r" in text or "\n" in text:
-        raise LocalProtocolError(f"line break in {text[:60]!r}")
-    if "\0" in text:
-        plain = text.replace("\\\\", "")
-        if plain.count("\0") != plain.count("\\\0"):
-            raise LocalProtocolError(f"NUL in {text[:60]!r}")
+def _check_breaks(value: str) -> None:
+    if "\r" in value or "\n" in value:
+        raise LocalProtocolError(f"line break in {value[:60]!r}")

@@ -196,7 +196,7 @@ def parse(data: bytes, limits: Limits = DEFAULT) -> Message:
     text = "".join(lines)
     if "\n" in text or "\r" in text:
         raise RemoteProtocolError(400, "CR or LF alone in the header section")
-    if len(lines) > limits.max_headers:
+    if len(lines) > limits.max_headers + 1:
         raise RemoteProtocolError(400, "too many header lines")
     if len(head) > limits.max_line:
         for line in lines:
@@ -210,7 +210,7 @@ def parse(data: bytes, limits: Limits = DEFAULT) -> Message:
     late = _read_eagerly(message, data, end + 4, limits)
     defect = start_defect or defect or found or late
     if defect:
-        status = 505 if start_defect is _WRONG_VERSION else 400
+        status = 505 if start_defect == _WRONG_VERSION else 400
         raise RemoteProtocolError(status, defect, message if _is_answerable(message) else None)
     return message
 
@@ -317,20 +317,21 @@ def _read_eagerly(message: Message, data: bytes, body_at: int, limits: Limits) -
         transport, sent_by, message.branch = match.groups()
         message.via_transport = transport.upper()
         message.sent_by = sent_by.lower()
-    elif via:
-        defect = unusual.read_via(message, via, limits.max_vias) or defect
+    else:
+        found = unusual.read_via(message, via, limits.max_vias)
+        defect = defect or found
     message.from_value = from_value
     match = grammar.PLAIN_ADDRESS.fullmatch(from_value)
     if match is not None:
         message.from_tag = match.group(1) or ""
-    elif from_value:
+    else:
         message.from_tag, found = unusual.read_address(from_value, "From")
         defect = defect or found
     message.to_value = to_value
     match = grammar.PLAIN_ADDRESS.fullmatch(to_value)
     if match is not None:
         message.to_tag = match.group(1) or ""
-    elif to_value:
+    else:
         message.to_tag, found = unusual.read_address(to_value, "To")
         defect = defect or found
     message.call_id = call_id

@@ -116,14 +116,12 @@ def parse_uri(text: str) -> Uri:
 def _parse_sip(scheme: str, rest: str) -> Uri:
     user = ""
     password: str | None = None
-    at = rest.rfind("@")
+    # The first "@" ends the user part, which must escape its own; behind it devices do not always (Replaces in a
+    # Refer-To). A "?" may stand in the user part, so headers are looked for behind it.
+    at = rest.find("@")
     query = rest.find("?", at + 1)
-    # "@" must be escaped in headers and parameters, but a "?" may stand in the user part: look for "?"
-    # behind "@".
     if at >= 0:
         userinfo = rest[:at]
-        if "@" in userinfo:
-            raise RemoteProtocolError(400, "URI with two @")
         cut = userinfo.find(":")
         if cut >= 0:
             password = userinfo[cut + 1 :]
