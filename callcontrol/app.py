@@ -1,0 +1,578 @@
+"""The composition root: the only place that knows every concrete part of a node, and its life from start to exit."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import hashlib
+import logging
+import os
+import random
+import secrets
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from callcontrol import demo as demo_data
+from callcontrol import census, logs, metric_wiring
+from callcontrol.assembly import Signalling, Surroundings, make_endpoint, make_gate
+from callcontrol.bindings import MemoryBindingStore
+from callcontrol.call_store import MemoryCallStore
+from callcontrol.cdr import CallRecord
+from callcontrol.cdr.exporter import CdrExporter, sync_journal
+from callcontrol.cdr.outbox import JournalOutbox
+from callcontrol.cdr.store import SqlCallStore
+from callcontrol.http_api import build_api
+from callcontrol.http_server import HttpServer
+from callcontrol.ids import KeyedIds
+from callcontrol.metrics import Metrics
+from callcontrol.node import BansOf, CallsOf, LiveNode
+from callcontrol.node_view import BanView, ComponentView, ReloadView
+from callcontrol.operator_access import NodeNote, ensure_token, leave_note, token_path
+from callcontrol.probing import Prober
+from callcontrol.resolution import NameResolver
+from callcontrol.sip.clock import Monotonic
+from callcontrol.sip.flow import Listeners
+from callcontrol.transport.bounds import StreamBounds
+from callcontrol.transport.dns_cache import DnsCache, DnsPython, read_hosts
+from callcontrol.transport.driver import Driver
+from callcontrol.transport.loop import run as run_loop
+from callcontrol.transport.resolver import Resolver as DnsResolver
+from callcontrol.transport.tls import TlsError, TlsFiles
+from callcontrol.version import VERSION
+from config.database import DatabaseUnavailable, create_engine, upgrade
+from config.settings import Settings
+from dialplan import reasons
+from gateway.store import TrunkFollower
+from gateway.trunk import TrunkDirectory
+from numbering.cache import DirectoryCache, DirectoryUnavailable
+from numbering.directory import Directory
+from numbering.store import SqlDirectorySource
+
+_log = logging.getLogger(__name__)
+
+HOUSEKEEPING_S: Final = 0.25
+OVERLOAD_S: Final = 0.2
+"""Datagrams that waited so long: new calls get 503 until the queue is short again."""
+STALE_S: Final = 10.0
+"""A database that was silent for so long is called away."""
+
+
+class StartError(Exception):
+    """The node cannot start; the text says why and what to do."""
+
+
+class SystemClock:
+    """Monotonic time, and wall time that moves with it: a clock that is set back makes no call timer wait."""
+
+    def __init__(self) -> None:
+        self._offset = time.time() - time.monotonic()
+
+    def monotonic(self) -> Monotonic:
+        return Monotonic(time.monotonic())
+
+    def wall(self) -> float:
+        return time.monotonic() + self._offset
+
+    def follow(self) -> None:
+        """Go with the machine's wall clock by at most 10 ms a turn of housekeeping."""
+        drift = time.time() - time.monotonic() - self._offset
+        self._offset += max(min(drift, 0.01), -0.01)
+
+
+class LoggedOutbox:
+    """Hands records to the outbox and writes the one log line of a finished call."""
+
+    def __init__(self, outbox: JournalOutbox, log: logs.CallLog) -> None:
+        self._outbox = outbox
+        self._log = log
+
+    def put(self, record: CallRecord) -> None:
+        self._outbox.put(record)
+        self._log.finished(
+            record.call_ref,
+            ended_at=record.ended_ms / 1000,
+            direction=record.direction,
+            caller=record.caller_presented if record.caller_hidden else record.caller,
+            called=record.called or record.dialled,
+            result="answered" if record.answered_ms else "failed",
+            reason=record.reason,
+            status=record.status,
+            duration_s=record.duration_ms / 1000,
+            trunk=record.trunk,
+        )
+
+
+class App:
+    """One node: made, started, run until it is told to stop, closed."""
+
+    def __init__(self, settings: Settings, *, is_demo: bool = False) -> None:
+        self.settings = settings
+        self._demo = is_demo
+        self._clock = SystemClock()
+        self._started_at = time.time()
+        self._stop = asyncio.Event()
+        self._wired = False
+        """The signalling core is there; nothing of it is asked before."""
+        self._tasks: list[asyncio.Task[None]] = []
+
+    # -- start ----------------------------------------------------------------------------------------------
+
+    async def start(self, stack: AsyncExitStack) -> None:
+        """Open everything, in the order in which it depends on each other.  Raises StartError."""
+        settings = self.settings
+        self.engine = create_engine(settings.database)
+        stack.push_async_callback(self.engine.dispose)
+        plans = demo_data.plan_table(settings)
+        self.directory = Directory(plans=plans)
+        self.trunks = TrunkDirectory()
+        self.cache = DirectoryCache(
+            SqlDirectorySource(self.engine),
+            self.directory,
+            plans=plans,
+            followers=[TrunkFollower(self.engine, self.trunks)],
+            poll_seconds=settings.database.poll_seconds,
+            on_change=lambda changes: self._on_provisioning(),
+        )
+        await self._load()
+        self._open_outbox(stack)
+        await self._open_sockets(stack)
+        self._open_node()
+        await self._open_http(stack)
+        self._tasks = [
+            asyncio.create_task(self.cache.run(), name="directory"),
+            asyncio.create_task(self.exporter.run(), name="call records"),
+            asyncio.create_task(self._keep_house(), name="housekeeping"),
+        ]
+        if settings.cdr.fsync:
+            self._tasks.append(
+                asyncio.create_task(sync_journal(self.outbox, settings.cdr.fsync_seconds), name="journal")
+            )
+
+    async def _load(self) -> None:
+        try:
+            await upgrade(self.engine)
+            if self._demo:
+                await demo_data.provision(self.engine, self.settings)
+            await self.cache.load()
+        except (DatabaseUnavailable, DirectoryUnavailable, OSError) as error:
+            raise StartError(
+                f"database.url: the database cannot be used: {error}\n"
+                "Start the database, or correct database.url in the configuration."
+            ) from error
+
+    def _open_outbox(self, stack: AsyncExitStack) -> None:
+        cdr = self.settings.cdr
+        folder = Path(cdr.outbox)
+        try:
+            self.outbox = JournalOutbox(
+                folder,
+                schedule=asyncio.get_running_loop().call_soon,
+                segment_bytes=cdr.segment_bytes,
+                fsync=cdr.fsync,
+            )
+        except OSError as error:
+            raise StartError(f"cdr.outbox: {folder} cannot be used: {error}") from error
+        except Exception as error:
+            if type(error).__name__ != "JournalBusy":
+                raise
+            raise StartError(f"cdr.outbox: {error}; give this node a folder of its own") from error
+        stack.callback(self.outbox.close)
+        self.records = SqlCallStore(self.engine)
+        self.exporter = CdrExporter(self.outbox, self.records, cdr)
+
+    async def _open_sockets(self, stack: AsyncExitStack) -> None:
+        settings = self.settings
+        listeners = Listeners()
+        secret = settings.registrar.secret.encode() or secrets.token_bytes(32)
+        key = hashlib.blake2s(secret, person=b"cloudlin").digest()
+        bindings = MemoryBindingStore()
+        endpoint = make_endpoint(settings, listeners, key)
+        gate = make_gate(settings, bindings)
+        limits = settings.limits
+        self.driver = Driver(
+            endpoint,
+            self._clock,
+            self._turn,
+            gate,
+            bounds=StreamBounds(
+                connections=limits.max_connections,
+                per_address=limits.max_connections_per_address,
+                connect_s=settings.sip.connect_seconds,
+                write_bytes=limits.max_waiting_bytes,
+                message_bytes=limits.max_message_bytes,
+            ),
+            on_connection_lost=self._on_connection_lost,
+            needs_tick=self._needs_tick,
+        )
+        try:
+            await self.driver.start(settings.sip.listen, self._tls_files(), settings.sip.advertise)
+        except (OSError, ValueError, TlsError) as error:
+            raise StartError(f"sip.listen: {error}") from error
+        stack.push_async_callback(self.driver.stop)
+        dns = DnsCache(DnsPython(), self._clock, hosts=read_hosts())
+        self.resolver = NameResolver(
+            DnsResolver(
+                listeners,
+                dns,
+                random.random,
+                tls_targets=self.driver.tls_target,
+                total_s=settings.sip.dns_seconds,
+            ),
+            self.driver.kick,
+        )
+        stack.push_async_callback(self.resolver.close)
+        self.listeners = listeners
+        ids = KeyedIds(key)
+        self.signalling = Signalling(
+            settings,
+            self.directory,
+            self.trunks,
+            endpoint,
+            gate,
+            Surroundings(
+                monotonic=self._clock.monotonic,
+                wall=self._clock.wall,
+                entropy=os.urandom,
+                dice=random.random,
+                key=key,
+                resolver=self.resolver,
+                calls=MemoryCallStore(),
+                bindings=bindings,
+                records=LoggedOutbox(self.outbox, logs.CallLog(settings.log)),
+            ),
+        )
+        self.prober = Prober(
+            self.signalling.core,
+            endpoint,
+            self.signalling.trunking,
+            self.resolver,
+            ids,
+            settings.sip.domain,
+            self._clock.monotonic,
+            self._clock.wall,
+            f"{settings.node.id} {secrets.token_hex(4)}",
+        )
+        self._wired = True
+        self._on_provisioning()
+
+    def _tls_files(self) -> TlsFiles | None:
+        tls = self.settings.sip.tls
+        if not tls.certificate:
+            return None
+        asks = "required" if tls.require_client_certificate else "optional" if tls.client_ca else "no"
+        return TlsFiles(
+            certificate=tls.certificate,
+            key=tls.key,
+            client_ca=tls.client_ca,
+            client_certificates=asks,
+            ca=tls.ca,
+            verify_servers=tls.verify_peers,
+        )
+
+    def _open_node(self) -> None:
+        core = (
+            "compiled"
+            if not str(sys.modules["callcontrol.sip.message"].__file__).endswith(".py")
+            else "interpreted"
+        )
+        self.metrics = Metrics(VERSION, self._started_at, core)
+        self._register_metrics()
+        runner, ladders, gate = self.signalling.runner, self.signalling.ladders, self.signalling.gate
+        self.node = LiveNode(
+            node_id=self.settings.node.id,
+            version=VERSION,
+            domain=self.settings.sip.domain,
+            started_at=self._started_at,
+            wall=self._clock.wall,
+            calls=CallsOf(
+                runner.calls,
+                runner.recent.get,
+                lambda: list(reversed(runner.recent)),
+                ladders.of,
+                lambda ref: ladders.dropped.get(ref, 0),
+                self._hang_up,
+            ),
+            bindings=self.signalling.bindings,
+            prober=self.prober,
+            listeners=lambda: tuple(listener.name for listener in self.listeners.all()),
+            metrics=self.metrics,
+            records=self.records,
+            health=self._health,
+            readiness=self._readiness,
+            bans=BansOf(
+                lambda now: [
+                    BanView(address=b.address, reason=b.reason, since=b.since, until=b.until, slowed=b.slowed)
+                    for b in gate.list_bans(now)
+                ],
+                gate.unban,
+            ),
+            on_drain=self.drain,
+            on_reload=self.reload,
+            config_version=lambda: self.directory.version,
+            draining=lambda: self.signalling.core.draining,
+        )
+
+    def _register_metrics(self) -> None:
+        metrics, core, clock = self.metrics, self.signalling, self._clock
+        calls = core.runner.calls
+        metric_wiring.sip(metrics, core.endpoint.counters, lambda: core.endpoint.transactions)
+        metric_wiring.transport(
+            metrics,
+            self.driver.counters,
+            self.driver.lag,
+            self.driver.connection_totals,
+            self.driver.queue_delay_s,
+            self.driver.kernel_drops,
+        )
+        metric_wiring.calls(
+            metrics,
+            core.runner.stats,
+            lambda: census.by_state(calls.values()),
+            lambda: census.dialogs(calls.values()),
+        )
+        metric_wiring.registrar(metrics, core.registrar, core.digest, lambda: len(core.bindings))
+        metric_wiring.gate(metrics, core.gate, lambda: core.gate.list_bans(clock.wall()))
+        metric_wiring.records(metrics, self.outbox, self.exporter, clock.wall)
+        metric_wiring.directory(metrics, self.directory, self.cache.age, STALE_S)
+        metric_wiring.trunks(
+            metrics,
+            self.trunks.all,
+            core.trunking.channels.in_use,
+            self.prober.is_up,
+            lambda: core.trunking.refused_full,
+        )
+        metrics.register_all(
+            {
+                "calls_past_deadline": lambda: census.past_deadline(calls.values(), clock.wall()),
+                "draining": lambda: int(core.core.draining),
+                "tls_certificate_expiry_timestamp_seconds": self._certificate_expiry,
+            }
+        )
+
+    async def _open_http(self, stack: AsyncExitStack) -> None:
+        settings = self.settings
+        token = ensure_token(token_path(settings.database.url))
+        host, _, port = settings.http.listen.rpartition(":")
+        self.http = HttpServer(build_api(self.node, token, VERSION), host.strip("[]"), int(port))
+        try:
+            await self.http.start()
+        except OSError as error:
+            raise StartError(str(error)) from error
+        stack.push_async_callback(self.http.stop)
+        extra = demo_data.facts(self.listeners, settings) if self._demo else {}
+        note = leave_note(
+            NodeNote(url=self.http.url, token=token, node=settings.node.id, pid=os.getpid(), extra=extra)
+        )
+        stack.callback(note.unlink, missing_ok=True)
+
+    # -- what the parts call --------------------------------------------------------------------------------
+
+    def _turn(self) -> None:
+        if self._wired:
+            # shed new calls before the queue grows longer than T1 and retransmissions feed it
+            self.signalling.endpoint.overloaded = self.driver.queue_delay_s() > OVERLOAD_S
+            self.signalling.turn()
+
+    def _needs_tick(self) -> bool:
+        if not self._wired:
+            return False
+        return bool(self.signalling.runner.calls) or self.signalling.registrar.next_deadline() is not None
+
+    def _on_connection_lost(self, conn: int) -> None:
+        self.signalling.registrar.connection_lost(conn)
+
+    def _on_provisioning(self) -> None:
+        if self._wired:
+            self.signalling.gate.trust(
+                network for trunk in self.trunks.all() for network in trunk.accept_from
+            )
+            self.signalling.registrar.reconcile()
+
+    def _hang_up(self, ref: str, reason: str) -> bool:
+        done = self.signalling.runner.hang_up(ref, reason, self._clock.wall())
+        self.driver.kick()
+        return done
+
+    async def _keep_house(self) -> None:
+        """Probes, overload, clock, and the end of a drain; four times a second."""
+        while True:
+            await asyncio.sleep(HOUSEKEEPING_S)
+            self._clock.follow()
+            self.prober.tick()
+            self.driver.kick()
+            if self.signalling.core.draining and not self.signalling.runner.calls:
+                self._stop.set()
+
+    # -- what operators see ---------------------------------------------------------------------------------
+
+    def _directory_fresh(self) -> bool:
+        return self.cache.age() < STALE_S
+
+    def _certificate_expiry(self) -> dict[str, float]:
+        tls = self.driver.tls
+        return {"sip": tls.not_after} if tls is not None else {}
+
+    def _health(self) -> Sequence[ComponentView]:
+        dead = [task.get_name() for task in self._tasks if task.done()]
+        return (ComponentView(name="tasks", ok=not dead, detail=", ".join(dead)),)
+
+    def _readiness(self) -> Sequence[ComponentView]:
+        draining = self.signalling.core.draining
+        age = self.cache.age()
+        return (
+            ComponentView(name="listeners", ok=bool(self.listeners.all())),
+            ComponentView(name="draining", ok=not draining, detail="takes no new calls" if draining else ""),
+            ComponentView(
+                name="directory",
+                ok=self.directory.version >= 0,
+                detail=""
+                if self._directory_fresh()
+                else f"database silent for {age:.0f} s; serving what is known",
+            ),
+            ComponentView(name="cdr_outbox", ok=self.outbox.lost == 0, detail=f"{self.outbox.depth} wait"),
+        )
+
+    # -- operation ------------------------------------------------------------------------------------------
+
+    def drain(self) -> None:
+        """No new calls; exit when the last one is over, or after ``node.drain_seconds`` (OPS-04)."""
+        if self.signalling.core.draining:
+            return
+        self.signalling.core.draining = True
+        _log.info("draining: %d calls are running", len(self.signalling.runner.calls))
+        asyncio.get_running_loop().call_later(self.settings.node.drain_seconds, self._stop.set)
+
+    def stop(self) -> None:
+        """Hang up what runs and exit now."""
+        self._stop.set()
+
+    async def reload(self) -> ReloadView:
+        """Certificates and provisioning again; a bad certificate leaves the old one in force (OPS-03)."""
+        problems: list[str] = []
+        changes: list[str] = []
+        if self.driver.tls is not None:
+            try:
+                self.driver.reload_tls()
+                changes.append("sip.tls")
+            except TlsError as error:
+                problems.append(f"sip.tls: {error}; the old certificate stays in use")
+        try:
+            if await self.cache.refresh():
+                changes.append("provisioning")
+        except DirectoryUnavailable as error:
+            problems.append(f"database: {error}")
+        return ReloadView(ok=not problems, changes=tuple(changes), problems=tuple(problems))
+
+    async def run(self, stack: AsyncExitStack) -> None:
+        """Run until drained or stopped."""
+        loop = asyncio.get_running_loop()
+        terminations = 0
+
+        def on_term() -> None:
+            nonlocal terminations
+            terminations += 1
+            if terminations == 1:
+                self.drain()
+            else:
+                self.stop()
+
+        loop.add_signal_handler(signal.SIGTERM, on_term)
+        loop.add_signal_handler(signal.SIGINT, self.stop)
+        reloads: set[asyncio.Task[ReloadView]] = set()
+
+        def on_hup() -> None:
+            task = loop.create_task(self.reload(), name="reload")
+            reloads.add(task)
+            task.add_done_callback(reloads.discard)
+
+        loop.add_signal_handler(signal.SIGHUP, on_hup)
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 50)
+        await self._stop.wait()
+        await self._finish()
+
+    async def _finish(self) -> None:
+        """End what still runs, let the last messages go out, bring the records to the database."""
+        runner = self.signalling.runner
+        self.signalling.core.draining = True
+        for ref in list(runner.calls):
+            runner.hang_up(ref, reasons.DRAINING, self._clock.wall())
+        self.driver.kick()
+        patience = loop_time() + 1.5
+        while runner.calls and loop_time() < patience:
+            await asyncio.sleep(0.02)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.outbox.flush()
+        await self.exporter.drain(3.0)
+
+
+def loop_time() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def check(settings: Settings) -> str:
+    """Database and provisioning, without opening a socket.  Raises StartError."""
+    engine: AsyncEngine = create_engine(settings.database)
+    try:
+        await upgrade(engine)
+        directory = await SqlDirectorySource(engine).everything(demo_data.plan_table(settings))
+        trunks = TrunkDirectory()
+        await TrunkFollower(engine, trunks).refresh(directory.version)
+    except (DatabaseUnavailable, DirectoryUnavailable, OSError) as error:
+        raise StartError(f"database.url: {error}") from error
+    finally:
+        await engine.dispose()
+    return f"configuration and provisioning are good: version {directory.version}, {len(trunks)} trunks"
+
+
+async def _main(settings: Settings, is_demo: bool, say: Callable[[str], None]) -> int:
+    app = App(settings, is_demo=is_demo)
+    async with AsyncExitStack() as stack:
+        await app.start(stack)
+        for line in _banner(app, is_demo):
+            say(line)
+        await app.run(stack)
+    return 0
+
+
+def _banner(app: App, is_demo: bool) -> list[str]:
+    names = ", ".join(listener.name for listener in app.listeners.all())
+    lines = [
+        f"Cloudline {VERSION}, node {app.settings.node.id}",
+        f"  SIP      {names}   (domain {app.settings.sip.domain})",
+        f"  API      {app.http.url}/docs   metrics {app.http.url}/metrics",
+    ]
+    if is_demo:
+        lines += demo_data.banner(app.listeners, app.settings)
+    return lines
+
+
+def serve(settings: Settings, *, demo: bool = False, check: bool = False) -> int:
+    """Run a node until it is drained or stopped; returns the exit code (0 done, 1 cannot start)."""
+    with tempfile.TemporaryDirectory(prefix="cloudline-demo-") as folder:
+        if demo:
+            settings = demo_data.settings_for(settings, Path(folder))
+        logs.configure(settings.log.level, settings.log.format)
+        try:
+            if check:
+                print(asyncio.run(_check(settings)))
+                return 0
+            return run_loop(_main(settings, demo, lambda line: print(line, flush=True)))
+        except StartError as error:
+            print(f"cloudline: {error}", file=sys.stderr)
+            return 1
+
+
+async def _check(settings: Settings) -> str:
+    return await check(settings)

@@ -1,0 +1,422 @@
+"""A running node as its operator sees it: the ``Node`` protocol of ``callcontrol.node_view`` over the live parts."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+
+import msgspec
+
+from callcontrol.b2bua.call import Call
+from callcontrol.b2bua.leg import Leg
+from callcontrol.b2bua.phases import ENDED, RINGING, TALKING
+from callcontrol.bindings import BindingStore
+from callcontrol.cdr import CallRecord
+from callcontrol.cdr.store import CallFilter, SqlCallStore
+from callcontrol.ladder import Line
+from callcontrol.metrics import Metrics
+from callcontrol.node_view import (
+    BanView,
+    CallView,
+    CdrPage,
+    ComponentView,
+    LadderEntry,
+    LadderView,
+    LegView,
+    NodeView,
+    PartyView,
+    PeerView,
+    RegistrationView,
+    ReloadView,
+    TraceView,
+    TrunkView,
+    cdr_view,
+)
+from callcontrol.probing import Prober
+from callcontrol.sip.flow import Flow
+from callcontrol.sip.usage import CALLING, CANCELLING, CLOSED, CLOSING, INCOMING
+from dialplan import reasons
+from dialplan.plan import Plan, Refuse, Ring, Step, ToTrunk
+
+
+class LiveNode:
+    """See the module.  Everything but ``cdrs`` and ``reload`` is synchronous and only reads memory."""
+
+    def __init__(
+        self,
+        *,
+        node_id: str,
+        version: str,
+        domain: str,
+        started_at: float,
+        wall: Callable[[], float],
+        calls: CallsOf,
+        bindings: BindingStore,
+        prober: Prober,
+        listeners: Callable[[], tuple[str, ...]],
+        metrics: Metrics,
+        records: SqlCallStore,
+        health: Callable[[], Sequence[ComponentView]],
+        readiness: Callable[[], Sequence[ComponentView]],
+        bans: BansOf,
+        on_drain: Callable[[], None],
+        on_reload: Callable[[], Awaitable[ReloadView]],
+        config_version: Callable[[], int],
+        draining: Callable[[], bool],
+    ) -> None:
+        self._id = node_id
+        self._version = version
+        self._domain = domain
+        self._started_at = started_at
+        self._wall = wall
+        self._calls = calls
+        self._bindings = bindings
+        self._prober = prober
+        self._listeners = listeners
+        self._metrics = metrics
+        self._records = records
+        self._health = health
+        self._readiness = readiness
+        self._bans = bans
+        self._on_drain = on_drain
+        self._on_reload = on_reload
+        self._config_version = config_version
+        self._draining = draining
+
+    def info(self) -> NodeView:
+        return NodeView(
+            id=self._id,
+            version=self._version,
+            started_at=self._started_at,
+            draining=self._draining(),
+            calls=self._calls.count(),
+            registrations=len(self._bindings),
+            listeners=self._listeners(),
+            domain=self._domain,
+            config_version=self._config_version(),
+        )
+
+    def health(self) -> Sequence[ComponentView]:
+        return self._health()
+
+    def readiness(self) -> Sequence[ComponentView]:
+        return self._readiness()
+
+    def metrics_page(self) -> bytes:
+        return self._metrics.render()
+
+    # -- calls ----------------------------------------------------------------------------------------------
+
+    def call_refs(self, ended: bool) -> Sequence[str]:
+        return self._calls.ended_refs() if ended else self._calls.running_refs()
+
+    def call(self, ref: str) -> CallView | None:
+        running = self._calls.running(ref)
+        if running is not None:
+            return running_view(running)
+        record = self._calls.ended(ref)
+        return ended_view(record) if record is not None else None
+
+    def ladder(self, ref: str) -> LadderView | None:
+        lines = self._calls.lines(ref)
+        if not lines:
+            return None
+        running = self._calls.running(ref)
+        record = self._calls.ended(ref)
+        if running is not None:
+            names = {leg.id: (_party_name(leg), _where(leg.address)) for leg in running.legs.values()}
+        elif record is not None:
+            names = {leg.leg: (leg.device or leg.trunk or leg.leg, leg.address) for leg in record.legs}
+        else:
+            names = {}
+        return ladder_view(ref, lines, names, self._calls.dropped(ref))
+
+    def hang_up(self, ref: str) -> bool:
+        return self._calls.hang_up(ref, reasons.OPERATOR)
+
+    # -- live state -----------------------------------------------------------------------------------------
+
+    def registrations(self, user: str = "") -> Iterator[RegistrationView]:
+        now = self._wall()
+        for binding in self._bindings.all():
+            if binding.expires_at <= now or (user and user not in (binding.user, binding.device)):
+                continue
+            flow = Flow.load(binding.flow) if binding.flow else None
+            yield RegistrationView(
+                aor=binding.aor,
+                device=binding.device,
+                user=binding.user,
+                contact=binding.contact,
+                transport=flow.transport if flow is not None else "",
+                address=f"{flow.host}:{flow.port}" if flow is not None else "asleep",
+                expires_at=binding.expires_at,
+                registered_at=binding.refreshed_at,
+                user_agent=binding.user_agent,
+                instance=binding.instance,
+                q=binding.q,
+            )
+
+    def trunks(self) -> Sequence[TrunkView]:
+        views: list[TrunkView] = []
+        for trunk in self._prober.trunks():
+            peers = tuple(
+                PeerView(
+                    uri=peer,
+                    state=self._prober.state(peer),
+                    answered_at=self._prober.answered_at(peer),
+                    round_trip_seconds=self._prober.round_trip(peer),
+                )
+                for peer in trunk.peers
+            )
+            views.append(
+                TrunkView(
+                    ref=trunk.ref,
+                    up=any(peer.state != "down" for peer in peers),
+                    channels=self._prober.channels(trunk.ref),
+                    channel_limit=trunk.max_channels,
+                    calls_per_second_limit=trunk.max_cps,
+                    prefixes=tuple(prefix.digits for prefix in trunk.prefixes),
+                    priority=trunk.priority,
+                    peers=peers,
+                )
+            )
+        return views
+
+    def bans(self) -> Sequence[BanView]:
+        return self._bans.list(self._wall())
+
+    def lift_ban(self, address: str) -> bool:
+        return self._bans.lift(address)
+
+    def drain(self) -> NodeView:
+        self._on_drain()
+        return self.info()
+
+    async def reload(self) -> ReloadView:
+        return await self._on_reload()
+
+    async def cdrs(self, limit: int, cursor: str, number: str) -> CdrPage:
+        before = _read_cursor(cursor) if cursor else None
+        found = await self._records.recent(limit + 1, CallFilter(number=number, before=before))
+        page = found[:limit]
+        last = page[-1] if len(found) > limit else None
+        return CdrPage(
+            items=tuple(cdr_view(record) for record in page),
+            next_cursor=_write_cursor(last) if last is not None else "",
+        )
+
+
+class CallsOf:
+    """The calls of a runner, running and recent."""
+
+    def __init__(
+        self,
+        calls: dict[str, Call],
+        recent: Callable[[str], CallRecord | None],
+        recent_refs: Callable[[], list[str]],
+        lines: Callable[[str], list[Line]],
+        dropped: Callable[[str], int],
+        hang_up: Callable[[str, str], bool],
+    ) -> None:
+        self._calls = calls
+        self._recent = recent
+        self._recent_refs = recent_refs
+        self._lines = lines
+        self._dropped = dropped
+        self._hang_up = hang_up
+
+    def count(self) -> int:
+        return sum(1 for call in self._calls.values() if call.phase != ENDED)
+
+    def running_refs(self) -> list[str]:
+        return [ref for ref, call in reversed(self._calls.items()) if call.phase != ENDED]
+
+    def ended_refs(self) -> list[str]:
+        return self._recent_refs()
+
+    def running(self, ref: str) -> Call | None:
+        call = self._calls.get(ref)
+        return call if call is not None and call.phase != ENDED else None
+
+    def ended(self, ref: str) -> CallRecord | None:
+        return self._recent(ref)
+
+    def lines(self, ref: str) -> list[Line]:
+        return self._lines(ref)
+
+    def dropped(self, ref: str) -> int:
+        return self._dropped(ref)
+
+    def hang_up(self, ref: str, reason: str) -> bool:
+        return self._hang_up(ref, reason)
+
+
+class BansOf:
+    """Bans as views."""
+
+    def __init__(self, found: Callable[[float], list[BanView]], lift: Callable[[str], bool]) -> None:
+        self._found = found
+        self._lift = lift
+
+    def list(self, now: float) -> Sequence[BanView]:
+        return self._found(now)
+
+    def lift(self, address: str) -> bool:
+        return self._lift(address)
+
+
+def running_view(call: Call) -> CallView:
+    """A call that runs."""
+    states = {RINGING: "ringing" if call.ringing_at else "setup", TALKING: "talking", ENDED: "ended"}
+    plan = call.plan
+    outward = [leg.trunk for leg in call.legs.values() if leg.trunk]
+    return CallView(
+        ref=call.ref,
+        direction=plan.direction,
+        state=states.get(call.phase, "setup"),
+        caller=plan.caller.asserted or plan.caller.number or plan.caller.user,
+        called=plan.called,
+        started_at=call.started_at,
+        number=plan.number,
+        user=plan.user,
+        account=plan.account,
+        trunk=outward[-1] if outward else "",
+        ringing_at=call.ringing_at or None,
+        answered_at=call.answered_at or None,
+        plan=plan_words(plan),
+        legs=tuple(_leg_view(leg) for leg in call.legs.values()),
+        trace=tuple(TraceView(rule=t.rule, outcome=t.outcome, detail=t.detail) for t in call.trace),
+    )
+
+
+def ended_view(record: CallRecord) -> CallView:
+    """A call that ended, from its record."""
+    trace = msgspec.json.decode(record.trace, type=list[tuple[str, str, str]]) if record.trace else []
+    return CallView(
+        ref=record.call_ref,
+        direction=record.direction,
+        state="ended",
+        caller=record.caller,
+        called=record.called or record.dialled,
+        started_at=record.started_ms / 1000,
+        number=record.number,
+        user=record.user,
+        account=record.account,
+        trunk=record.trunk,
+        ringing_at=record.ringing_ms / 1000 if record.ringing_ms else None,
+        answered_at=record.answered_ms / 1000 if record.answered_ms else None,
+        ended_at=record.ended_ms / 1000,
+        status=record.status,
+        reason=record.reason,
+        ended_by=record.ended_by,
+        legs=tuple(
+            LegView(
+                leg=leg.leg,
+                role=leg.role,
+                state="ended",
+                party=leg.number,
+                device=leg.device,
+                trunk=leg.trunk,
+                transport=leg.transport,
+                address=leg.address,
+                call_id=leg.call_id,
+                status=leg.status,
+                reason=leg.reason,
+                answered_at=leg.answered_ms / 1000 if leg.answered_ms else None,
+                ended_at=leg.ended_ms / 1000 if leg.ended_ms else None,
+            )
+            for leg in record.legs
+        ),
+        trace=tuple(TraceView(rule=rule, outcome=outcome, detail=detail) for rule, outcome, detail in trace),
+    )
+
+
+def plan_words(plan: Plan) -> tuple[str, ...]:
+    """The steps of a plan, one phrase each."""
+    return tuple(_step_words(step) for step in plan.steps)
+
+
+def _step_words(step: Step) -> str:
+    if isinstance(step, Ring):
+        devices = ", ".join(target.device for target in step.targets)
+        return f"ring {devices or 'nobody'} for {step.for_s:g} s"
+    if isinstance(step, ToTrunk):
+        return f"call {step.number} over a trunk for {step.for_s:g} s"
+    if isinstance(step, Refuse):
+        return f"refuse: {step.reason}"
+    return type(step).__name__.lower()
+
+
+def _leg_view(leg: Leg) -> LegView:
+    state = leg.usage.state
+    words = "talking"
+    if state in (CALLING, CANCELLING, INCOMING):
+        words = "ringing" if leg.ringing_at else "trying"
+    elif state in (CLOSING, CLOSED):
+        words = "ended"
+    transport, _, _ = leg.address.partition("|")
+    return LegView(
+        leg=leg.id,
+        role=leg.role,
+        state=words,
+        party=leg.number,
+        device=leg.device,
+        trunk=leg.trunk,
+        transport=transport if "|" in leg.address else "",
+        address=_where(leg.address),
+        call_id=leg.call_id,
+        status=leg.status,
+        reason=leg.reason,
+        answered_at=leg.answered_at or None,
+        ended_at=leg.ended_at or None,
+    )
+
+
+def _party_name(leg: Leg) -> str:
+    return leg.device or leg.trunk or leg.id
+
+
+def _where(address: str) -> str:
+    """``host:port`` of a dumped flow; a URI stays as it is."""
+    parts = address.split("|")
+    return f"{parts[1]}:{parts[2]}" if len(parts) > 2 else address
+
+
+def ladder_view(
+    ref: str, lines: Sequence[Line], names: dict[str, tuple[str, str]], dropped: int
+) -> LadderView:
+    """Columns: the caller, ourselves, then the called parties in the order in which they were dialled."""
+    order = ["a", *[leg for leg in names if leg != "a"]]
+    order += [line.leg for line in lines if line.leg not in order and line.leg]
+    columns = list(dict.fromkeys(order))
+    index = {leg: 0 if number == 0 else number + 1 for number, leg in enumerate(columns)}
+    parties: list[PartyView] = []
+    for number, leg in enumerate(columns):
+        name, address = names.get(leg, (leg, ""))
+        parties.append(PartyView(name=name, address=address))
+        if number == 0:
+            parties.append(PartyView(name="Cloudline"))
+    entries = [
+        LadderEntry(
+            at=line.at,
+            source=1 if line.outgoing else index[line.leg],
+            target=index[line.leg] if line.outgoing else 1,
+            label=line.label,
+            leg=line.leg,
+            transport=line.flow.partition("|")[0] if "|" in line.flow else "",
+            message=line.data.decode("utf-8", "replace"),
+        )
+        for line in lines
+    ]
+    return LadderView(call_ref=ref, parties=tuple(parties), entries=tuple(entries), truncated=dropped)
+
+
+def _write_cursor(record: CallRecord) -> str:
+    return base64.urlsafe_b64encode(f"{record.started_ms} {record.call_ref}".encode()).decode()
+
+
+def _read_cursor(cursor: str) -> tuple[int, str]:
+    """Raises ValueError for a cursor that no page gave out."""
+    text = base64.urlsafe_b64decode(cursor.encode()).decode()
+    started, _, ref = text.partition(" ")
+    return int(started), ref
