@@ -20,8 +20,8 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from callcontrol import demo as demo_data
 from callcontrol import census, logs, metric_wiring
+from callcontrol import demo as demo_data
 from callcontrol.assembly import Signalling, Surroundings, make_endpoint, make_gate
 from callcontrol.bindings import MemoryBindingStore
 from callcontrol.call_store import MemoryCallStore
