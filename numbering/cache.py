@@ -19,6 +19,9 @@ _log = logging.getLogger(__name__)
 
 _MAX_BACKOFF_S: Final = 5.0
 
+# Objects that are freed at a time, a few milliseconds' worth.
+_SLICE: Final = 2000
+
 
 class DirectoryUnavailable(Exception):
     """The source of the directory cannot be read now."""
@@ -87,8 +90,10 @@ class DirectoryCache:
         fresh = await self._source.everything(self._plans)
         for follower in self._followers:
             await follower.refresh(fresh.version)
-        self.directory.adopt(fresh)
+        old = self.directory.adopt(fresh)
         self._heard(None)
+        while old.shrink(_SLICE):  # noqa: ASYNC110 - nothing is waited for, others get their turn
+            await asyncio.sleep(0)
 
     async def refresh(self) -> bool:
         """Ask for changes and put them in; returns whether there were any.  Raises `DirectoryUnavailable`."""

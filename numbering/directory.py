@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, Final, TypeVar
 
 from numbering.e164 import country_of
 from numbering.models import Account, CloudNumber, Device, NumberState, PlanLimits, PlanTable, User
@@ -28,6 +28,19 @@ class DirectoryChanges:
 
     def __len__(self) -> int:
         return len(self.accounts) + len(self.users) + len(self.devices) + len(self.numbers)
+
+
+_CONTENT: Final = (
+    "_accounts",
+    "_users",
+    "_devices",
+    "_numbers",
+    "_by_username",
+    "_devices_of",
+    "_numbers_of",
+    "_plans",
+    "version",
+)
 
 
 class Directory:
@@ -156,17 +169,36 @@ class Directory:
 
     # -- the cache's side -----------------------------------------------------------------------------------
 
-    def adopt(self, other: Directory) -> None:
-        """Take over the content of another directory, which must not be used afterwards."""
-        self._accounts = other._accounts
-        self._users = other._users
-        self._devices = other._devices
-        self._numbers = other._numbers
-        self._by_username = other._by_username
-        self._devices_of = other._devices_of
-        self._numbers_of = other._numbers_of
-        self._plans = other._plans
-        self.version = other.version
+    def adopt(self, other: Directory) -> Directory:
+        """Exchange contents with another directory; returns that one, with what this one showed until now.
+
+        Counters stay.  Let go of the returned one with `shrink`: freeing a hundred thousand objects at once
+        stops the loop.
+        """
+        for name in _CONTENT:
+            mine, theirs = getattr(self, name), getattr(other, name)
+            setattr(self, name, theirs)
+            setattr(other, name, mine)
+        return other
+
+    def shrink(self, count: int) -> bool:
+        """Forget up to ``count`` objects of a directory that nobody reads any more; returns whether some are
+        left.
+        """
+        indexes: tuple[dict[str, Any], ...] = (
+            self._numbers_of,
+            self._devices_of,
+            self._by_username,
+            self._numbers,
+            self._devices,
+            self._users,
+            self._accounts,
+        )
+        for index in indexes:
+            while index and count > 0:
+                index.popitem()
+                count -= 1
+        return any(indexes)
 
     def put_one(self, item: Account | User | Device | CloudNumber) -> None:
         """Put one object in, in place of the one with its key."""

@@ -6,7 +6,7 @@ The functions work within a transaction of their caller (`config.database.readin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, Generic, TypeVar
 
 from sqlalchemy import Table, bindparam, delete, insert, select, update
@@ -71,17 +71,20 @@ class ObjectTable(Generic[T]):
         self._dump = dump
         self._unique = unique
 
-    async def all(self, connection: AsyncConnection) -> list[T]:
-        """Every object, in the order of keys."""
-        found: list[T] = []
+    async def pages(self, connection: AsyncConnection) -> AsyncIterator[list[T]]:
+        """Every object, in the order of keys, a page at a time."""
         last = ""
         while True:
             query = select(self._table).where(self._key > last).order_by(self._key).limit(PAGE)
             rows = (await connection.execute(query)).all()
-            found.extend(self._load(row) for row in rows)
+            yield [self._load(row) for row in rows]
             if len(rows) < PAGE:
-                return found
+                return
             last = rows[-1]._mapping[self._key]
+
+    async def all(self, connection: AsyncConnection) -> list[T]:
+        """Every object, in the order of keys."""
+        return [item async for page in self.pages(connection) for item in page]
 
     async def some(self, connection: AsyncConnection, keys: Collection[str]) -> dict[str, T]:
         """The objects that there are among ``keys``."""
@@ -266,14 +269,10 @@ class SqlDirectorySource:
             async with reading(self._engine) as connection:
                 revision, _ = await self._revision(connection)
                 directory = Directory(plans=plans, version=revision)
-                for account in await ACCOUNTS.all(connection):
-                    directory.put_one(account)
-                for user in await USERS.all(connection):
-                    directory.put_one(user)
-                for device in await DEVICES.all(connection):
-                    directory.put_one(device)
-                for number in await NUMBERS.all(connection):
-                    directory.put_one(number)
+                for table in (ACCOUNTS, USERS, DEVICES, NUMBERS):
+                    async for page in table.pages(connection):
+                        for item in page:
+                            directory.put_one(item)
                 return directory
         except DatabaseUnavailable as error:
             raise DirectoryUnavailable(str(error)) from error
