@@ -53,6 +53,8 @@ class Endpoint(ClientHalf):
         inside dialogs, and those of which ``priority`` says so (emergency calls), have a quarter more.
         """
         super().__init__(timers, listeners)
+        if len(secret) > 32:
+            raise ValueError("secret is longer than 32 bytes")
         self.limits: Limits = limits
         self.secret: bytes = secret
         self.max_transactions: int = max_transactions

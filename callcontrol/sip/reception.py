@@ -79,17 +79,14 @@ def stamp(message: Message, flow: Flow) -> Flow:
     host = flow.host
     if '"' in via:
         return _stamp_quoted(message, flow)
-    has_rport = ";rport" in via or _RPORT.search(via) is not None
-    if has_rport:
-        if ";received" in via or "=" in via[via.find("rport") :]:
-            via = _RECEIVED.sub("", via)
-        if via.endswith(";rport"):
-            message.set_top_via(f"{via}={flow.port};received={host}")
-        else:
-            message.set_top_via(f"{_RPORT.sub(f';rport={flow.port}', via)};received={host}")
-        return flow
     if "received" in via.lower():
         via = _RECEIVED.sub("", via)
+    if via.endswith(";rport"):
+        message.set_top_via(f"{via}={flow.port};received={host}")
+        return flow
+    if _RPORT.search(via) is not None:
+        message.set_top_via(f"{_RPORT.sub(f';rport={flow.port}', via)};received={host}")
+        return flow
     if _sent_by_host(message.sent_by) != host:
         message.set_top_via(f"{via};received={host}")
     elif via != message.top_via:

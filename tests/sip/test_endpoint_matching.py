@@ -3,10 +3,12 @@
 import pytest
 
 from callcontrol.sip import build
+from callcontrol.sip.endpoint import Endpoint
 from callcontrol.sip.events import RequestReceived
-from callcontrol.sip.flow import Flow, Listener
+from callcontrol.sip.flow import Flow, Listener, Listeners
 from callcontrol.sip.message import parse
 from callcontrol.sip.reception import MAX_KEY, STATELESS_TAG, server_key, stamp
+from callcontrol.sip.timers import SipTimers
 from tests.support.exchanges import LOCAL, PEER, Bench, arriving, response_to
 
 
@@ -40,6 +42,13 @@ VIA_TABLE = [
         f"SIP/2.0/UDP {PEER};branch=z9hG4bKx;rport=33333;x=y;received={PEER}",
         33333,
     ),
+    (
+        f"SIP/2.0/UDP {PEER};branch=z9hG4bKx; Received =1.2.3.4;rport",
+        SOURCE,
+        f"SIP/2.0/UDP {PEER};branch=z9hG4bKx;rport=33333;received={PEER}",
+        33333,
+    ),
+    (f"SIP/2.0/UDP {PEER};branch=z9hG4bKx;rportal=1", SOURCE, "...", 5060),
     # without rport: received only where the host differs, and the port of sent-by
     (f"SIP/2.0/UDP {PEER}:5070;branch=z9hG4bKx", SOURCE, "...", 5070),
     (f"SIP/2.0/UDP {PEER};branch=z9hG4bKx", SOURCE, "...", 5060),
@@ -380,6 +389,11 @@ def test_keep_alives_are_no_errors(data: bytes, name: str) -> None:
     assert bench.sent() == []
     assert bench.endpoint.counters.dropped == {name: 1}
     assert bench.endpoint.counters.parse_errors == {}
+
+
+def test_secret_has_the_length_of_a_key() -> None:
+    with pytest.raises(ValueError, match="32"):
+        Endpoint(SipTimers(), Listeners(), secret=b"x" * 33)
 
 
 # ---- without transactions
