@@ -217,10 +217,15 @@ class Runner:
             chosen = self._trunking.choose(effect.number, effect.caller, effect.tried, leg, now)
             self.handle(call, chosen, now)
         elif isinstance(effect, RouteTransfer):
-            decision = self._route_transfer(effect.device, effect.target, call.plan.number, now)
+            decision = self._transfer_route(call, effect.leg, effect.target, now)
             self.handle(call, TransferRouted(decision, 404), now)
         elif isinstance(effect, JoinDialog):
             self._join(call, effect, now)
+
+    def _transfer_route(self, call: Call, leg: str, target: str, now: float) -> Decision | None:
+        """The transferor calls the target, with the number that it talks with in this call."""
+        party = call.legs[leg]
+        return self._route_transfer(party.device, target, party.number, now)
 
     def _join(self, call: Call, effect: JoinDialog, now: float) -> None:
         """Attended transfer: bring the other party of the named dialog over (RFC 3891).
@@ -238,7 +243,7 @@ class Runner:
                 if given is not None:
                     self._move_leg(call, other, given, now, effects)
                     return
-        decision = self._route_transfer(call.legs[effect.leg].device, effect.target, call.plan.number, now)
+        decision = self._transfer_route(call, effect.leg, effect.target, now)
         self.handle(call, TransferRouted(decision, 481), now)
 
     def _move_leg(self, call: Call, other: Call, leg: Leg, now: float, effects: list[Effect]) -> None:
