@@ -138,8 +138,11 @@ class Bench:
             if isinstance(event, RequestReceived):
                 self.key, self.message = event.key, event.message
 
-    def send(self, method: str, branch: str = "z9hG4bK-c", owner: object | None = None, **more: str) -> None:
-        self.endpoint.send_request(branch, method, request_data(method, **more), self.flow, self.now, owner)
+    def send(
+        self, method: str, branch: str = "z9hG4bK-c", owner: object | None = None, call_id: str = "call-1"
+    ) -> None:
+        data = request_data(method, call_id=call_id)
+        self.endpoint.send_request(branch, method, data, self.flow, self.now, owner)
 
     def answer(self, status: int, to_tag: str = "bob") -> bool:
         """The TU answers the request that came last."""
