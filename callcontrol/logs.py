@@ -64,6 +64,8 @@ _SECRET_KEYS: Final = frozenset(
     }
 )
 _MASKED_LEVELS: Final = frozenset({"info", "warning", "warn", "error", "critical", "exception"})
+# Libraries that tell at info what a node's operator did not ask for.
+_CHATTY: Final = ("alembic", "asyncio", "sqlalchemy", "uvicorn")
 _MAX_DEPTH: Final = 4
 
 
@@ -135,6 +137,8 @@ def configure(level: str = "info", format: str = "json", stream: TextIO | None =
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(number, logging.INFO))
+    for chatty in _CHATTY:
+        logging.getLogger(chatty).setLevel(max(number, logging.WARNING))
 
 
 def get_logger(part: str, **bound: object) -> structlog.typing.FilteringBoundLogger:

@@ -20,8 +20,11 @@ class Failure(Exception):
     """Refused or failed: the reason goes to standard error, the exit code is 1."""
 
 
-def choose_node(url: str, token: str) -> NodeNote:
-    """The node to talk to: the one named, else the only one that runs on this machine.  Raises Failure."""
+def choose_node(url: str, token: str, demo: bool = False) -> NodeNote:
+    """The node to talk to: the one named, else the only one (``demo``: with demo data) that runs on this machine.
+
+    Raises Failure.
+    """
     if url and token:
         return NodeNote(url=url.rstrip("/"), token=token)
     try:

@@ -239,7 +239,7 @@ def demo_call(
     full: Annotated[bool, typer.Option("--full", help="Print the messages too.")] = False, url: Url = ""
 ) -> None:
     """Place a call through a node that runs with --demo, and show its ladder and why it was routed so."""
-    node = client(url)
+    node = client(url, demo=True)
     if not node.note.extra:
         raise Failure("this node has no demo data; start one with: cloudline serve --demo")
     from callcontrol.demo import place_call

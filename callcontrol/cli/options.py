@@ -25,9 +25,9 @@ ConfigFile = Annotated[
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=100_000, help="How many at most.")]
 
 
-def client(url: str) -> NodeClient:
+def client(url: str, demo: bool = False) -> NodeClient:
     """A client for the node that the options and the environment name."""
-    return NodeClient(choose_node(url, os.environ.get("CLOUDLINE_TOKEN", "")))
+    return NodeClient(choose_node(url, os.environ.get("CLOUDLINE_TOKEN", ""), demo))
 
 
 def settings(file: Path | None) -> Settings:
