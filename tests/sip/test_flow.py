@@ -36,7 +36,7 @@ def test_flows_differ_by_every_part() -> None:
         (*base[:3], "m", 1),
         (*base[:4], 2),
     ]
-    assert len({Flow(*base), *(Flow(*v) for v in variants)}) == 6  # type: ignore[arg-type]
+    assert len({Flow(*base), *(Flow(*v) for v in variants)}) == 6
     assert Flow("udp", "192.0.2.1", 5060) != "udp|192.0.2.1|5060|0|"
 
 
