@@ -2,10 +2,12 @@
 
 from callcontrol.transport.bounds import StreamBounds
 from callcontrol.transport.counters import Counters, LagMeter
+from callcontrol.transport.dns_cache import DnsBounds, DnsCache, DnsClient, DnsPython, read_hosts
 from callcontrol.transport.driver import Driver
 from callcontrol.transport.listening import parse_listen
 from callcontrol.transport.loop import loop_factory, run
 from callcontrol.transport.ports import Clock, Gate, OpenGate, SipEndpoint
+from callcontrol.transport.resolver import Located, Resolver
 from callcontrol.transport.streams import ConnectionRow
 from callcontrol.transport.tls import TlsContexts, TlsError, TlsFiles
 from callcontrol.transport.websocket import WebSocketPolicy
@@ -14,10 +16,16 @@ __all__ = [
     "Clock",
     "ConnectionRow",
     "Counters",
+    "DnsBounds",
+    "DnsCache",
+    "DnsClient",
+    "DnsPython",
     "Driver",
     "Gate",
     "LagMeter",
+    "Located",
     "OpenGate",
+    "Resolver",
     "SipEndpoint",
     "StreamBounds",
     "TlsContexts",
@@ -26,5 +34,6 @@ __all__ = [
     "WebSocketPolicy",
     "loop_factory",
     "parse_listen",
+    "read_hosts",
     "run",
 ]

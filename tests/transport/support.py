@@ -48,7 +48,7 @@ def on_both_loops(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..
 
         with asyncio.Runner(loop_factory=LOOPS[event_loop_kind]) as runner:
             runner.run(guarded())
-        assert not reported
+        assert not reported, reported
 
     signature = inspect.signature(test)
     kind = inspect.Parameter("event_loop_kind", inspect.Parameter.KEYWORD_ONLY)

@@ -9,6 +9,7 @@ import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -93,7 +94,7 @@ class Browser:
 
 @asynccontextmanager
 async def browser(
-    server: Rig, request: bytes | None = None, transport: str = "ws", **options: object
+    server: Rig, request: bytes | None = None, transport: str = "ws", **options: Any
 ) -> AsyncIterator[Browser]:
     async with connected(server.port(transport), **options) as peer:
         client = Browser(peer)
