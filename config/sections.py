@@ -186,7 +186,7 @@ class DatabaseSettings(Section):
         scheme = urlsplit(value).scheme
         if scheme not in {"sqlite+aiosqlite", "postgresql+asyncpg"}:
             raise ValueError(
-                f"{scheme or value!r} is not supported; write sqlite+aiosqlite:///file "
+                f"{scheme or 'this'} is not supported; write sqlite+aiosqlite:///file "
                 "or postgresql+asyncpg://user:password@host:port/database"
             )
         return value
