@@ -94,7 +94,8 @@ class Endpoint(ClientHalf):
             self.counters.drop("keep-alive")
             return
         if data[0] < 4:
-            self.counters.drop("STUN")  # its first two bits are zero (RFC 5626 §8); we do not offer it
+            # The first two bits of STUN are zero (RFC 5626 §8); what the transport has not answered ends here.
+            self.counters.drop("STUN")
             return
         status = error.status
         self.counters.parse_errors[status] = self.counters.parse_errors.get(status, 0) + 1
@@ -251,7 +252,7 @@ class Endpoint(ClientHalf):
         for transaction in serving.values():
             old = transaction.flow
             # A browser cannot be called back: its responses stay bound to the dead connection, and die there.
-            if old.transport == "tcp" or old.transport == "tls":
+            if old.transport in ("tcp", "tls"):
                 transaction.flow = Flow(old.transport, old.host, transaction.return_port, old.listener)
 
     # ---------------------------------------------------------------- server transactions
