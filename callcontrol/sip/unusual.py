@@ -30,7 +30,9 @@ def unfold(lines: list[str]) -> tuple[list[str], list[str]]:
     raw: list[str] = []
     for line in lines:
         if line[:1] in (" ", "\t") and len(raw) > 1:
-            logical[-1] = logical[-1].rstrip(" \t") + " " + line.strip(" \t")
+            # No fold may stand before the colon (HCOLON, §25.1): what has none yet stays malformed.
+            if ":" in logical[-1]:
+                logical[-1] = logical[-1].rstrip(" \t") + " " + line.strip(" \t")
             raw[-1] = f"{raw[-1]}\r\n{line}"
         else:
             logical.append(line)

@@ -166,6 +166,8 @@ DEFECTS: dict[str, bytes] = {
     "malformed header line ": wire(": no name"),
     "malformed header line  ": wire("bad name: x"),
     "malformed header line   ": wire("Via"),
+    "malformed header line    ": wire("X-Y", " : folded before the colon"),
+    "malformed header line     ": wire(start=LINES["start"] + "\r\n folded"),
     "mandatory header missing": wire(without="from"),
     "mandatory header missing ": wire(without="to"),
     "mandatory header missing  ": wire(without="call-id"),
