@@ -125,7 +125,7 @@ def wrong_settings(text: str) -> Iterator[str]:
         names = [name.removeprefix("CLOUDLINE_").lower().split("__") for name in _VARIABLE.findall(line)]
         names += [name.split(".") for name in _DOTTED.findall(line) if re.fullmatch(r"[\w.]+", line.strip())]
         for name in names:
-            if name[0] in Settings.model_fields and not _is_setting(name):
+            if name[0] in Settings.model_fields and name[-1] != "py" and not _is_setting(name):
                 yield f"`{line.strip()}`: there is no setting {'.'.join(name)}"
 
 
