@@ -165,7 +165,14 @@ def test_no_assert_checks_input() -> None:
 
 def test_no_test_sleeps_where_a_clock_can_be_turned() -> None:
     """Real time is for tests of real programs."""
-    real = ("tests/e2e/", "tests/transport/", "tests/contract/", "tests/support/", "tests/conftest.py")
+    real = (
+        "tests/e2e/",
+        "tests/transport/",
+        "tests/cdr/",
+        "tests/contract/",
+        "tests/support/",
+        "tests/conftest.py",
+    )
     found = [
         f"{name}:{node.lineno}"
         for name, tree in python_files("tests/")

@@ -176,7 +176,11 @@ def cli_page() -> str:
             for each in options:
                 variable = f" Environment: `{each.envvar}`." if each.envvar else ""
                 kind = each.type_descriptor.annotation.__name__
-                takes = "" if each.is_flag else " " + (each.metavar or {"int": "N", "str": "TEXT"}.get(kind, kind))
+                takes = (
+                    ""
+                    if each.is_flag
+                    else " " + (each.metavar or {"int": "N", "str": "TEXT"}.get(kind, kind))
+                )
                 lines.append(f"| `{', '.join(each.opts)}{takes}` | {(each.help or '').strip()}{variable} |")
             lines.append("")
     return "\n".join(lines).rstrip() + "\n"
