@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from callcontrol.sip.errors import RemoteProtocolError
-from callcontrol.sip.uri import Uri, escape_user, parse_hostport, parse_uri, same, unescape
+from callcontrol.sip.uri import Uri, escape_user, is_ipv6, parse_hostport, parse_uri, same, unescape
 
 PARTS: dict[str, dict[str, Any]] = {
     "sip:alice@atlanta.com": {"scheme": "sip", "user": "alice", "host": "atlanta.com", "port": None},
@@ -166,3 +166,8 @@ def test_a_uri_of_ours_is_printed_with_all_its_parts() -> None:
 def test_host_and_port() -> None:
     assert parse_hostport("Example.COM:5060") == ("example.com", 5060)
     assert parse_hostport("[2001:DB8::1]") == ("2001:db8::1", None)
+
+
+def test_zones_do_not_leave_their_host() -> None:
+    assert is_ipv6("fe80::1")
+    assert not any(is_ipv6(text) for text in ("fe80::1%eth0", "[::1]", "192.0.2.1", "", "::ffff:300.1.1.1"))
