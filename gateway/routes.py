@@ -10,7 +10,7 @@ from typing import Final
 from phonenumbers import PhoneMetadata
 
 from gateway.trunk import NumberFormat, Trunk, TrunkDirectory
-from numbering.e164 import E164, NumberError, NumberFault, country_code, country_of, read
+from numbering.e164 import E164, NumberError, country_code, country_of, read
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +124,9 @@ def _international_prefix(country: str) -> str:
     return "00"
 
 
-_URI: Final = re.compile(r"^(?:tel|sips?):([^@;?>]*)", re.IGNORECASE)
+_URI: Final = re.compile(r"(tel|sips?):(.*)", re.IGNORECASE | re.DOTALL)
 _ANGLE: Final = re.compile(r"<([^<>]*)>")
+_QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
 def read_number(text: str, trunk: Trunk, country: str = "") -> E164 | NumberError:
@@ -135,23 +136,33 @@ def read_number(text: str, trunk: Trunk, country: str = "") -> E164 | NumberErro
     ``+33…``, ``0033…``, ``06…`` in the trunk's country (else ``country``, the platform's), and ``33…``
     without a plus from trunks that write E.164.
     """
-    angle = _ANGLE.search(text)
-    word = angle.group(1) if angle is not None else text
+    word = _user_part(text)
+    home = trunk.country or country
+    result = read(word, home)
+    if not isinstance(result, NumberError):
+        return result
+    # What is no number of the country may be one of the world: trunks that write E.164 often leave the plus
+    # out, and some write 00 where the country dials something else.
+    if word.isascii() and word.isdigit():
+        world = read("+" + word.removeprefix("00"))
+        if not isinstance(world, NumberError):
+            return world
+    return NumberError(text[:64], result.fault)
+
+
+def _user_part(text: str) -> str:
+    """The user part of whatever is around it; empty when a SIP URI has none."""
+    word = text
+    if "<" in text:
+        # A display name may contain anything, also something that looks like an address.
+        angle = _ANGLE.search(_QUOTED.sub("", text))
+        word = angle.group(1) if angle is not None else ""
     word = word.strip().strip('"')
     uri = _URI.match(word)
     if uri is not None:
-        word = uri.group(1)
-    word = word.partition(";")[0].replace("%2B", "+").replace("%2b", "+")
-    home = trunk.country or country
-    result = read(word, home)
-    if isinstance(result, NumberError):
-        # Trunks that say "e164" often leave the plus out: what is no number of the country may be one of the
-        # world.
-        if word.isascii() and word.isdigit() and not word.startswith("0"):
-            world = read("+" + word)
-            if not isinstance(world, NumberError):
-                return world
-        if word.startswith("00"):
-            return read("+" + word[2:])
-        return NumberError(text[:64], result.fault) if result.fault is not NumberFault.EMPTY else result
-    return result
+        word = uri.group(2)
+        if uri.group(1).lower() != "tel":
+            word, at, _ = word.rpartition("@")
+            if not at:
+                return ""
+    return word.partition(";")[0].partition("@")[0].replace("%2B", "+").replace("%2b", "+")

@@ -177,7 +177,7 @@ class FullDisk:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, room: int) -> None:
         self.room = room
         self._write = os.write
-        monkeypatch.setattr(journal_module.os, "write", self)
+        monkeypatch.setattr(os, "write", self)
 
     def __call__(self, fd: int, data: bytes | memoryview) -> int:
         if self.room <= 0:
@@ -252,7 +252,12 @@ def test_a_turn_of_the_loop_is_one_write(tmp_path: Path, monkeypatch: pytest.Mon
     outbox = JournalOutbox(tmp_path, schedule=soon.append)
     writes: list[int] = []
     write = os.write
-    monkeypatch.setattr(journal_module.os, "write", lambda fd, data: writes.append(1) or write(fd, data))
+
+    def counted(fd: int, data: bytes) -> int:
+        writes.append(len(data))
+        return write(fd, data)
+
+    monkeypatch.setattr(os, "write", counted)
     for index in range(50):
         outbox.put(call(index))
     assert len(soon) == 1

@@ -33,8 +33,7 @@ def keys(model: type[BaseModel]) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for name, field in model.model_fields.items():
         kind = field.annotation
-        is_section = isinstance(kind, type) and issubclass(kind, Section)
-        result[name] = keys(kind) if is_section else None
+        result[name] = keys(kind) if isinstance(kind, type) and issubclass(kind, Section) else None
     return result
 
 
@@ -103,7 +102,7 @@ def test_the_node_is_called_like_the_host() -> None:
 
 def test_settings_do_not_change() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        load(None, {}).sip.domain = "x"  # type: ignore[misc]
+        load(None, {}).sip.domain = "x"
 
 
 WRONG = [

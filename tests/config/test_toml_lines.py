@@ -112,7 +112,7 @@ def literal(value: Any) -> str:
     if isinstance(value, list):
         return "[\n" + "".join(f"  {literal(item)},\n" for item in value) + "]"
     if isinstance(value, tuple) and not set(value[0]) & {'"', "\\"}:
-        return '"""' + "\n" + value[0] + "\n" + '"""'
+        return '"""' + "\n" + str(value[0]) + "\n" + '"""'
     return "0"
 
 
@@ -121,7 +121,9 @@ VALUES = st.recursive(TEXTS | st.tuples(TEXTS), lambda inner: st.lists(inner, ma
 
 @given(st.lists(st.tuples(st.sampled_from(["[[t]]", "[u]", ""]), VALUES), min_size=1, max_size=8))
 def test_every_key_is_where_it_was_written(parts: list[tuple[str, Any]]) -> None:
-    text, expected, path = "", {}, ()
+    text = ""
+    expected: dict[Path, int] = {}
+    path: Path = ()
     tables, seen = 0, False
     for index, (header, value) in enumerate(parts):
         if header == "[[t]]":

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from callcontrol.cdr import CallRecord
 from callcontrol.cdr.outbox import JournalOutbox, MemoryOutbox, Outbox
 from tests.support.call_records import START_MS, call
 
@@ -33,7 +34,7 @@ def test_records_come_out_as_they_went_in(outbox: Outbox) -> None:
     for record in records:
         outbox.put(record)
     assert outbox.depth == 10
-    seen = []
+    seen: list[CallRecord] = []
     while outbox.depth:
         batch = outbox.take(3)
         assert 1 <= len(batch.records) <= 3

@@ -49,7 +49,7 @@ def run(request: pytest.FixtureRequest, tmp_path: Path) -> Run[object]:
 
         return asyncio.run(body())
 
-    return runner  # type: ignore[return-value]
+    return runner
 
 
 def keys(changes: ChangeSet) -> tuple[list[str], list[str], list[str]]:

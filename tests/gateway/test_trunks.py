@@ -1,0 +1,365 @@
+"""Whose a source address is, which peers a number goes to, and how numbers are written on trunks."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.capacity import MemoryTrunkChannels
+from gateway.routes import Candidate, check_peer, draw, format_number, rank, read_number
+from gateway.trunk import NumberFormat, Prefix, Trunk, TrunkDirectory, peer_port
+from numbering.e164 import NumberError, NumberFault
+
+
+def trunk(ref: str, **fields: object) -> Trunk:
+    values: dict[str, object] = {"peers": (f"sip:{ref}.example",), "prefixes": (Prefix("+"),)}
+    return Trunk(ref=ref, **{**values, **fields})  # type: ignore[arg-type]
+
+
+# -- sources ------------------------------------------------------------------------------------------------
+
+
+def test_the_most_specific_network_wins() -> None:
+    wide = trunk("wide", accept_from=("10.0.0.0/8", "2001:db8::/32"))
+    narrow = trunk("narrow", accept_from=("10.1.0.0/16",))
+    host = trunk("host", accept_from=("10.1.2.3/32", "2001:db8::5/128"))
+    d = TrunkDirectory([wide, narrow, host])
+    sources = [
+        "10.9.9.9",
+        "10.1.9.9",
+        "10.1.2.3",
+        "::ffff:10.1.2.3",
+        "2001:db8::6",
+        "2001:db8::5",
+        "192.0.2.1",
+    ]
+    found = [d.match_source(source, 5060) for source in sources]
+    assert found == [wide, narrow, host, host, wide, host, None]
+    assert d.match_source("not an address", 5060) is None
+    assert d.match_source("", 0) is None
+
+
+def test_carriers_on_one_address_are_told_apart_by_port() -> None:
+    a = trunk("a", accept_from=("127.0.0.1/32",), port_must_match=True, peers=("sip:127.0.0.1:5080",))
+    b = trunk(
+        "b",
+        accept_from=("127.0.0.1/32",),
+        port_must_match=True,
+        peers=("sip:127.0.0.1:5081", "sip:127.0.0.1"),
+    )
+    d = TrunkDirectory([a, b])
+    assert [d.match_source("127.0.0.1", port) for port in (5080, 5081, 5060, 5082)] == [a, b, b, None]
+
+
+def test_one_that_asks_for_the_port_goes_before_one_that_does_not() -> None:
+    any_port = trunk("a", accept_from=("127.0.0.1/32",))
+    one_port = trunk("b", accept_from=("127.0.0.1/32",), port_must_match=True, peers=("sip:127.0.0.1:5081",))
+    d = TrunkDirectory([any_port, one_port])
+    assert d.match_source("127.0.0.1", 5081) is one_port
+    assert d.match_source("127.0.0.1", 5082) is any_port
+
+
+def test_a_wider_network_serves_ports_that_the_narrower_one_does_not() -> None:
+    wide = trunk("wide", accept_from=("127.0.0.0/8",))
+    narrow = trunk(
+        "narrow", accept_from=("127.0.0.1/32",), port_must_match=True, peers=("sip:127.0.0.1:5081",)
+    )
+    d = TrunkDirectory([wide, narrow])
+    assert d.match_source("127.0.0.1", 5081) is narrow
+    assert d.match_source("127.0.0.1", 40000) is wide
+
+
+def test_what_was_found_is_forgotten_when_trunks_change() -> None:
+    d = TrunkDirectory([trunk("a", accept_from=("192.0.2.0/24",))])
+    assert d.match_source("192.0.2.1", 5060) is not None
+    d.replace([], version=2)
+    assert d.match_source("192.0.2.1", 5060) is None
+    assert d.version == 2
+
+
+def test_the_memory_of_sources_is_bounded() -> None:
+    d = TrunkDirectory([trunk("a", accept_from=("10.0.0.0/8",))])
+    for index in range(10_000):
+        assert d.match_source(f"10.0.{index // 256}.{index % 256}", 5060) is not None
+    assert len(d._memo) <= 4096
+
+
+def test_other_ways_to_find_a_trunk() -> None:
+    one = trunk("b", username="carrier")
+    two = trunk("a")
+    d = TrunkDirectory([one, two])
+    assert d.get("b") is one
+    assert d.get("c") is None
+    assert d.by_username("carrier") is one
+    assert d.by_username("") is None
+    assert d.all() == (two, one)
+    assert len(d) == 2
+
+
+@pytest.mark.parametrize(
+    ("uri", "port"),
+    [
+        ("sip:192.0.2.1", 5060),
+        ("sip:192.0.2.1:5080", 5080),
+        ("sip:192.0.2.1:5080;transport=tcp", 5080),
+        ("sip:192.0.2.1;transport=tls", 5061),
+        ("sips:carrier.example", 5061),
+        ("sip:[2001:db8::1]", 5060),
+        ("sip:[2001:db8::1]:5090;transport=udp", 5090),
+    ],
+)
+def test_the_port_of_a_peer(uri: str, port: int) -> None:
+    assert check_peer(uri) == ""
+    assert peer_port(uri) == port
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "",
+        "192.0.2.1",
+        "tel:+33199001234",
+        "sip:",
+        "sip:user@192.0.2.1",
+        "sip:192.0.2.1:0",
+        "sip:192.0.2.1:65536",
+        "sip:192.0.2.1;transport=sctp",
+        "sip:192.0.2.1 ",
+        "sip:a.example\r\nVia: x",
+        "sip:[::1",
+        "sip:a.example?x=y",
+    ],
+)
+def test_what_is_no_peer(uri: str) -> None:
+    assert check_peer(uri) != ""
+
+
+# -- routes -------------------------------------------------------------------------------------------------
+
+
+def refs(candidates: tuple[Candidate, ...]) -> list[str]:
+    return [candidate.trunk.ref for candidate in candidates]
+
+
+def test_longest_prefix_then_priority_then_cost() -> None:
+    d = TrunkDirectory(
+        [
+            trunk("world", priority=1),
+            trunk("france", prefixes=(Prefix("+33"),), priority=20),
+            trunk("mobile-dear", prefixes=(Prefix("+"), Prefix("+336", 0.05))),
+            trunk("mobile-cheap", prefixes=(Prefix("+336", 0.02),)),
+            trunk("mobile-first", prefixes=(Prefix("+336", 0.99),), priority=5),
+            trunk("silent", prefixes=()),
+        ]
+    )
+    assert refs(rank(d, "+33639980001", 0.5)) == [
+        "mobile-first",
+        "mobile-cheap",
+        "mobile-dear",
+        "france",
+        "world",
+    ]
+    assert refs(rank(d, "+33199001234", 0.5)) == ["france", "world", "mobile-dear"]
+    assert refs(rank(d, "+447700900123", 0.5)) == ["world", "mobile-dear"]
+    assert rank(TrunkDirectory(), "+33639980001", 0.5) == ()
+    assert rank(TrunkDirectory([trunk("a", prefixes=(Prefix("+44"),))]), "+33639980001", 0.5) == ()
+    assert rank(d, "", 0.5) == ()
+
+
+def test_every_peer_of_a_trunk_is_at_hand() -> None:
+    a = trunk("a", peers=("sip:192.0.2.1", "sip:192.0.2.2"), priority=1)
+    b = trunk("b")
+    assert rank(TrunkDirectory([a, b]), "+33639980001", 0.1) == (
+        Candidate(a, "sip:192.0.2.1"),
+        Candidate(a, "sip:192.0.2.2"),
+        Candidate(b, "sip:b.example"),
+    )
+
+
+def test_peers_that_are_down_are_left_out_unless_all_are() -> None:
+    a = trunk("a", peers=("sip:192.0.2.1", "sip:192.0.2.2"), priority=1)
+    b = trunk("b", peers=("sip:192.0.2.3",))
+    d = TrunkDirectory([a, b])
+    every = rank(d, "+33639980001", 0.1)
+    assert rank(d, "+33639980001", 0.1, {"sip:192.0.2.1"}) == every[1:]
+    assert rank(d, "+33639980001", 0.1, {"sip:192.0.2.1", "sip:192.0.2.2"}) == every[2:]
+    assert rank(d, "+33639980001", 0.1, {candidate.peer_uri for candidate in every}) == every
+
+
+def test_weights_share_the_calls_and_the_failovers() -> None:
+    d = TrunkDirectory(
+        [trunk("a", weight=70), trunk("b", weight=20), trunk("c", weight=10), trunk("z", weight=0)]
+    )
+    throws = 20_000
+    orders = [refs(rank(d, "+33639980001", (index + 0.5) / throws)) for index in range(throws)]
+    first = Counter(order[0] for order in orders)
+    assert {ref: round(count / throws, 2) for ref, count in first.items()} == {"a": 0.7, "b": 0.2, "c": 0.1}
+    # Once the first has failed the others share by their weights: c follows b's failure in 1 of 8 cases.
+    after_b = Counter(order[1] for order in orders if order[0] == "b")
+    assert after_b["c"] / after_b.total() == pytest.approx(10 / 80, abs=0.01)
+    assert {order[-1] for order in orders} == {"z"}
+
+
+@given(
+    st.lists(st.integers(0, 1000), max_size=6),
+    st.floats(0, 1, exclude_max=True),
+)
+def test_a_draw_is_an_order_of_all(weights: list[int], dice: float) -> None:
+    trunks = [trunk(str(index), weight=weight) for index, weight in enumerate(weights)]
+    drawn, rest = draw(trunks, dice)
+    assert sorted(item.ref for item in drawn) == sorted(item.ref for item in trunks)
+    assert 0 <= rest < 1
+    assert draw(trunks, dice) == (drawn, rest)
+    heavy = [item.weight > 0 for item in drawn]
+    assert heavy == sorted(heavy, reverse=True)
+
+
+# -- numbers ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("form", "country", "number", "written"),
+    [
+        (NumberFormat.E164, "FR", "+33639980001", "+33639980001"),
+        (NumberFormat.INTERNATIONAL, "FR", "+33639980001", "0033639980001"),
+        (NumberFormat.INTERNATIONAL, "", "+33639980001", "0033639980001"),
+        (NumberFormat.INTERNATIONAL, "US", "+33639980001", "01133639980001"),
+        (NumberFormat.NATIONAL, "FR", "+33639980001", "0639980001"),
+        (NumberFormat.NATIONAL, "FR", "+447700900123", "00447700900123"),
+        (NumberFormat.NATIONAL, "GB", "+447700900123", "07700900123"),
+        (NumberFormat.NATIONAL, "US", "+12125550123", "2125550123"),
+        (NumberFormat.NATIONAL, "IT", "+390612345678", "0612345678"),
+        (NumberFormat.NATIONAL, "ES", "+34612345678", "612345678"),
+        (NumberFormat.NATIONAL, "", "+33639980001", "0033639980001"),
+        (NumberFormat.INTERNATIONAL, "FR", "anonymous", "anonymous"),
+        (NumberFormat.NATIONAL, "FR", "112", "112"),
+    ],
+)
+def test_numbers_as_a_trunk_wants_them(form: NumberFormat, country: str, number: str, written: str) -> None:
+    assert format_number(trunk("a", number_format=form, country=country), number) == written
+
+
+def test_the_platforms_country_stands_in() -> None:
+    plain = trunk("a", number_format=NumberFormat.NATIONAL)
+    assert format_number(plain, "+33639980001", "FR") == "0639980001"
+    assert read_number("0639980001", plain, "FR") == "+33639980001"
+    assert read_number("0639980001", trunk("a", country="GB"), "FR") != "+33639980001"
+
+
+@given(
+    st.integers(0, 9999), st.sampled_from(list(NumberFormat)), st.sampled_from(["FR", "GB", "US", "IT", ""])
+)
+def test_what_is_written_is_read_the_same(line: int, form: NumberFormat, country: str) -> None:
+    """A carrier that echoes our number back means the same number."""
+    a = trunk("a", number_format=form, country=country)
+    for number in (f"+3363998{line:04d}", f"+4477009001{line % 100:02d}", f"+1212555{line % 100 + 100:04d}"):
+        assert read_number(format_number(a, number), a) == number
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "+33639980001",
+        "0033639980001",
+        "33639980001",
+        "0639980001",
+        "06 39 98 00 01",
+        "tel:+33639980001",
+        "TEL:+33-6-39-98-00-01",
+        "tel:0639980001;phone-context=+33",
+        "sip:+33639980001@192.0.2.1;user=phone",
+        "sips:0639980001@carrier.example:5061",
+        "sip:+33639980001;npdi;rn=+33609@carrier.example",
+        "<sip:+33639980001@192.0.2.1>",
+        '"06 39" <sip:+33639980001@192.0.2.1>;tag=1',
+        '"<sip:evil@x>" <sip:+33639980001@192.0.2.1>',
+        "Ana <tel:+33639980001>;party=calling",
+        '"+33639980001"',
+        "%2B33639980001",
+        " +33639980001 ",
+        "+33639980001;cpc=ordinary",
+    ],
+)
+def test_numbers_as_trunks_really_send_them(text: str) -> None:
+    assert read_number(text, trunk("a", country="FR")) == "+33639980001"
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("", NumberFault.EMPTY),
+        ("anonymous", NumberFault.NOT_A_NUMBER),
+        ("sip:anonymous@anonymous.invalid", NumberFault.NOT_A_NUMBER),
+        ("Restricted", NumberFault.NOT_A_NUMBER),
+        ("sip:192.0.2.1", NumberFault.EMPTY),
+        ("<sip:>", NumberFault.EMPTY),
+        ("15", NumberFault.TOO_SHORT),
+        ("0", NumberFault.NOT_A_NUMBER),
+        ("00", NumberFault.TOO_SHORT),
+    ],
+)
+def test_what_is_no_number(text: str, fault: NumberFault) -> None:
+    result = read_number(text, trunk("a", country="FR"))
+    assert isinstance(result, NumberError)
+    assert result.fault is fault
+
+
+@given(st.text(max_size=100))
+def test_reading_never_raises(text: str) -> None:
+    result = read_number(text, trunk("a", country="FR"))
+    assert isinstance(result, NumberError) or result.startswith("+")
+
+
+# -- capacity -----------------------------------------------------------------------------------------------
+
+
+def test_channels_are_bounded() -> None:
+    channels = MemoryTrunkChannels()
+    a = trunk("a", max_channels=2)
+    assert channels.acquire(a, "x", 0.0)
+    assert channels.acquire(a, "x", 0.0)
+    assert channels.in_use("a") == 1
+    assert channels.acquire(a, "y", 0.0)
+    assert not channels.acquire(a, "z", 0.0)
+    channels.release("a", "x")
+    channels.release("a", "x")
+    channels.release("b", "x")
+    assert channels.acquire(a, "z", 0.0)
+    assert channels.in_use("a") == 2
+    assert all(channels.acquire(trunk("b"), str(index), 0.0) for index in range(500))
+
+
+def test_calls_per_second_are_bounded() -> None:
+    channels = MemoryTrunkChannels()
+    a = trunk("a", max_cps=5.0)
+    taken = [now for now in range(0, 4000, 10) if channels.acquire(a, str(now), now / 1000)]
+    # The bucket's five, and five more in each of the four seconds.
+    assert len(taken) == 5 + 4 * 5 - 1 or len(taken) == 5 + 4 * 5
+    for start in range(0, 3000, 100):
+        assert len([now for now in taken if start <= now < start + 1000]) <= 10
+    slow = trunk("b", max_cps=0.5)
+    assert channels.acquire(slow, "1", 0.0)
+    assert not channels.acquire(slow, "2", 1.9)
+    assert channels.acquire(slow, "2", 2.0)
+    # A clock that steps back neither gives nor takes.
+    assert not channels.acquire(slow, "3", -100.0)
+
+
+@given(st.lists(st.tuples(st.floats(0, 0.5), st.booleans()), max_size=60))
+def test_the_caps_hold_whatever_happens(events: list[tuple[float, bool]]) -> None:
+    channels = MemoryTrunkChannels()
+    a = trunk("a", max_channels=4, max_cps=3.0)
+    now, up, starts = 0.0, [], []
+    for index, (pause, hang_up) in enumerate(events):
+        now += pause
+        if hang_up and up:
+            channels.release("a", up.pop())
+        elif channels.acquire(a, str(index), now):
+            up.append(str(index))
+            starts.append(now)
+        assert channels.in_use("a") == len(up) <= 4
+    for begin in starts:
+        assert len([start for start in starts if begin <= start < begin + 1.0]) <= 3 + 3 + 1
