@@ -247,6 +247,7 @@ class App:
                 calls=MemoryCallStore(),
                 bindings=bindings,
                 records=LoggedOutbox(self.outbox, logs.CallLog(settings.log)),
+                close_connection=lambda conn: self.driver.close_connection(conn, "replaced"),
             ),
         )
         self.prober = Prober(

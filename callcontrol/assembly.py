@@ -53,6 +53,7 @@ class Surroundings:
     calls: CallStore
     bindings: BindingStore
     records: RecordSink
+    close_connection: Callable[[int], None] = lambda conn: None
 
 
 class Signalling:
@@ -100,7 +101,7 @@ class Signalling:
         )
         self.registrar = Registrar(directory, self.bindings, self.digest, _registrar_policy(settings))
         self.ladders = Ladders(recent=calls.kept_ladders)
-        self.trunking = Trunking(trunks, MemoryTrunkChannels(), around.resolver, calls.country, around.dice)
+        self.trunking = Trunking(trunks, MemoryTrunkChannels(), calls.country, around.dice)
         self.runner = Runner(
             self.env,
             around.calls,
@@ -141,6 +142,7 @@ class Signalling:
             CallRefs(around.entropy),
             self.ladders,
             max_calls=settings.limits.max_calls,
+            close_connection=around.close_connection,
         )
 
     def turn(self) -> None:

@@ -152,12 +152,20 @@ class Verdict:
         return f"Verdict({self.reason!r}, {self.username!r})"
 
 
+MD5_AGENTS: Final = ("sipp", "load-", "baresip v0.", "baresip v1.")
+"""SIPp reads only the first challenge and knows MD5; old baresip stops at an algorithm that it does not know."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DigestPolicy:
     """Figures and switches of a `DigestServer`."""
 
     algorithms: tuple[str, ...] = ("SHA-256", "MD5")
-    """Offered, in this order; not more than these are accepted."""
+    """Offered, in this order (RFC 8760 §2.3: the one we like best first); not more than these are accepted."""
+    md5_agents: tuple[str, ...] = MD5_AGENTS
+    """Parts of User-Agent values, lower case, whose owners are offered MD5 alone: they give up when they see another
+    algorithm.  MD5 is accepted anyway, so whoever forges a User-Agent wins nothing by it.
+    """
     nonce_s: float = 300.0
     """Life of a nonce."""
     max_nonces: int = 65536
@@ -230,12 +238,18 @@ class DigestServer:
         transport: str = "udp",
         stale: bool = False,
         proxy: bool = False,
+        agent: str = "",
     ) -> list[tuple[str, str]]:
-        """Header lines of a 401 (``proxy``: of a 407) for a request from ``source`` over ``transport``."""
+        """Header lines of a 401 (``proxy``: of a 407) for a request from ``source`` over ``transport``; ``agent``:
+        its User-Agent."""
         nonce = self._make_nonce(now, source)
         algorithms: Sequence[str] = self._policy.algorithms
         if transport in ("ws", "wss"):
             algorithms = sorted(algorithms, key=lambda algorithm: algorithm != "MD5")
+        if agent and "MD5" in algorithms:
+            lowered = agent.lower()
+            if any(part in lowered for part in self._policy.md5_agents):
+                algorithms = ("MD5",)
         name = "proxy-authenticate" if proxy else "www-authenticate"
         return [
             (name, digest.make_challenge(self.realm, nonce, algorithm, stale)) for algorithm in algorithms
@@ -250,7 +264,10 @@ class DigestServer:
                 message, 400, to_tag=tag, headers=[("warning", f'399 {self.realm} "{text}"')]
             )
         proxy = message.method != "REGISTER"
-        headers = self.challenge(now, source=source, transport=transport, stale=verdict.stale, proxy=proxy)
+        agent = message.get("user-agent") or ""
+        headers = self.challenge(
+            now, source=source, transport=transport, stale=verdict.stale, proxy=proxy, agent=agent
+        )
         return build.response(message, 407 if proxy else 401, to_tag=tag, headers=headers)
 
     def tag(self, message: Message) -> str:

@@ -79,8 +79,8 @@ class Core:
         env: CallEnv,
         refs: CallRefs,
         ladders: Ladders,
-        on_call_ended_line: Callable[[str], None] | None = None,
         max_calls: int = 100_000,
+        close_connection: Callable[[int], None] = lambda conn: None,
     ) -> None:
         self._endpoint = endpoint
         self._runner = runner
@@ -93,6 +93,7 @@ class Core:
         self._refs = refs
         self._ladders = ladders
         self._max_calls = max_calls
+        self._close_connection = close_connection
         self.draining = False
         """No new calls (OPS-04); what runs goes on."""
         self.probes: dict[str, Callable[[int], None]] = {}
@@ -318,6 +319,9 @@ class Core:
     # -- registrar ------------------------------------------------------------------------------------------
 
     def _after_registrar(self, now: float) -> None:
+        for conn in self._registrar.orphans:
+            self._close_connection(conn)  # its device has registered over another one (DEV-06)
+        self._registrar.orphans.clear()
         events, self._registrar.events = self._registrar.events, []
         for event in events:
             if isinstance(event, Suspicious):

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Final
 
 from callcontrol.b2bua.events import TrunkChosen
-from callcontrol.ports import Resolver
 from callcontrol.sip.digest_client import Login
 from dialplan import reasons
 from gateway.capacity import TrunkChannels
@@ -28,13 +27,11 @@ class Trunking:
         self,
         directory: TrunkDirectory,
         channels: TrunkChannels,
-        resolver: Resolver,
         country: str,
         dice: Callable[[], float],
     ) -> None:
         self.directory = directory
         self.channels = channels
-        self._resolver = resolver
         self._country = country
         self._dice = dice
         self._down: dict[str, float] = {}
@@ -65,9 +62,7 @@ class Trunking:
         shown = format_number(trunk, caller, self._country) if caller else ""
         scheme, _, rest = candidate.peer_uri.partition(":")
         uri = f"{scheme}:{user}@{rest.rpartition('@')[2]};user=phone"
-        direct = self._resolver.direct(candidate.peer_uri)
-        target = direct.dump() if direct is not None else candidate.peer_uri
-        return TrunkChosen(trunk.ref, candidate.peer_uri, uri, target, user, shown, "pai")
+        return TrunkChosen(trunk.ref, candidate.peer_uri, uri, candidate.peer_uri, user, shown, "pai")
 
     def acquire(self, trunk: Trunk, leg: str, now: float) -> bool:
         """A channel for a call that comes in by ``trunk``."""

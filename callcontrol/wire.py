@@ -85,8 +85,15 @@ class Wire:
             return
         flow = self.flow(command.target)
         if flow is not None:
+            # a registered flow is the only way to a phone behind NAT: no leaving it for TCP
             self._endpoint.send_request(
-                command.branch, command.method, command.data, flow, self._monotonic(), owner
+                command.branch,
+                command.method,
+                command.data,
+                flow,
+                self._monotonic(),
+                owner,
+                keep_flow="|" in command.target,
             )
             return
         self._resolver.look_up(command.target, lambda flows: self._resolved(owner, command, flows))

@@ -239,6 +239,8 @@ class Call:
         self.legs["a"] = leg
         self.a = "a"
         usage_uas.begin(usage, turn, message, event.key, event.flow)
+        if self.ingress_trunk and usage.dialog is not None:
+            usage.dialog.target = ""  # a carrier is reached by route set and Contact; only phones hang on their flow
         self.phase = RINGING
         ringing.begin(self, turn, message)
 

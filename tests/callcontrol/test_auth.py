@@ -447,3 +447,18 @@ def test_whatever_stands_in_the_header_gives_a_verdict(head: str, tail: str) -> 
     request._first["authorization"] = text
     verdict = auth.check(request, "REGISTER", NOW, DeviceSecrets(directory(), DOMAIN), source=HOST)
     assert not verdict.ok
+
+
+@pytest.mark.parametrize("agent", ["SIPp", "baresip v1.0.0 (x86_64/linux)"])
+def test_agents_that_stop_at_an_unknown_algorithm_are_offered_md5_alone(agent: str) -> None:
+    lines = server().challenge(NOW, source=HOST, agent=agent)
+    assert [algorithm_of(value) for _, value in lines] == ["MD5"]
+
+
+def test_others_are_offered_the_stronger_algorithm_first() -> None:
+    lines = server().challenge(NOW, source=HOST, agent="baresip v3.10.1")
+    assert [algorithm_of(value) for _, value in lines] == ["SHA-256", "MD5"]
+
+
+def algorithm_of(challenge: str) -> str:
+    return challenge.partition("algorithm=")[2].partition(",")[0]
