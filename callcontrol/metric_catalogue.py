@@ -94,6 +94,7 @@ _ALL = (
         "Requests of ours that got no final answer.",
         {"method": METHODS, "cause": ("timeout", "transport")},
     ),
+    Metric("sip_stateless_refusals", "counter", "Refusals sent without a transaction.", {"status": ()}),
     Metric("sip_notes", "counter", "Other things worth a number, by name.", {"event": ()}),
     Metric("sip_retransmissions", "counter", "SIP messages that we sent again.", {"method": METHODS}),
     Metric(

@@ -109,6 +109,9 @@ def sip(metrics: Metrics, counters: SipCounters, transactions: Callable[[], int]
             "sip_parse_errors": lambda: {
                 str(status): count for status, count in counters.parse_errors.items()
             },
+            "sip_stateless_refusals": lambda: {
+                str(status): count for status, count in counters.stateless.items()
+            },
             "sip_transactions": transactions,
         }
     )

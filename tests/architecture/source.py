@@ -14,6 +14,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 PACKAGES = ("callcontrol", "config", "dialplan", "gateway", "mediarelay", "numbering")
 STANDARD_LIBRARY = frozenset(sys.stdlib_module_names)
+_BUILT = frozenset(
+    {".venv", ".git", "build", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +80,13 @@ def project_files() -> tuple[Path, ...]:
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
         cwd=ROOT,
         capture_output=True,
-        check=True,
-    ).stdout.decode()
-    return tuple(sorted(ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()))
+        check=False,
+    )
+    if listed.returncode:  # a copy without its history
+        paths = (path for path in ROOT.rglob("*") if not _BUILT & set(path.relative_to(ROOT).parts))
+        return tuple(sorted(path for path in paths if path.is_file() and path.suffix not in (".so", ".pyc")))
+    names = listed.stdout.decode().split("\0")
+    return tuple(sorted(ROOT / name for name in names if name and (ROOT / name).is_file()))
 
 
 @cache

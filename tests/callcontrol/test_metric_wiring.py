@@ -56,8 +56,9 @@ class Queue:
 
 def test_sip() -> None:
     counters = SipCounters()
-    counters.message("in", "INVITE", "udp")
-    counters.message("out", "2xx", "tls")
+    counters.messages["in", "INVITE", "udp"] = 1
+    counters.messages["out", "2xx", "tls"] = 1
+    counters.stateless[503] = 6
     counters.resend("BYE")
     counters.absorb("INVITE")
     counters.drop("late response")
@@ -77,6 +78,7 @@ def test_sip() -> None:
     assert shown['cloudline_sip_failed_requests_total{cause="timeout",method="OPTIONS"}'] == 1
     assert shown['cloudline_sip_notes_total{event="oversize to TCP"}'] == 1
     assert shown['cloudline_sip_parse_errors_total{reason="400"}'] == 4
+    assert shown['cloudline_sip_stateless_refusals_total{status="503"}'] == 6
     assert shown["cloudline_sip_transactions{}"] == 12
 
 
