@@ -38,10 +38,11 @@ HOST: Final = re.compile(r"[A-Za-z0-9\-._]++|\[[0-9A-Fa-f:.]++\]")
 ABSOLUTE_URI: Final = re.compile(r'[A-Za-z][A-Za-z0-9+\-.]*+:[^\x00-\x20<>"\x7f]++')
 
 # The usual spelling of a request line; groups: method, Request-URI. What does not fit is taken apart slowly.
+# (Ports above 59999 are among that: so the pattern need not know that 65535 is the last.)
 # Request-Line = Method SP Request-URI SP SIP-Version CRLF
 PLAIN_REQUEST: Final = re.compile(
     r"([A-Z]++) "
-    r"(sips?:(?:[A-Za-z0-9\-_.!~*'()&=+$,;/#%]++@)?[A-Za-z0-9\-.]++(?::[0-9]{1,4}+)?"
+    r"(sips?:(?:[A-Za-z0-9\-_.!~*'()&=+$,;/#%]++@)?[A-Za-z0-9\-.]++(?::[1-5]?[0-9]{1,4}+)?"
     r"(?:;[A-Za-z0-9\-._]++(?:=[A-Za-z0-9\-_.!~*'()\[\]/:&+$%]++)?)*+)"
     r" SIP/2\.0"
 )
@@ -58,7 +59,7 @@ PLAIN_ADDRESS: Final = re.compile(
 # via-parm = sent-protocol LWS sent-by *( SEMI via-params )
 _VIA_PARAM: Final = r";(?!(?i:branch))[A-Za-z0-9\-._+]++(?:=[A-Za-z0-9\-.!%*_+`'~:\[\]]++)?+"
 PLAIN_VIA: Final = re.compile(
-    rf"SIP/2\.0/([A-Za-z]++) ([A-Za-z0-9\-._]++(?::[0-9]{{1,4}}+)?+)"
+    rf"SIP/2\.0/([A-Za-z]++) ([A-Za-z0-9\-._]++(?::[1-5]?[0-9]{{1,4}}+)?+)"
     rf"(?:{_VIA_PARAM})*+;branch=([{TOKEN_CHARS}]++)(?:{_VIA_PARAM})*+"
 )
 
