@@ -122,7 +122,7 @@ class SipSettings(Section):
     domains: tuple[str, ...] = ()
     advertise: str = ""
     user_agent: str = Field(default="Cloudline", max_length=100, pattern=r"^[\x20-\x7e]*$")
-    idle_seconds: Seconds = 300.0
+    idle_seconds: Seconds = 7500.0
     connect_seconds: Seconds = 3.0
     dns_seconds: Seconds = 2.0
     tls: TlsSettings = TlsSettings()
