@@ -51,6 +51,7 @@ NUMBERS_ALLOWED = (
     "tests/corpus/",
     "numbering/",
     "tests/sip/test_rfc",
+    "tests/gateway/test_trunks.py",
     "tests/architecture/test_files.py",
 )
 
