@@ -13,11 +13,11 @@ PYTEST := $(BIN)/python -m pytest
 # ARGS passes on anything: make test ARGS="tests/sip -k digest -x"
 ARGS ?=
 
-.PHONY: help setup system run test check lint types architecture format e2e bench rules docs fuzz compile uncompile test-compiled clean
+.PHONY: help setup system run test check lint types architecture format e2e bench rules docs fuzz fuzz-properties compile uncompile test-compiled clean
 
 help: ## this list
 	@echo "make TARGET  (ARGS=... passes arguments on)"
-	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  \1|\2/' | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  \1|\2/' | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
 
 # ---- set-up -----------------------------------------------------------------------------------------------------------------
 
@@ -80,8 +80,14 @@ e2e: setup ## the server as a user starts it, with real softphones, SIPp, databa
 rules: $(STAMP) ## which test proves which rule of the product, and which rules have none
 	@$(BIN)/python -m tests.support.rules $(ARGS)
 
-fuzz: $(STAMP) ## run the property tests with random input until one fails or you stop it
+fuzz: $(STAMP) ## feed everything that reads SIP with odd input until something breaks or you stop it
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[test,fuzz]' \
+		|| echo "==> atheris does not install here; fuzzing without coverage"
 	@echo "==> Fuzzing; Ctrl-C stops"
+	@$(BIN)/python tests/fuzz/fuzz_parser.py $(ARGS)
+
+fuzz-properties: $(STAMP) ## run the property tests with ever new random input until one fails or you stop it
+	@echo "==> Property tests; Ctrl-C stops"
 	@round=1; while echo "-- round $$round" && CLOUDLINE_HYPOTHESIS=fuzz $(PYTEST) -m hypothesis --timeout=0 -p no:cacheprovider $(ARGS); \
 		do round=$$((round + 1)); done
 
