@@ -39,7 +39,7 @@ def run_seeded(runs: int, seed: int) -> None:
 
 def run_guided(arguments: list[str]) -> None:
     """libFuzzer with our modules instrumented; never returns."""
-    import atheris
+    import atheris  # type: ignore[import-untyped]
 
     with atheris.instrument_imports(include=["callcontrol.sip"]):
         from tests.fuzz.invariant import one_input

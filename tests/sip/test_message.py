@@ -20,8 +20,8 @@ LINES = {
 
 
 def wire(*more: str, body: bytes = b"", without: str = "", **other: str) -> bytes:
-    """The usual INVITE with some lines replaced (``_`` for ``-``), left out, or added."""
-    lines = {**LINES, **{name.replace("_", "-"): line for name, line in other.items()}}
+    """The usual INVITE with some lines replaced (``_`` for ``-``, ``from_``), left out, or added."""
+    lines = {**LINES, **{name.rstrip("_").replace("_", "-"): line for name, line in other.items()}}
     lines.pop(without, None)
     return "\r\n".join([*lines.values(), *more, "", ""]).encode("utf-8", "surrogateescape") + body
 
@@ -127,7 +127,7 @@ def test_odd_spellings_of_eager_fields() -> None:
 
 
 def test_tag_is_looked_for_outside_quotes_and_brackets() -> None:
-    m = parse(wire(**{"from": 'From: ";tag=x" <sip:a@b;tag=y>;p=";tag=z"'}))
+    m = parse(wire(from_='From: ";tag=x" <sip:a@b;tag=y>;p=";tag=z"'))
     assert m.from_tag == ""
 
 
@@ -179,8 +179,8 @@ DEFECTS: dict[str, bytes] = {
     "Via: malformed branch": wire(via='Via: SIP/2.0/UDP h;branch="a b"'),
     "Via: malformed branch ": wire(via="Via: SIP/2.0/UDP h;branch"),
     "Via of another protocol version": wire(via="Via: SIP/3.0/UDP h;branch=1"),
-    "From: display name must be quoted": wire(**{"from": "From: A, B <sip:a@b>;tag=1"}),
-    "From: malformed tag": wire(**{"from": "From: <sip:a@b>;tag="}),
+    "From: display name must be quoted": wire(from_="From: A, B <sip:a@b>;tag=1"),
+    "From: malformed tag": wire(from_="From: <sip:a@b>;tag="),
     "To: malformed tag": wire(to='To: <sip:a@b>;tag="a;b"'),
     "To: malformed tag ": wire(to="To: <sip:a@b>;tag"),
     "malformed Call-ID": wire(call_id="Call-ID: a b"),
@@ -305,7 +305,7 @@ def test_no_pattern_takes_more_than_linear_time() -> None:
         ),
         *(f"From: <sip:a@b>{';a' * 8000};", f'From: {slashes}"', f'From: "{slashes}'),
     ):
-        assert refused(wire(**{"from": line})).status == 400
+        assert refused(wire(from_=line)).status == 400
     for line in (
         f"Via: SIP/2.0/UDP h{';a=b' * 4000};",
         f"Via: {'/' * 16000}",
