@@ -32,7 +32,7 @@ class CdrExporter:
     """The task that empties the outbox.
 
     ``written`` counts records that are committed, ``rejected`` those that the database will never take,
-    ``failures`` attempts that found no database.
+    ``failures`` attempts that failed as a whole.
     """
 
     def __init__(self, outbox: Outbox, store: CallStore, settings: CdrSettings) -> None:
@@ -51,14 +51,15 @@ class CdrExporter:
             try:
                 while await self.export_batch():
                     pass
-            except DatabaseUnavailable as error:
+            except (DatabaseUnavailable, OSError) as error:
+                # OSError: the outbox cannot be read, or cannot keep a refused record.  It may pass as well.
                 self.failures += 1
                 if not backoff:
-                    _log.warning("call records: database away, %d wait: %s", self._outbox.depth, error)
+                    _log.warning("call records: not written, %d wait: %s", self._outbox.depth, error)
                 backoff = min(max(backoff * 2, _FIRST_BACKOFF_S), self._settings.max_backoff_seconds)
                 continue
             if backoff:
-                _log.warning("call records: database is back, %d wait", self._outbox.depth)
+                _log.warning("call records: written again, %d wait", self._outbox.depth)
             backoff = 0.0
 
     async def export_batch(self) -> bool:
@@ -87,7 +88,7 @@ class CdrExporter:
                     await self.export_batch()
                     if self._outbox.depth >= before:
                         break
-        except (DatabaseUnavailable, TimeoutError) as error:
+        except (DatabaseUnavailable, OSError) as error:
             self.failures += 1
             _log.warning("call records: %d stay for the next start: %s", self._outbox.depth, error)
         return self._outbox.depth
