@@ -21,6 +21,7 @@ from callcontrol.sip.flow import Flow, Listener, Listeners
 from callcontrol.sip.framer import StreamFramer
 from callcontrol.sip.timers import SipTimers
 from callcontrol.sip.wheel import Wheel
+from loadtests import micro_call
 
 NEAR, FAR = "192.0.2.1", "198.51.100.7"
 SDP = (
@@ -195,6 +196,9 @@ JOBS = (
 )
 
 
+WHOLE_CALLS = {"a whole call through the node's core": 1, "the same with 100 000 numbers": 100_000}
+
+
 def measure(job: Job, rounds: int, share: float = 1.0) -> float:
     """Least CPU time of one job over the rounds, microseconds."""
     count = max(10, round(job.count * share))
@@ -219,6 +223,9 @@ def main() -> int:
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     results = {job.name: measure(job, arguments.rounds) for job in JOBS if arguments.only in job.name}
+    for name, numbers in WHOLE_CALLS.items():
+        if arguments.only in name:
+            results[name] = micro_call.measure(arguments.rounds, numbers=numbers)
     if arguments.json:
         print(json.dumps({"compiled": is_compiled(), "microseconds": results}, indent=1))
         return 0

@@ -242,7 +242,8 @@ def test_an_answer_is_repeated_until_it_is_acknowledged(world: World) -> None:
     callee = world.scripted("cleo-1")
     carrier = world.carrier()
     call = Leg.dial(carrier, CLEO, OUTSIDE)
-    Leg.answering(callee).accept()
+    leg = Leg.answering(callee)
+    leg.accept()
     final = call.expect_final(200)
     repeats = carrier.repeats
     carrier.expect_silence(1.2)
@@ -253,6 +254,7 @@ def test_an_answer_is_repeated_until_it_is_acknowledged(world: World) -> None:
     carrier.expect_silence(2.2)
     assert carrier.repeats <= repeats + 1
     call.hang_up()
+    leg.expect_hang_up()
 
 
 def test_options_and_message_within_a_call(world: World) -> None:

@@ -179,6 +179,8 @@ class Server:
 
         if not proc.wait_until(idle, timeout):
             left = self.api("/v1/calls")["items"]
+            for call in left:  # the next test shall not suffer
+                self.cli("calls", "hangup", call["ref"])
             raise AssertionError(f"calls are left over: {json.dumps(left, indent=1)[:3000]}")
 
     def tail(self, lines: int = 20) -> str:
