@@ -317,7 +317,7 @@ def _add_state_routes(api: FastAPI, node: Node, operator: Any) -> None:
 
     @api.post("/v1/reload", tags=["node"], dependencies=[operator], responses=_PROBLEMS | refused)
     async def reload(response: Response) -> ReloadView:
-        """Read configuration, certificates and provisioning again."""
+        """Read certificates and provisioning again."""
         view = await node.reload()
         response.status_code = 200 if view.ok else 409
         return view

@@ -186,7 +186,7 @@ def drain(as_json: AsJson = False, url: Url = "") -> None:
 
 @app.command()
 def reload(as_json: AsJson = False, url: Url = "") -> None:
-    """Let a node read its configuration, certificates and provisioning again."""
+    """Let a node read its certificates and provisioning again (it also does so by itself, a little later)."""
     view = client(url).post("/v1/reload")
     if as_json:
         print_json(view)
