@@ -341,9 +341,7 @@ class Node(Protocol):
         ...
 
     async def reload(self) -> ReloadView:
-        """Read configuration, certificates and provisioning again; a bad change is refused as a whole
-        (OPS-03).
-        """
+        """Read certificates and provisioning again; what is wrong is refused and the old stays (OPS-03)."""
         ...
 
     async def cdrs(self, limit: int, cursor: str, number: str) -> CdrPage:
