@@ -174,7 +174,8 @@ class DigestPolicy:
     """Accept the form of RFC 2069, as old phones use it; a nonce then serves once."""
     uri_check: Literal["strict", "lenient", "off"] = "lenient"
     """digest-uri against Request-URI. Lenient: scheme, port and parameters may differ, and the host where
-    one of the two is an address, since proxies and ALGs rewrite it; the user part must agree.
+    one of the two is an address, since proxies and ALGs rewrite it; the user part must agree, or be left out
+    (SIPp writes ``sip:host:port`` whatever it calls).  A nonce count serves once, so this opens no replay.
     """
 
 
@@ -420,7 +421,7 @@ class DigestServer:
             return False
         if mode == "strict":
             return same(one, other)
-        if one.user != other.user or one.rest != other.rest:
+        if (one.user and one.user != other.user) or one.rest != other.rest:
             return False
         return one.host == other.host or _is_address(one.host) or _is_address(other.host)
 

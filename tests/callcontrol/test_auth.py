@@ -375,6 +375,8 @@ URIS = [
     (f"sip:{DOMAIN}", "sip:elsewhere.example", False, False),
     (f"sip:{DOMAIN}", f"sip:ana@{DOMAIN}", False, False),
     (f"sip:{DOMAIN}", "nonsense", False, False),
+    (f"sip:+33639981001@{DOMAIN}", "sip:198.51.100.1:5060", False, True),
+    (f"sip:+33639981001@{DOMAIN}", f"sip:+33639981002@{DOMAIN}", False, False),
 ]
 
 
