@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -14,18 +14,11 @@ from callcontrol.cli.client import Failure
 from callcontrol.cli.options import AsJson, ConfigFile, settings
 from callcontrol.cli.output import print_json
 from callcontrol.operator_access import AccessError, find_notes
-from callcontrol.provisioning import (
-    Change,
-    ChangeSet,
-    ProvisioningError,
-    SqlProvisioningStore,
-    apply,
-    export,
-    read_file,
-)
-from config.database import DatabaseUnavailable, create_engine, upgrade
 from config.settings import Settings
 from numbering.models import PlanLimits
+
+if TYPE_CHECKING:  # SQLAlchemy takes half a second to import, which the other commands need not wait for
+    from callcontrol.provisioning import Change, ChangeSet, SqlProvisioningStore
 
 Result = TypeVar("Result")
 
@@ -51,6 +44,8 @@ def apply_command(
 
     Without --config it is the database of the node that runs here.
     """
+    from callcontrol.provisioning import ProvisioningError, apply, read_file
+
     chosen = _settings(config)
     try:
         documents = [read_file(file) for file in files]
@@ -81,6 +76,7 @@ def export_command(
     config: ConfigFile = None,
 ) -> None:
     """Print the provisioning as a document that apply accepts."""
+    from callcontrol.provisioning import export
 
     async def work(store: SqlProvisioningStore) -> str:
         return await export(store, secrets=secrets)
@@ -107,6 +103,9 @@ def _settings(config: Path | None) -> Settings:
 
 
 async def _with_store(chosen: Settings, work: Callable[[SqlProvisioningStore], Awaitable[Result]]) -> Result:
+    from callcontrol.provisioning import SqlProvisioningStore
+    from config.database import DatabaseUnavailable, create_engine, upgrade
+
     engine = create_engine(chosen.database)
     try:
         await upgrade(engine)
