@@ -50,6 +50,7 @@ class Agent:
         self._seen: set[tuple[str, ...]] = set()
         self._register_call_id = sip.new_id()
         self._register_cseq = 0
+        self.registered = False
         self.instance = f"urn:uuid:00000000-0000-4000-8000-{sip.new_id()[:12]}"
 
     # ---- what we are
@@ -215,6 +216,7 @@ class Agent:
             ]
             reply = self.transact("REGISTER", uri, headers)
             if reply.status != 401 or answer:
+                self.registered = reply.status == 200 and expires > 0
                 return reply
             challenge = self.choose_challenge(reply)
             answer = [

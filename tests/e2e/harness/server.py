@@ -181,7 +181,11 @@ class Server:
             left = self.api("/v1/calls")["items"]
             for call in left:  # the next test shall not suffer
                 self.cli("calls", "hangup", call["ref"])
-            raise AssertionError(f"calls are left over: {json.dumps(left, indent=1)[:3000]}")
+            depth = self.metric("cloudline_cdr_outbox_depth")
+            shown = json.dumps(left, indent=1)[:3000]
+            raise AssertionError(
+                f"left over: {depth:g} records in the outbox, calls {shown}\n{self.tail(15)}"
+            )
 
     def tail(self, lines: int = 20) -> str:
         return (
@@ -194,7 +198,7 @@ class Server:
     def complaints(self, since: int = 0) -> list[str]:
         """Log lines that tell of a bug: tracebacks and errors."""
         text = self.log.read_bytes()[since:].decode(errors="replace")
-        return [line for line in text.splitlines() if "Traceback" in line or '"level": "error"' in line]
+        return [line for line in text.splitlines() if "Traceback" in line or '"level":"error"' in line]
 
     def _environment(self) -> dict[str, str]:
         run = self.folder / "run"

@@ -5,6 +5,7 @@ All numbers are of the ranges kept for fiction.
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from tests.e2e.harness.agent import Agent
 from tests.e2e.harness.phone import Phone
 from tests.e2e.harness.server import HOST, Server
 from tests.e2e.harness.sipp import SippRun
-from tests.e2e.harness.wire import Address, StreamWire, UdpWire, WebSocketWire, Wire
+from tests.e2e.harness.wire import Address, NothingCame, StreamWire, UdpWire, WebSocketWire, Wire
 
 OUTSIDE = "+33199001234"
 """Somebody of the outside world."""
@@ -36,6 +37,13 @@ trunk_silence_seconds = 1.0
 devices = 8
 numbers = 5
 """
+
+
+def _unregister(agent: Agent) -> None:
+    """No binding of one test shall ring in the next; the test may have closed the wire itself."""
+    if agent.registered:
+        with contextlib.suppress(OSError, NothingCame):
+            agent.register(0, contact="*", instance=False)
 
 
 class World:
@@ -86,6 +94,7 @@ class World:
         """A softphone whose every message the test writes."""
         wire = self.wire(transport)
         agent = Agent(wire, self.server.address(transport), self.domain, name, password, proc.free_port(HOST))
+        self._leaving.append(lambda: _unregister(agent))
         if register:
             reply = agent.register()
             assert reply.status == 200, f"{name}: REGISTER was answered {reply.start}\n{agent.story()}"
