@@ -21,11 +21,7 @@ def by_state(calls: Iterable[Call]) -> dict[str, int]:
 
 def dialogs(calls: Iterable[Call]) -> int:
     """Dialogs, early ones included."""
-    return sum(
-        1 if leg.usage.dialog is not None else len(leg.usage.early)
-        for call in calls
-        for leg in call.legs.values()
-    )
+    return sum(leg.usage.dialogs() for call in calls for leg in call.legs.values())
 
 
 def past_deadline(calls: Iterable[Call], now: float) -> int:

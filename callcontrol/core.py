@@ -24,7 +24,9 @@ from callcontrol.limits import Gate, Suspicious
 from callcontrol.registrar import Registrar
 from callcontrol.runner import Runner
 from callcontrol.sip import build, session_timer, usage_uas
+from callcontrol.sip.dialog import contact_uri
 from callcontrol.sip.endpoint import Endpoint
+from callcontrol.sip.errors import RemoteProtocolError
 from callcontrol.sip.events import (
     AckReceived,
     CancelReceived,
@@ -149,7 +151,8 @@ class Core:
                 return
             if status >= 200:
                 self._wire.settled(event.branch)
-            self._runner.response(owner, self._wire.known_branch(event.branch), event.message, now)
+            branch = self._wire.known_branch(event.branch)
+            self._runner.response(owner, branch, event.message, event.flow, now)
         elif event.message.status >= 200:
             probe = self.probes.pop(event.branch, None)
             if probe is not None:
@@ -223,11 +226,7 @@ class Core:
         leg = call.legs.get(owner.leg)
         if leg is None or leg.call_id != message.call_id:
             return False
-        dialog = leg.usage.dialog
-        if dialog is None:
-            if message.from_tag not in leg.usage.early:
-                return False
-        elif dialog.remote_tag != message.from_tag:
+        if not leg.usage.is_in_dialog_with(message.from_tag):
             return False
         dumped = flow.dump()
         self._ladders.add(call.ref, now, owner.leg, False, dumped, message.data)
@@ -238,6 +237,10 @@ class Core:
 
     def _on_invite(self, event: RequestReceived, monotonic: float, now: float) -> None:
         message = event.message
+        if not contact_uri(message):
+            # §8.1.1.8: without a SIP Contact nothing could be sent in the dialog
+            self._respond(event, 400, monotonic)
+            return
         outcome = self._intake.admit(message, event.flow, now)
         if isinstance(outcome, Answer):
             self._endpoint.send_response(event.key, outcome.status, outcome.data, monotonic)
@@ -289,15 +292,27 @@ class Core:
     def _on_replaces(self, event: RequestReceived, outcome: Admitted, monotonic: float, now: float) -> None:
         """RFC 3891: the newcomer takes the place of a party of ours, if it may: same account, or the same user."""
         message = event.message
-        replaces = parse_replaces(message.get("replaces") or "")
-        owner = self._runner.by_tag(replaces.to_tag) if replaces is not None else None
+        values = message.all("replaces")
+        try:
+            replaces = parse_replaces(values[0] if len(values) == 1 else "")
+        except RemoteProtocolError as error:
+            self._respond(event, error.status, monotonic)
+            return
+        owner = self._runner.by_tag(replaces.to_tag)
         leg = owner.call.legs.get(owner.leg) if owner is not None else None
-        if owner is None or replaces is None or leg is None or leg.call_id != replaces.call_id:
+        dialog = leg.usage.dialog if leg is not None else None
+        if owner is None or leg is None or leg.call_id != replaces.call_id:
+            self._respond(event, 481, monotonic)
+            return
+        if dialog is None or dialog.remote_tag != replaces.from_tag:
             self._respond(event, 481, monotonic)
             return
         account = outcome.facts.device.account if outcome.facts.device is not None else ""
-        if not account or account != owner.call.plan.account or leg.usage.state != ESTABLISHED:
+        if not account or account != owner.call.plan.account:
             self._respond(event, 603, monotonic)
+            return
+        if replaces.early_only or leg.usage.state != ESTABLISHED:
+            self._respond(event, 486 if replaces.early_only else 481, monotonic)
             return
         call = owner.call
         call.count += 1
@@ -315,6 +330,14 @@ class Core:
         self._ladders.add(call.ref, now, name, False, newcomer.address, message.data)
         if not self._runner.replace(owner, newcomer, now, effects):
             self._respond(event, 491, monotonic)
+            return
+        taken = (
+            self._runner.by_tag(newcomer.usage.dialog.local_tag)
+            if newcomer.usage.dialog is not None
+            else None
+        )
+        if taken is not None:
+            self._endpoint.claim(event.key, taken)
 
     # -- registrar ------------------------------------------------------------------------------------------
 

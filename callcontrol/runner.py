@@ -11,7 +11,7 @@ import heapq
 from collections import OrderedDict
 from collections.abc import Callable
 
-from callcontrol.b2bua import snapshot, transfer
+from callcontrol.b2bua import joining, snapshot
 from callcontrol.b2bua.call import Call
 from callcontrol.b2bua.effects import (
     CallOver,
@@ -29,6 +29,7 @@ from callcontrol.b2bua.events import (
     Event,
     HangUp,
     ResponseIn,
+    Resumed,
     TransactionEnded,
     TransferRouted,
 )
@@ -39,6 +40,7 @@ from callcontrol.cdr import CallRecord
 from callcontrol.ladder import Ladders
 from callcontrol.ports import CallStore, RecordSink
 from callcontrol.sip.commands import SendAck, SendRequest, SendResponse, UseTag
+from callcontrol.sip.flow import Flow
 from callcontrol.sip.message import Message
 from callcontrol.sip.usage import Turn
 from callcontrol.trunking import Trunking
@@ -88,6 +90,8 @@ class Runner:
         self._number = 0
         self._dirty: dict[str, Call] = {}
         self._pending: list[tuple[Call, Effect]] = []
+        self._resumed: set[str] = set()
+        """Calls that began on another node: their server transactions are gone with it."""
         self._now = 0.0
 
     # -- finding calls --------------------------------------------------------------------------------------
@@ -98,12 +102,8 @@ class Runner:
 
     def start(self, call: Call, event: Event, now: float) -> None:
         """Take a new call and feed it its first event."""
-        self.calls[call.ref] = call
-        self.epochs[call.ref] = 1
-        self._owners[call.ref] = {}
+        self._own(call, 1)
         self.stats.started(call)
-        for user in rung_users(call):
-            self._by_user.setdefault(user, set()).add(call.ref)
         self.handle(call, event, now)
 
     def own_calls(self, sip_call_id: str, call_ref: str) -> tuple[OwnCall, ...]:
@@ -117,17 +117,23 @@ class Runner:
         refs = self._by_user.get(user, ())
         return [call for ref in refs if (call := self.calls.get(ref)) is not None and call.phase == RINGING]
 
-    def resume(self, call: Call, epoch: int, now: float) -> None:
-        """Take a call over from its snapshot: its tags lead here from now on."""
+    def resume(self, data: bytes, epoch: int, now: float) -> None:
+        """Take a call over from its snapshot: what its node may not have done any more is done, and its tags lead here."""
+        call = snapshot.load(data, self.env)
+        self._resumed.add(call.ref)
+        self._own(call, epoch)
+        for leg in call.legs.values():
+            for tag in leg_tags(leg):
+                self._use_tag(call, leg.id, tag)
+        self._pending.extend([(call, effect) for effect in snapshot.outbox(data)])
+        self.handle(call, Resumed(), now)
+
+    def _own(self, call: Call, epoch: int) -> None:
         self.calls[call.ref] = call
         self.epochs[call.ref] = epoch
         self._owners[call.ref] = {}
         for user in rung_users(call):
             self._by_user.setdefault(user, set()).add(call.ref)
-        for leg in call.legs.values():
-            for tag in leg_tags(leg):
-                self._use_tag(call, leg.id, tag)
-        self._schedule(call)
 
     # -- events ---------------------------------------------------------------------------------------------
 
@@ -136,18 +142,22 @@ class Runner:
         self._now = now
         self._take(call, call.handle(event, now), now)
 
-    def response(self, owner: Owner, branch: str, message: Message, now: float) -> None:
+    def response(self, owner: Owner, branch: str, message: Message, flow: Flow, now: float) -> None:
         """A response to a request of one of our legs."""
         call = owner.call
         leg = call.legs.get(owner.leg)
+        if leg is None:
+            return
+        status = message.status
+        self.ladders.add(call.ref, now, owner.leg, False, leg.address, message.data)
+        if leg.trunk and message.method == "INVITE" and leg.usage.invite is not None:
+            self._note_peer(leg, status, now)
         login = None
-        if leg is not None:
-            self.ladders.add(call.ref, now, owner.leg, False, leg.address, message.data)
-            if leg.trunk and message.method == "INVITE" and leg.usage.invite is not None:
-                self._note_peer(leg, message.status, now)
-            if message.status in (401, 407) and leg.trunk:
-                login = self._trunking.login(leg.trunk)
-        self.handle(call, ResponseIn(owner.leg, branch, message, login), now)
+        came_from = ""
+        if status in (401, 407, 422):
+            came_from = flow.dump()
+            login = self._trunking.login(leg.trunk) if leg.trunk and status != 422 else None
+        self.handle(call, ResponseIn(owner.leg, branch, message, login, came_from), now)
 
     def failed(self, owner: Owner, branch: str, method: str, cause: str, now: float) -> None:
         """A client transaction ended without a final response."""
@@ -197,7 +207,9 @@ class Runner:
             call.ignored = []
         if call.dirty:
             call.dirty = False
-            self._dirty[call.ref] = call
+            # what comes after the end (another 2xx of a fork) must not bring the snapshot back
+            if call.ref in self.calls and not call.over:
+                self._dirty[call.ref] = call
         follow: list[Effect] = []
         for effect in effects:
             if isinstance(effect, UseTag):
@@ -213,8 +225,7 @@ class Runner:
     def _answer(self, call: Call, effect: Effect, now: float) -> None:
         """Lookups that a call asks for; their answer is an event of the same turn."""
         if isinstance(effect, ChooseTrunk):
-            leg = f"{call.ref}.b{call.count + 1}"
-            chosen = self._trunking.choose(effect.number, effect.caller, effect.tried, leg, now)
+            chosen = self._trunking.choose(effect.number, effect.caller, effect.tried, effect.channel, now)
             self.handle(call, chosen, now)
         elif isinstance(effect, RouteTransfer):
             decision = self._transfer_route(call, effect.leg, effect.target, now)
@@ -236,10 +247,11 @@ class Runner:
         if owner is not None and owner.call is not call:
             other = owner.call
             leg = other.legs.get(owner.leg)
-            if leg is not None and leg.call_id == effect.call_id:
+            # who transfers must be the one who holds both calls
+            if leg is not None and leg.call_id == effect.call_id and leg.user == call.legs[effect.leg].user:
                 effects: list[Effect] = []
                 turn = Turn(self.env.usage, now, effects)
-                given = transfer.give(other, turn, owner.leg)
+                given = joining.give(other, turn, owner.leg)
                 if given is not None:
                     self._move_leg(call, other, given, now, effects)
                     return
@@ -249,7 +261,7 @@ class Runner:
     def _move_leg(self, call: Call, other: Call, leg: Leg, now: float, effects: list[Effect]) -> None:
         old = leg.id
         adopted: list[Effect] = []
-        transfer.adopt(call, Turn(self.env.usage, now, adopted), leg)
+        joining.adopt(call, Turn(self.env.usage, now, adopted), leg)
         owner = self._owners[other.ref].pop(old, None)
         if owner is not None:
             owner.call, owner.leg = call, leg.id
@@ -262,7 +274,7 @@ class Runner:
         """INVITE with Replaces: ``leg`` takes the place of the one that ``owner`` names."""
         call = owner.call
         effects: list[Effect] = list(commands)
-        done = transfer.replace(call, Turn(self.env.usage, now, effects), owner.leg, leg)
+        done = joining.replace(call, Turn(self.env.usage, now, effects), owner.leg, leg)
         if done:
             call.dirty = True
             self._take(call, effects, now)
@@ -297,7 +309,9 @@ class Runner:
         pending, self._pending = self._pending, []
         if self._dirty:
             for ref, call in self._dirty.items():
-                data = snapshot.dump(call) if self._store.encodes else b""
+                data = b""
+                if self._store.encodes:
+                    data = snapshot.dump(call, [effect for owner, effect in pending if owner is call])
                 self._store.save(ref, self.epochs.get(ref, 1), data)
             self._dirty = {}
             self._store.commit(lambda lost: self._act(pending, lost))
@@ -322,7 +336,8 @@ class Runner:
             self.ladders.add(
                 call.ref, now, effect.leg, True, leg.address if leg is not None else "", effect.data
             )
-            self._wire.send_response(effect)
+            flow = leg.usage.flow if leg is not None and call.ref in self._resumed else ""
+            self._wire.send_response(effect, flow)
         elif isinstance(effect, SendAck):
             self.ladders.add(call.ref, now, effect.leg, True, effect.target, effect.data)
             self._wire.send_ack(self._owner(call, effect.leg), effect)
@@ -335,7 +350,7 @@ class Runner:
         elif isinstance(effect, PeerSilent):
             self._trunking.failed(effect.peer, now)
         elif isinstance(effect, TrunkReleased):
-            self._trunking.release(effect.trunk, f"{call.ref}.{effect.leg}")
+            self._trunking.release(effect.trunk, effect.channel)
         elif isinstance(effect, CallOver):
             self._store.delete(call.ref, self.epochs.get(call.ref, 1))
             self._store.commit(lambda lost: None)
@@ -355,6 +370,7 @@ class Runner:
                 if not refs:
                     del self._by_user[user]
         self.epochs.pop(ref, None)
+        self._resumed.discard(ref)
         self._scheduled.pop(ref, None)
         self.ladders.end(ref)
         for owner in self._owners.pop(ref, {}).values():
@@ -370,7 +386,7 @@ def rung_users(call: Call) -> set[str]:
 def leg_tags(leg: Leg) -> list[str]:
     """Our tags of a leg, from its stored state."""
     usage = leg.usage
-    tags = [dialog.local_tag for dialog in usage.early.values()]
+    tags: list[str] = []
     if usage.dialog is not None:
         tags.append(usage.dialog.local_tag)
     if usage.invite is not None:

@@ -79,6 +79,7 @@ class Wire:
         attempt = self._attempts.get(command.branch)
         if command.method == "CANCEL" and attempt is not None:
             live = attempt.rest[0]
+            attempt.rest = [live]  # whoever was cancelled and stays silent must not be looked for elsewhere
             self._endpoint.send_request(
                 attempt.branch, "CANCEL", command.data, live, self._monotonic(), owner
             )
@@ -134,8 +135,12 @@ class Wire:
         """A final response came: no further address will be needed."""
         self._attempts.pop(branch.partition("-")[0], None)
 
-    def send_response(self, command: SendResponse) -> None:
-        self._endpoint.send_response(command.key, command.status, command.data, self._monotonic())
+    def send_response(self, command: SendResponse, flow: str = "") -> None:
+        """Answer a request.  ``flow``: where to send it when its transaction was on a node that is gone."""
+        taken = self._endpoint.send_response(command.key, command.status, command.data, self._monotonic())
+        path = self.flow(flow) if flow and not taken and command.status != 408 else None
+        if path is not None:
+            self._endpoint.transmit_response(path, command.status, command.data)
 
     def send_ack(self, owner: Owner, command: SendAck) -> None:
         flow = self.flow(command.target)

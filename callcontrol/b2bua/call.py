@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from callcontrol.b2bua import records, ringing, talking, transfer
+from callcontrol.b2bua import records, ringing, takeover, talking, transfer
 from callcontrol.b2bua.causes import CAUSES, PHRASES, reason_lines
+from callcontrol.b2bua.dialling import SILENCE, give_up_silent
 from callcontrol.b2bua.effects import CallOver, Effect, TrunkReleased, WriteRecord
 from callcontrol.b2bua.env import CallEnv
 from callcontrol.b2bua.events import (
@@ -22,19 +23,20 @@ from callcontrol.b2bua.events import (
     HangUp,
     RequestIn,
     ResponseIn,
+    Resumed,
     Start,
     TargetJoined,
     TransactionEnded,
     TransferRouted,
     TrunkChosen,
 )
-from callcontrol.b2bua.leg import CALLEE, CALLER, Leg
+from callcontrol.b2bua.joining import Transfer
+from callcontrol.b2bua.leg import CALLER, Leg
 from callcontrol.b2bua.phases import ENDED, NEW, RINGING, TALKING
-from callcontrol.b2bua.transfer import Transfer
-from callcontrol.sip import usage_session, usage_uas
-from callcontrol.sip.usage import (
-    CLOSED,
-    INCOMING,
+from callcontrol.sip import usage_requests, usage_session, usage_uas
+from callcontrol.sip.commands import SendRequest
+from callcontrol.sip.usage import CALLING, CLOSED, INCOMING, NEVER, Turn, Usage
+from callcontrol.sip.usage_events import (
     Acked,
     Answered,
     Asked,
@@ -43,8 +45,6 @@ from callcontrol.sip.usage import (
     Failed,
     Progress,
     Replied,
-    Turn,
-    Usage,
     UsageEvent,
 )
 from dialplan import reasons
@@ -155,11 +155,16 @@ class Call:
         self._dispatch(event, turn)
         self._drain(turn)
         self._check_over(turn)
+        if not self.dirty:
+            # whoever goes on with the call must count on from the CSeq numbers and branches that were used
+            for effect in effects:
+                if isinstance(effect, SendRequest):
+                    self.dirty = True
         return effects
 
     def next_deadline(self) -> float:
         """When ``DeadlinePassed`` is due, Unix seconds; infinity for never."""
-        first = float("inf")
+        first = NEVER
         for at in self.deadlines.values():
             if at < first:
                 first = at
@@ -181,20 +186,16 @@ class Call:
 
     def _dispatch(self, event: Event, turn: Turn) -> None:
         if isinstance(event, ResponseIn):
-            leg = self.legs.get(event.leg)
-            if leg is None:
-                self.ignore("response to unknown leg")
-            else:
-                if leg.trunk and leg.role == CALLEE:
-                    self.deadlines.pop("silence", None)
-                usage_session.on_response(leg.usage, turn, event.branch, event.message, event.login)
+            self._on_response(event, turn)
         elif isinstance(event, RequestIn):
             leg = self.legs.get(event.leg)
             if leg is None:
                 self.ignore("request for unknown leg")
             else:
                 leg.address = event.flow
-                usage_session.on_request(leg.usage, turn, event.message, event.key, event.flow)
+                if event.message.method == "UPDATE":
+                    self.dirty = True  # it may move the end of the session
+                usage_requests.on_request(leg.usage, turn, event.message, event.key, event.flow)
         elif isinstance(event, DeadlinePassed):
             self._on_deadline(turn)
         elif isinstance(event, TransactionEnded):
@@ -202,21 +203,27 @@ class Call:
             if leg is None:
                 self.ignore("transaction of unknown leg")
             else:
+                self.dirty = True
                 usage_session.on_failed(leg.usage, turn, event.branch, event.cause)
         elif isinstance(event, Start):
             self._start(event, turn)
         elif isinstance(event, CancelIn):
             leg = self.legs.get(event.leg)
-            if leg is not None:
+            if leg is None:
+                self.ignore("cancel for unknown leg")
+            else:
                 usage_uas.on_cancel(leg.usage, turn, event.message)
         elif isinstance(event, TrunkChosen):
-            ringing.on_trunk_chosen(self, turn, event)
+            self._on_trunk_chosen(turn, event)
         elif isinstance(event, TransferRouted):
             transfer.on_routed(self, turn, event)
         elif isinstance(event, TargetJoined):
             ringing.on_target_joined(self, turn, event.target)
         elif isinstance(event, HangUp):
             self._on_hang_up(turn, event.reason)
+        elif isinstance(event, Resumed):
+            self.dirty = True
+            takeover.resume(self, turn)
         else:
             self.ignore("unknown event")
 
@@ -231,6 +238,7 @@ class Call:
         leg.user = self.plan.user if self.plan.direction != "incoming" else ""
         leg.device = self.device
         leg.trunk = self.ingress_trunk
+        leg.channel = f"{self.ref}.a" if self.ingress_trunk else ""
         leg.device_class = "trunk" if self.ingress_trunk else self.env.device_class(self.device)
         leg.number = self.plan.caller.number or self.plan.caller.asserted or self.plan.caller.user
         leg.address = event.flow
@@ -239,18 +247,39 @@ class Call:
         self.legs["a"] = leg
         self.a = "a"
         usage_uas.begin(usage, turn, message, event.key, event.flow)
-        if self.ingress_trunk and usage.dialog is not None:
-            usage.dialog.target = ""  # a carrier is reached by route set and Contact; only phones hang on their flow
         self.phase = RINGING
         ringing.begin(self, turn, message)
 
-    def _on_hang_up(self, turn: Turn, reason: str) -> None:
-        if self.phase == ENDED:
+    def _on_response(self, event: ResponseIn, turn: Turn) -> None:
+        leg = self.legs.get(event.leg)
+        if leg is None:
+            self.ignore("response to unknown leg")
             return
+        usage = leg.usage
+        if leg.trunk and self.deadlines:
+            self.deadlines.pop(SILENCE + leg.id, None)
+        if event.message.status >= 200 and event.branch in usage.pending:
+            self.dirty = True
+        usage_session.on_response(usage, turn, event.branch, event.message, event.login, event.flow)
+
+    def _on_trunk_chosen(self, turn: Turn, event: TrunkChosen) -> None:
+        if not self.choosing:
+            self.ignore("trunk chosen late")
+            if event.trunk:
+                turn.commands.append(TrunkReleased(event.trunk, f"{self.ref}.b{self.count + 1}"))
+            return
+        self.choosing = False
+        self.dirty = True
+        if self.transfer is not None:
+            transfer.on_trunk_chosen(self, turn, self.transfer, event)
+        else:
+            ringing.on_trunk_chosen(self, turn, event)
+
+    def _on_hang_up(self, turn: Turn, reason: str) -> None:
         if self.phase == TALKING:
             self.end(turn, reason, 0, "server", [])
-        else:
-            ringing.refuse_caller(self, turn, reason, 0, [])
+        elif self.phase != ENDED:
+            ringing.refuse_caller(self, turn, reason, 0, [], "server")
 
     def _on_deadline(self, turn: Turn) -> None:
         for name in [name for name, at in self.deadlines.items() if at <= turn.now]:
@@ -260,16 +289,26 @@ class Call:
                 ringing.on_step_over(self, turn)
             elif name == "total":
                 ringing.on_total_over(self, turn)
-            elif name == "silence":
-                ringing.on_silence(self, turn)
             elif name == "duration":
                 self.end(turn, reasons.MAX_DURATION, 0, "server", [])
+            elif name.startswith(SILENCE):
+                self._on_silence(turn, name[len(SILENCE) :])
             else:
                 transfer.on_deadline(self, turn, name)
         for leg in list(self.legs.values()):
             if leg.usage.next_deadline() <= turn.now:
                 usage_session.on_deadlines(leg.usage, turn)
                 self._drain(turn)
+
+    def _on_silence(self, turn: Turn, leg_id: str) -> None:
+        leg = self.legs.get(leg_id)
+        if leg is None or leg.usage.state != CALLING:
+            return
+        give_up_silent(self, turn, leg)
+        if self.transfer is not None:
+            transfer.next_peer(self, turn, self.transfer, 408)
+        elif self.phase == RINGING:
+            ringing.next_peer(self, turn, 408)
 
     def _drain(self, turn: Turn) -> None:
         """Work off what the usages report; handling one report may bring up more."""
@@ -284,44 +323,37 @@ class Call:
         if leg is None:
             self.ignore("report of unknown leg")
         elif isinstance(event, Progress):
-            self._on_progress(turn, leg, event)
-        elif isinstance(event, Answered):
-            self.dirty = True
+            if not leg.ringing_at:
+                leg.ringing_at = turn.now
             if transfer.owns(self, leg):
-                transfer.on_answered(self, turn, leg, event)
+                transfer.on_progress(self, turn, event)
             else:
-                ringing.on_answered(self, turn, leg, event)
-        elif isinstance(event, Failed):
-            self._on_failed(turn, leg, event)
-        elif isinstance(event, Acked):
-            talking.on_acked(self, turn, leg, event)
-        elif isinstance(event, Asked):
-            self.dirty = True
-            talking.on_asked(self, turn, leg, event)
-        elif isinstance(event, Replied):
-            self.dirty = True
-            talking.on_replied(self, turn, leg, event)
+                ringing.on_progress(self, turn, leg, event)
         elif isinstance(event, CallerCancelled):
-            ringing.on_caller_cancelled(self, turn, leg, event.reason)
-        elif isinstance(event, Ended):
-            self.dirty = True
-            talking.on_ended(self, turn, leg, event)
-
-    def _on_progress(self, turn: Turn, leg: Leg, event: Progress) -> None:
-        if not leg.ringing_at:
-            leg.ringing_at = turn.now
-        if transfer.owns(self, leg):
-            transfer.on_progress(self, turn, event)
+            talking.on_caller_cancelled(self, turn, leg, event.reason)
         else:
-            ringing.on_progress(self, turn, leg, event)
+            self.dirty = True
+            if isinstance(event, Answered):
+                if transfer.owns(self, leg):
+                    transfer.on_answered(self, turn, leg, event)
+                else:
+                    ringing.on_answered(self, turn, leg, event)
+            elif isinstance(event, Failed):
+                self._on_failed(turn, leg, event)
+            elif isinstance(event, Acked):
+                talking.on_acked(self, turn, leg, event)
+            elif isinstance(event, Asked):
+                talking.on_asked(self, turn, leg, event)
+            elif isinstance(event, Replied):
+                talking.on_replied(self, turn, leg, event)
+            elif isinstance(event, Ended):
+                talking.on_ended(self, turn, leg, event)
 
     def _on_failed(self, turn: Turn, leg: Leg, event: Failed) -> None:
-        self.dirty = True
-        if event.message is not None:
-            leg.user_agent = (
-                leg.user_agent or event.message.get("server") or event.message.get("user-agent") or ""
-            )
-        self.leg_done(turn, leg, event.status)
+        message = event.message
+        if message is not None:
+            leg.user_agent = leg.user_agent or message.get("server") or message.get("user-agent") or ""
+        self.leg_done(turn, leg)
         if self.phase == ENDED:
             return
         if transfer.owns(self, leg):
@@ -338,13 +370,20 @@ class Call:
     def ignore(self, what: str) -> None:
         self.ignored.append(what)
 
-    def leg_done(self, turn: Turn, leg: Leg, status: int) -> None:
-        """A leg over a trunk gives its channel back; called once per leg, when its outcome is known."""
-        if leg.trunk and leg.role != CALLER and not leg.ended_at:
-            turn.commands.append(TrunkReleased(leg.trunk, leg.id, status, bool(leg.answered_at)))
+    def leg_done(self, turn: Turn, leg: Leg) -> None:
+        """A leg over a trunk gives its channel back, once."""
+        if leg.channel:
+            turn.commands.append(TrunkReleased(leg.trunk, leg.channel))
+            leg.channel = ""
 
-    def end(self, turn: Turn, reason: str, status: int, ended_by: str, lines: list[str]) -> None:
-        """The call is over: release every leg, write the record once."""
+    def end(
+        self, turn: Turn, reason: str, status: int, ended_by: str, lines: list[str], repeat: bool = False
+    ) -> None:
+        """The call is over: release every leg, write the record once.
+
+        ``lines`` tell the parties why; without any, a call that the server ended says its reason.  ``repeat``: a refusal is
+        sent until its ACK, for want of a transaction that does it.
+        """
         if self.phase == ENDED:
             return
         self.phase = ENDED
@@ -356,27 +395,36 @@ class Call:
         self.deadlines = {}
         self.choosing = False
         self.transfer = None
-        lines = (
-            lines or [f'Reason: SIP;cause={self.status};text="{reason}"'] if ended_by == "server" else lines
-        )
+        self._forget_answer()
+        self.note("outcome", reason, ended_by)
+        if ended_by == "server" and not lines:
+            lines = [f'Reason: SIP;cause={self.status};text="{reason}"']
         for leg in self.legs.values():
-            if leg.usage.state == INCOMING:
-                usage_uas.refuse(
-                    leg.usage,
-                    turn,
-                    self.status,
-                    PHRASES.get(self.status, "Declined"),
-                    reason_lines(reason, self.status),
-                )
-            elif leg.usage.state != CLOSED:
-                usage_session.release(leg.usage, turn, lines)
-            self.leg_done(turn, leg, self.status)
+            self._close(turn, leg, lines, repeat)
+            self.leg_done(turn, leg)
             leg.finish(turn.now, 200 if leg.answered_at else self.status, reason, ended_by)
-        if self.ingress_trunk:
-            turn.commands.append(TrunkReleased(self.ingress_trunk, "a", self.status, bool(self.answered_at)))
         self.body = b""
         self.crossing = []
         turn.commands.append(WriteRecord(records.of_call(self)))
+
+    def _forget_answer(self) -> None:
+        """Somebody answered, but the caller was never told (its 2xx waited for a PRACK): for it there was no answer."""
+        caller = self.legs.get(self.a)
+        if caller is None or caller.usage.state != INCOMING or not self.answered_at:
+            return
+        self.answered_at = caller.answered_at = 0.0
+        if self.status < 300:
+            self.status = 487 if self.ended_by == "caller" else 480
+
+    def _close(self, turn: Turn, leg: Leg, lines: list[str], repeat: bool) -> None:
+        usage = leg.usage
+        if usage.state == INCOMING:
+            status = self.status if self.status >= 300 else 480
+            refusal = reason_lines(self.reason, status)
+            usage_uas.refuse(usage, turn, status, PHRASES.get(status, "Declined"), refusal, repeat)
+            leg.status = status
+        elif usage.state != CLOSED:
+            usage_session.release(usage, turn, lines)
 
     def _check_over(self, turn: Turn) -> None:
         if self.phase != ENDED or self.over:

@@ -43,10 +43,10 @@ REQUEST_CROSSES: Final[dict[str, str]] = {
 _HIDDEN_ANONYMOUS: Final = '"Anonymous" <sip:anonymous@anonymous.invalid>'
 
 
-def crossing(message: Message, table: dict[str, str]) -> list[str]:
-    """Header lines of ``message`` that cross, in wire order."""
+def crossing(message: Message, table: dict[str, str], with_body: bool = True) -> list[str]:
+    """Header lines of ``message`` that cross, in wire order; those that describe its body only ``with_body``."""
     lines: list[str] = []
-    has_body = bool(message.body)
+    has_body = with_body and bool(message.body)
     for name, value, _raw in message.headers:
         written = table.get(name)
         if written is not None:
@@ -63,11 +63,6 @@ def _spelled(name: str) -> str:
 def reason_crossing(message: Message) -> list[str]:
     """Reason headers of a BYE or CANCEL cross as they are: they tell why, not where (RFC 3326)."""
     return [f"Reason: {value}" for value in message.all("reason")]
-
-
-def body_type(message: Message) -> str:
-    """Content-Type as written, with its parameters (a multipart body needs its boundary)."""
-    return message.get("content-type") or message.content_type
 
 
 def from_value(identity: Identity, domain: str, number: str) -> str:

@@ -9,12 +9,14 @@ from callcontrol.sip.commands import Command
 class ChooseTrunk(Command):
     """Pick the next trunk peer for ``number``; the answer is a ``TrunkChosen`` event."""
 
-    __slots__ = ("caller", "number", "tried")
+    __slots__ = ("caller", "channel", "number", "tried")
 
-    def __init__(self, number: str, caller: str, tried: list[str]) -> None:
+    def __init__(self, number: str, caller: str, tried: list[str], channel: str) -> None:
         self.number = number
         self.caller = caller
-        """Caller's number to be shown, E.164; empty if hidden or none."""
+        """Caller's number to be asserted, E.164; empty if there is none."""
+        self.channel = channel
+        """Key under which the leg will hold its channel."""
         self.tried = tried
         """``trunk peer`` pairs that were tried for this step."""
 
@@ -35,7 +37,7 @@ class RouteTransfer(Command):
 class JoinDialog(Command):
     """Find the dialog that a Replaces names (RFC 3891) and bring the other side of its call into this one.
 
-    The answer is ``Call.adopt`` of the leg, or a ``TransferRouted`` refusal.
+    The answer is ``joining.adopt`` of the leg, or a ``TransferRouted`` refusal.
     """
 
     __slots__ = ("call_id", "from_tag", "leg", "target", "to_tag")
@@ -58,15 +60,13 @@ class PeerSilent(Command):
 
 
 class TrunkReleased(Command):
-    """A leg over ``trunk`` ended: its channel is free again."""
+    """A leg over ``trunk`` ended: its ``channel`` is free again."""
 
-    __slots__ = ("answered", "leg", "status", "trunk")
+    __slots__ = ("channel", "trunk")
 
-    def __init__(self, trunk: str, leg: str, status: int, answered: bool) -> None:
+    def __init__(self, trunk: str, channel: str) -> None:
         self.trunk = trunk
-        self.leg = leg
-        self.status = status
-        self.answered = answered
+        self.channel = channel
 
 
 class WriteRecord(Command):

@@ -49,15 +49,21 @@ class CancelIn(Event):
 
 
 class ResponseIn(Event):
-    """A response to a request of ``leg``; ``login`` are the credentials that a challenge may be answered with."""
+    """A response to a request of ``leg``; ``login`` are the credentials that a challenge may be answered with.
 
-    __slots__ = ("branch", "leg", "login", "message")
+    ``flow`` is the dumped flow that it came from, where the request may be asked for again (401, 407, 422); else empty.
+    """
 
-    def __init__(self, leg: str, branch: str, message: Message, login: Login | None = None) -> None:
+    __slots__ = ("branch", "flow", "leg", "login", "message")
+
+    def __init__(
+        self, leg: str, branch: str, message: Message, login: Login | None = None, flow: str = ""
+    ) -> None:
         self.leg = leg
         self.branch = branch
         self.message = message
         self.login = login
+        self.flow = flow
 
 
 class TransactionEnded(Event):
@@ -133,3 +139,9 @@ class TargetJoined(Event):
 
     def __init__(self, target: DeviceTarget) -> None:
         self.target = target
+
+
+class Resumed(Event):
+    """The call was loaded by a node that did not have it: what that one had under way is gone with it."""
+
+    __slots__ = ()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from callcontrol.sip.usage import Usage
+from callcontrol.sip.usage import CLOSED, Usage
+from mediarelay.continuity import continue_session
 
 CALLER: Final = "caller"
 CALLEE: Final = "callee"
@@ -34,8 +35,9 @@ LEG_FIELDS: Final = (
     "reason",
     "ended_by",
     "step",
-    "tried",
     "foreign",
+    "channel",
+    "refers",
 )
 
 
@@ -71,10 +73,12 @@ class Leg:
         self.ended_by = ""
         self.step = 0
         """Index of the plan step that dialled it."""
-        self.tried = ""
-        """``trunk peer`` key of the attempt."""
         self.foreign = False
         """Its session descriptions come from another party than at first (transfer), so their origin is rewritten."""
+        self.channel = ""
+        """Key of the trunk channel that it holds; it stays the same when the leg moves to another call."""
+        self.refers = 0
+        """REFERs that it sent so far."""
 
     def finish(self, now: float, status: int, reason: str, ended_by: str) -> None:
         """Note the outcome; the first one stands."""
@@ -83,3 +87,35 @@ class Leg:
             self.status = self.status or status
             self.reason = self.reason or reason
             self.ended_by = ended_by
+
+    def body_for(self, body: bytes, content_type: str) -> bytes:
+        """A description as this party may see it: its own session goes on when the other party changed."""
+        if not self.foreign or not body or not self.usage.local_body:
+            return body
+        return continue_session(self.usage.local_body, self.usage.local_type, body, content_type)
+
+    def husk(self) -> Leg:
+        """What the record says about this leg, without its dialog: it lives on in another call."""
+        twin = Leg(self.id, Usage(self.id, self.usage.scope, self.usage.uac), self.role, self.started_at)
+        twin.usage.state = CLOSED
+        for name in _TOLD:
+            setattr(twin, name, getattr(self, name))
+        return twin
+
+
+_TOLD: Final = (
+    "device_class",
+    "user",
+    "device",
+    "trunk",
+    "peer",
+    "number",
+    "binding",
+    "address",
+    "user_agent",
+    "call_id",
+    "ringing_at",
+    "answered_at",
+    "status",
+    "step",
+)

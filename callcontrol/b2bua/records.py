@@ -19,22 +19,29 @@ def milliseconds(at: float) -> int:
     return round(at * 1000)
 
 
+def _text(value: str) -> str:
+    """What a peer wrote, fit for a database: bytes that are no UTF-8 become question marks."""
+    if value.isascii():
+        return value
+    return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace").replace("\ufffd", "?")
+
+
 def of_leg(leg: Leg) -> LegRecord:
     cause = CAUSES.get(leg.reason)
     transport, address = _address(leg.address)
     return LegRecord(
         leg=leg.id,
         role=leg.role,
-        call_id=leg.call_id,
-        number=leg.number,
+        call_id=_text(leg.call_id),
+        number=_text(leg.number),
         user=leg.user,
         device=leg.device,
         device_class=leg.device_class,
         trunk=leg.trunk,
         peer=leg.peer,
         transport=transport,
-        address=address,
-        user_agent=leg.user_agent[:120],
+        address=_text(address),
+        user_agent=_text(leg.user_agent[:120]),
         started_ms=milliseconds(leg.started_at),
         ringing_ms=milliseconds(leg.ringing_at),
         answered_ms=milliseconds(leg.answered_at),
@@ -77,12 +84,12 @@ def of_call(call: Call) -> CallRecord:
         user=plan.user,
         number=plan.number,
         caller=caller.asserted or caller.number,
-        caller_presented=shown,
+        caller_presented=_text(shown),
         caller_hidden=caller.hidden,
-        dialled=call.dialled,
+        dialled=_text(call.dialled),
         called=plan.called if plan.called.startswith("+") else "",
         original_called=plan.called if plan.called.startswith("+") else "",
-        destination=(callee.number or callee.address) if callee is not None else plan.called,
+        destination=_text((callee.number or callee.address) if callee is not None else plan.called),
         trunk=call.ingress_trunk or (outward[-1] if outward else ""),
         device=device_leg.device if device_leg is not None else "",
         device_class=device_leg.device_class if device_leg is not None else "",
@@ -109,5 +116,5 @@ def _callee(call: Call) -> Leg | None:
 
 def trace_json(call: Call) -> str:
     """The decisions as JSON: a list of [rule, outcome, detail]."""
-    rows = [[line.rule, line.outcome, line.detail] for line in call.trace]
+    rows = [[line.rule, _text(line.outcome), _text(line.detail)] for line in call.trace]
     return msgspec.json.encode(rows).decode()

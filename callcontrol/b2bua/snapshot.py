@@ -8,26 +8,33 @@ Transactions, sockets and settings are never stored.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
 
 from callcontrol.b2bua.call import CALL_FIELDS, Call
+from callcontrol.b2bua.effects import Effect, TrunkReleased, WriteRecord
 from callcontrol.b2bua.env import CallEnv
+from callcontrol.b2bua.joining import TRANSFER_FIELDS, Transfer
 from callcontrol.b2bua.leg import LEG_FIELDS, Leg
-from callcontrol.b2bua.transfer import TRANSFER_FIELDS, Transfer
+from callcontrol.cdr.records import CallRecord
+from callcontrol.sip.commands import SendAck, SendRequest, SendResponse
 from callcontrol.sip.dialog import DIALOG_FIELDS, Dialog
-from callcontrol.sip.usage import (
+from callcontrol.sip.usage import USAGE_FIELDS, Usage
+from callcontrol.sip.usage_open import (
     ASKED_FIELDS,
+    EARLY_FIELDS,
     INCOMING_FIELDS,
     INVITE_FIELDS,
     PENDING_FIELDS,
-    USAGE_FIELDS,
+    RELIABLE_FIELDS,
     AskedState,
+    Early,
     IncomingInvite,
     OutgoingInvite,
     Pending,
-    Usage,
+    Reliable,
 )
 from dialplan.plan import Plan, Refuse, Ring, ToTrunk, TraceLine
 
@@ -45,7 +52,9 @@ _TAGS: Final[dict[type[Any], tuple[str, tuple[str, ...]]]] = {
     Pending: ("\0pending", PENDING_FIELDS),
     AskedState: ("\0asked", ASKED_FIELDS),
     OutgoingInvite: ("\0invite", INVITE_FIELDS),
+    Early: ("\0early", EARLY_FIELDS),
     IncomingInvite: ("\0incoming", INCOMING_FIELDS),
+    Reliable: ("\0reliable", RELIABLE_FIELDS),
     Transfer: ("\0transfer", TRANSFER_FIELDS),
 }
 _STEPS: Final[dict[str, type[Any]]] = {"ring": Ring, "trunk": ToTrunk, "refuse": Refuse}
@@ -53,22 +62,18 @@ _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder()
 
 
-def dump(call: Call) -> bytes:
-    """The call as bytes."""
+def dump(call: Call, unsent: Sequence[Effect] = ()) -> bytes:
+    """The call as bytes, with the effects that are to be performed after the save."""
     fields = [_pack(getattr(call, name)) for name in CALL_FIELDS]
-    return _encoder.encode([SCHEMA, fields])
+    outbox = [packed for effect in unsent if (packed := _pack_effect(effect))]
+    return _encoder.encode([SCHEMA, fields, outbox])
 
 
 def load(data: bytes, env: CallEnv) -> Call:
     """The call back from its bytes.  Raises SnapshotError."""
-    try:
-        schema, fields = _decoder.decode(data)
-    except (msgspec.DecodeError, ValueError, TypeError) as error:
-        raise SnapshotError(f"not a snapshot: {error}") from error
-    if schema != SCHEMA:
-        raise SnapshotError(f"snapshot of schema {schema}; this version reads {SCHEMA}")
+    fields = _read(data)[1]
     values = {name: _unpack(value) for name, value in zip(CALL_FIELDS, fields, strict=False)}
-    plan = values["plan"]
+    plan = values.get("plan")
     if not isinstance(plan, Plan):
         raise SnapshotError("snapshot without a plan")
     call = Call(values["ref"], plan, (), env)
@@ -77,25 +82,86 @@ def load(data: bytes, env: CallEnv) -> Call:
     return call
 
 
+def outbox(data: bytes) -> list[Effect]:
+    """The effects that were to be performed after the save, in order.  Raises SnapshotError."""
+    return [_unpack_effect(packed) for packed in _read(data)[2]]
+
+
+def _read(data: bytes) -> list[Any]:
+    try:
+        found = _decoder.decode(data)
+    except msgspec.DecodeError as error:
+        raise SnapshotError(f"not a snapshot: {error}") from error
+    if not isinstance(found, list) or len(found) < 3:
+        raise SnapshotError("not a snapshot")
+    if found[0] != SCHEMA:
+        raise SnapshotError(f"snapshot of schema {found[0]}; this version reads {SCHEMA}")
+    return found
+
+
+def _pack_effect(effect: Effect) -> list[Any]:
+    """An effect that another node can repeat; empty for those that only this one can do."""
+    if isinstance(effect, SendRequest):
+        return ["request", effect.leg, effect.branch, effect.method, effect.data, effect.target]
+    if isinstance(effect, SendResponse):
+        return ["response", effect.leg, effect.key, effect.status, effect.data]
+    if isinstance(effect, SendAck):
+        return ["ack", effect.leg, effect.branch, effect.data, effect.target]
+    if isinstance(effect, WriteRecord):
+        return ["record", msgspec.msgpack.encode(effect.record)]
+    if isinstance(effect, TrunkReleased):
+        return ["released", effect.trunk, effect.channel]
+    return []
+
+
+def _unpack_effect(packed: list[Any]) -> Effect:
+    match packed:
+        case ["request", leg, branch, method, data, target]:
+            return SendRequest(leg, branch, method, data, target)
+        case ["response", leg, key, status, data]:
+            return SendResponse(leg, key, status, data)
+        case ["ack", leg, branch, data, target]:
+            return SendAck(leg, branch, data, target)
+        case ["record", data]:
+            return WriteRecord(msgspec.msgpack.decode(data, type=CallRecord))
+        case ["released", trunk, channel]:
+            return TrunkReleased(trunk, channel)
+    raise SnapshotError(f"unknown effect {packed[:1]!r}")
+
+
 def _pack(value: Any) -> Any:
-    if value is None or isinstance(value, (str, int, float, bytes)):
+    if isinstance(value, str):
+        return value if value.isascii() else _pack_text(value)
+    if value is None or isinstance(value, (int, float, bytes)):
         return value
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return [_pack(item) for item in value]
     if isinstance(value, dict):
-        return {key: _pack(item) for key, item in value.items()}
+        if all(key.isascii() for key in value):
+            return {key: _pack(item) for key, item in value.items()}
+        return ["\0map", *[[_pack(key), _pack(item)] for key, item in value.items()]]
     known = _TAGS.get(type(value))
     if known is not None:
         tag, names = known
         return [tag, *[_pack(getattr(value, name)) for name in names]]
     if isinstance(value, TraceLine):
-        return ["\0trace", value.rule, value.outcome, value.detail]
+        return ["\0trace", value.rule, _pack(value.outcome), _pack(value.detail)]
     if isinstance(value, Plan):
-        steps = [[_step_name(step), msgspec.to_builtins(step)] for step in value.steps]
+        steps = [[_step_name(step), _pack(msgspec.to_builtins(step))] for step in value.steps]
         rest = msgspec.to_builtins(value)
         del rest["steps"]
-        return ["\0plan", steps, rest]
+        return ["\0plan", steps, _pack(rest)]
     raise SnapshotError(f"a {type(value).__name__} cannot be stored")
+
+
+def _pack_text(value: str) -> Any:
+    """Headers may hold bytes that are no UTF-8; such text is stored as the bytes that it was."""
+    data = value.encode("utf-8", "surrogateescape")
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return ["\0raw", data]
+    return value
 
 
 def _step_name(step: Any) -> str:
@@ -118,11 +184,15 @@ def _unpack(value: Any) -> Any:
     head = value[0] if value else None
     if not isinstance(head, str) or not head.startswith("\0"):
         return [_unpack(item) for item in value]
+    if head == "\0raw":
+        return value[1].decode("utf-8", "surrogateescape")
+    if head == "\0map":
+        return {_unpack(key): _unpack(item) for key, item in value[1:]}
     if head == "\0trace":
-        return TraceLine(rule=value[1], outcome=value[2], detail=value[3])
+        return TraceLine(rule=value[1], outcome=_unpack(value[2]), detail=_unpack(value[3]))
     if head == "\0plan":
-        steps = tuple(msgspec.convert(fields, _STEPS[name]) for name, fields in value[1])
-        return _plan(value[2], steps)
+        steps = tuple(msgspec.convert(_unpack(fields), _STEPS[name]) for name, fields in value[1])
+        return _plan(_unpack(value[2]), steps)
     maker = _MAKERS.get(head)
     if maker is None:
         raise SnapshotError(f"unknown tag {head[1:]!r}")
@@ -150,9 +220,13 @@ def _blank(kind: type[Any]) -> Any:
     if kind is Pending:
         return Pending("", "", "", 0, b"", "", [])
     if kind is AskedState:
-        return AskedState("", [], False, "", 0)
+        return AskedState("", [], 0, b"", "")
     if kind is OutgoingInvite:
         return OutgoingInvite("", "", "", "", [], [], b"", "", "", 70)
+    if kind is Early:
+        return Early(Dialog("", "", "", "", "", 0, -1, [], "", ""))
     if kind is IncomingInvite:
-        return IncomingInvite("", [], [], False, False)
+        return IncomingInvite("", [], 0, False)
+    if kind is Reliable:
+        return Reliable("", 0, 0, False, b"")
     return Transfer("", "", "", False)

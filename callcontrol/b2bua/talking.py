@@ -6,53 +6,37 @@ Requests are relayed end to end where an answer is the other party's to give (re
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from callcontrol.b2bua import ringing, transfer
-from callcontrol.b2bua.crossing import (
-    REQUEST_CROSSES,
-    RESPONSE_CROSSES,
-    body_type,
-    crossing,
-    reason_crossing,
-)
+from callcontrol.b2bua.crossing import REQUEST_CROSSES, RESPONSE_CROSSES, crossing, reason_crossing
 from callcontrol.b2bua.leg import CALLEE, CALLER, Leg
 from callcontrol.b2bua.phases import ENDED, RINGING
-from callcontrol.sip import usage_session, usage_uac
+from callcontrol.sip import usage_requests, usage_session, usage_uac
 from callcontrol.sip.message import Message
 from callcontrol.sip.usage import (
+    ACCEPTED,
     CALLING,
     ESTABLISHED,
     FOR_CONNECT,
     FOR_NOTIFY,
     FOR_RELAY,
     INCOMING,
-    Acked,
-    Asked,
-    Ended,
-    Replied,
     Turn,
+    body_type,
 )
+from callcontrol.sip.usage_events import Acked, Asked, Ended, Replied
 from dialplan import reasons
-from mediarelay.continuity import continue_session
 
 if TYPE_CHECKING:
     from callcontrol.b2bua.call import Call
 
 
-def body_for(leg: Leg, body: bytes, content_type: str) -> bytes:
-    """The description as ``leg`` may see it: its own session goes on when the other party changed."""
-    if not leg.foreign or not body or not leg.usage.local_body:
-        return body
-    return continue_session(leg.usage.local_body, leg.usage.local_type, body, content_type)
-
-
 def on_acked(call: Call, turn: Turn, leg: Leg, event: Acked) -> None:
     """The ACK of a 2xx that carried an offer brings the answer: pass it on in the ACK that the other side waits for."""
-    call.dirty = True
     other = call.partner(leg.id)
     if other is not None and other.usage.ack_owed:
-        body = body_for(other, event.body, event.content_type)
+        body = other.body_for(event.body, event.content_type)
         usage_uac.acknowledge(other.usage, turn, body, event.content_type)
 
 
@@ -77,16 +61,16 @@ def on_asked(call: Call, turn: Turn, leg: Leg, event: Asked) -> None:
 
 
 def _answer(leg: Leg, turn: Turn, key: str, status: int) -> None:
-    usage_session.respond(leg.usage, turn, key, status, [], b"", "")
+    usage_requests.respond(leg.usage, turn, key, status, [], b"", "")
 
 
 def _early(call: Call, turn: Turn, leg: Leg, event: Asked) -> None:
     """Before the answer there may be several callees; only with one of them can anything be negotiated (RFC 3311 §5)."""
     other = _sole_callee(call) if leg.role == CALLER else call.legs.get(call.a)
-    if other is None or not _can_ask_early(other, event.method):
+    if other is None or not _can_ask_early(leg, other, event.method):
         _answer(leg, turn, event.key, 488 if event.method == "PRACK" else 500)
         return
-    method = event.method if event.method not in ("PRACK", "INVITE") else "UPDATE"
+    method = "UPDATE" if event.method == "PRACK" else event.method
     _ask(turn, leg, other, method, event)
 
 
@@ -95,14 +79,24 @@ def _sole_callee(call: Call) -> Leg | None:
     return found[0] if len(found) == 1 else None
 
 
-def _can_ask_early(other: Leg, method: str) -> bool:
+def _can_ask_early(leg: Leg, other: Leg, method: str) -> bool:
+    """Whether ``other`` has one early dialog, in which for an offer the first exchange is complete (RFC 3311 §5.1)."""
     usage = other.usage
-    if method in ("UPDATE", "PRACK", "INVITE"):
-        if usage.state == CALLING:
-            return usage.allows("UPDATE") and len(usage.early_rseq) == 1 and not usage.pending_offer()
-        # towards the caller: only after a description that it acknowledged reliably
-        return usage.state == INCOMING and usage.rseq > 0 and not usage.reliable and usage.allows("UPDATE")
-    return bool(usage.early) if usage.state == CALLING else usage.dialog is not None
+    invite, incoming = usage.invite, usage.incoming
+    if usage.state == CALLING and invite is not None:
+        if len(invite.early) != 1:
+            return False
+        early = next(iter(invite.early.values()))
+        return method == "INFO" or (usage.can_update and bool(early.body) and not usage.pending_offer())
+    if usage.state != INCOMING or incoming is None or usage.dialog is None:
+        return False
+    tag = usage.dialog.local_tag
+    forks = [fork for fork in incoming.fork_tags if fork.startswith(f"{leg.id};")]
+    if any(incoming.fork_tags[fork] != tag for fork in forks) or incoming.held_accept:
+        return False  # the caller knows this callee under another tag than that of the dialog that we ask in
+    if method == "INFO":
+        return bool(forks)
+    return usage.can_update and tag in incoming.acknowledged and not usage.pending_offer()
 
 
 def _offer(call: Call, turn: Turn, leg: Leg, event: Asked) -> None:
@@ -110,24 +104,19 @@ def _offer(call: Call, turn: Turn, leg: Leg, event: Asked) -> None:
     if other is None:
         # a call with one leg: it keeps the session that it has
         usage = leg.usage
-        usage_session.respond(usage, turn, event.key, 200, [], usage.local_body, usage.local_type)
+        usage_requests.respond(usage, turn, event.key, 200, [], usage.local_body, usage.local_type)
         return
     usage = other.usage
-    if call.transfer is not None or usage.state != ESTABLISHED or _busy_with_offer(other):
+    if transfer.connecting(call) or usage.state != ESTABLISHED or usage.busy():
         _answer(leg, turn, event.key, 491)
         return
-    method = "INVITE" if event.method != "UPDATE" or not usage.allows("UPDATE") else "UPDATE"
+    method = "INVITE" if event.method != "UPDATE" or not usage.can_update else "UPDATE"
     _ask(turn, leg, other, method, event)
-
-
-def _busy_with_offer(leg: Leg) -> bool:
-    usage = leg.usage
-    return usage.pending_offer() or usage.asked_offer() or bool(usage.final_data)
 
 
 def _relay(call: Call, turn: Turn, leg: Leg, event: Asked) -> None:
     other = call.partner(leg.id)
-    if other is None or other.usage.state != ESTABLISHED:
+    if other is None or other.usage.state not in (ACCEPTED, ESTABLISHED):
         # nobody behind us to tell: an INFO is taken note of, anything else cannot be done now
         _answer(leg, turn, event.key, 200 if event.method == "INFO" else 480)
         return
@@ -136,12 +125,11 @@ def _relay(call: Call, turn: Turn, leg: Leg, event: Asked) -> None:
 
 def _ask(turn: Turn, leg: Leg, other: Leg, method: str, event: Asked) -> None:
     message = event.message
-    body = body_for(other, message.body, body_type(message))
+    kind = body_type(message)
+    body = other.body_for(message.body, kind)
     lines = crossing(message, REQUEST_CROSSES)
     ref = f"{leg.id} {event.key}"
-    if not usage_session.request(
-        other.usage, turn, method, FOR_RELAY, ref, lines, body, body_type(message) if body else ""
-    ):
+    if not usage_session.request(other.usage, turn, method, FOR_RELAY, ref, lines, body, kind):
         _answer(leg, turn, event.key, 481)
 
 
@@ -160,38 +148,42 @@ def on_replied(call: Call, turn: Turn, leg: Leg, event: Replied) -> None:
     asker = call.legs.get(asker_id)
     message = event.message
     if event.status < 300 and event.method == "INVITE" and message is not None:
-        _relay_accept(call, turn, leg, asker, key, message)
+        _relay_accept(turn, leg, asker, key, message)
         return
     if asker is None:
         return
-    status = event.status
-    if status in (401, 407, 481) or status >= 500:
-        status = (
-            500 if status >= 500 else 488
-        )  # the asker's own dialog stands; what failed is the other side's
     lines = crossing(message, RESPONSE_CROSSES) if message is not None else []
-    body = message.body if message is not None else b""
-    kind = body_type(message) if message is not None and body else ""
-    usage_session.respond(asker.usage, turn, key, status, lines, body_for(asker, body, kind), kind)
+    kind = body_type(message) if message is not None else ""
+    body = asker.body_for(message.body, kind) if message is not None else b""
+    usage_requests.respond(asker.usage, turn, key, _status_across(event.status), lines, body, kind)
 
 
-def _relay_accept(call: Call, turn: Turn, leg: Leg, asker: Leg | None, key: str, message: Message) -> None:
+def _status_across(status: int) -> int:
+    """What the asker is told: its own dialog stands, whatever is wrong with the other side's."""
+    if 500 <= status < 600 or status == 408:
+        return 500
+    if 300 <= status < 400 or status in (401, 407, 481):
+        return 488
+    return status
+
+
+def _relay_accept(turn: Turn, leg: Leg, asker: Leg | None, key: str, message: Message) -> None:
     """2xx of a relayed re-INVITE: answer the asker; ACK at once unless the ACK has to carry the asker's answer."""
     asked = asker.usage.asked.get(key) if asker is not None else None
     if asker is None or asked is None:
         usage_uac.acknowledge(leg.usage, turn, b"", "")  # the asker hung up meanwhile
         return
-    offered = asked.has_offer
+    offered = bool(asked.body)
     lines = crossing(message, RESPONSE_CROSSES)
-    kind = body_type(message) if message.body else ""
-    usage_session.respond(asker.usage, turn, key, 200, lines, body_for(asker, message.body, kind), kind)
+    kind = body_type(message)
+    usage_requests.respond(asker.usage, turn, key, 200, lines, asker.body_for(message.body, kind), kind)
     if offered:
         usage_uac.acknowledge(leg.usage, turn, b"", "")
 
 
 # -- the end --------------------------------------------------------------------------------------------------------
 
-_WHY = {
+_WHY: Final[dict[str, str]] = {
     "bye": reasons.NORMAL_CLEARING,
     "no_ack": reasons.PROTOCOL_ERROR,
     "no_prack": reasons.PROTOCOL_ERROR,
@@ -200,22 +192,35 @@ _WHY = {
 }
 
 
+def on_caller_cancelled(call: Call, turn: Turn, leg: Leg, reason: str) -> None:
+    """CANCEL of an INVITE that we have not answered."""
+    if call.phase == ENDED or leg.usage.state != INCOMING:
+        call.ignore("cancel after the end")
+    elif leg.id != call.a:
+        transfer.on_newcomer_cancelled(call, turn)
+    elif call.phase == RINGING:
+        ringing.on_caller_cancelled(call, turn, reason)
+    else:
+        # somebody answered, but the caller was not told yet: its 2xx waits for a PRACK
+        call.end(turn, reasons.CALLER_CANCELLED, 487, "caller", [])
+
+
 def on_ended(call: Call, turn: Turn, leg: Leg, event: Ended) -> None:
     """A party hung up, or vanished."""
-    call.leg_done(turn, leg, 200)
-    leg.finish(turn.now, 200, _WHY[event.why], leg.role if event.why == "bye" else "server")
-    if call.phase == ENDED:
+    why = _WHY[event.why]
+    by_party = event.why == "bye"
+    if leg.usage.state == INCOMING and call.phase != ENDED:
+        # an early dialog ended: by BYE of the caller, or for want of a PRACK
+        if by_party:
+            on_caller_cancelled(call, turn, leg, "")
+        elif leg.id != call.a:
+            transfer.on_newcomer_cancelled(call, turn)
+        else:
+            call.end(turn, why, 504, "server", [])
         return
-    lines = reason_crossing(event.message) if event.message is not None and event.message.is_request else []
-    if call.phase == RINGING:
-        if leg.role == CALLER and event.why == "bye":
-            ringing.on_caller_cancelled(call, turn, leg, "")
-        elif leg.role == CALLER:
-            ringing.refuse_caller(call, turn, reasons.PROTOCOL_ERROR, 504, [])
-        return
-    if call.transfer is not None and transfer.on_party_gone(call, turn, leg):
-        return
-    if leg.id not in (call.a, call.b):
-        return  # a party that left by a transfer
-    call.note("outcome", _WHY[event.why], leg.role)
-    call.end(turn, _WHY[event.why], 200, leg.role if event.why == "bye" else "server", lines)
+    call.leg_done(turn, leg)
+    leg.finish(turn.now, 200, why, leg.role if by_party else "server")
+    if call.phase != ENDED and not transfer.on_party_gone(call, turn, leg) and leg.id in (call.a, call.b):
+        message = event.message
+        lines = reason_crossing(message) if message is not None and message.is_request else []
+        call.end(turn, why, 200, leg.role if by_party else "server", lines)

@@ -1,16 +1,21 @@
 """Dialogs (RFC 3261 §12): identity, CSeq, route set and remote target, and nothing else.
 
 A dialog knows no sockets, no calls and no INVITE: what only a session has (2xx retransmission, offers, timers) is in
-``invite_usage``.  All fields are plain values, so a dialog can be stored and loaded on another node.
+``usage``.  All fields are plain values, so a dialog can be stored and loaded on another node.
+
+What a peer writes into Contact and Record-Route is read once, when it comes in.  What cannot be used is left out there, so
+that nothing later has to deal with it.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
-from .errors import LocalProtocolError
-from .fields import parse_name_addr
+from .errors import LocalProtocolError, RemoteProtocolError
+from .fields import parse_name_addr, split_list
 from .message import Message
+from .unusual import has_bare_nul
 from .uri import parse_uri
 
 DIALOG_FIELDS: Final = (
@@ -114,15 +119,47 @@ class Dialog:
 
 
 def _is_loose(route: str) -> bool:
-    return "lr" in parse_uri(parse_name_addr(route).uri).params
+    return ";lr" in route or "lr" in parse_uri(parse_name_addr(route).uri).params
+
+
+# The usual spelling of a Contact: one SIP URI in brackets.  What does not fit is taken apart slowly.
+_PLAIN_CONTACT: Final = re.compile(
+    r"<(sips?:(?:[A-Za-z0-9\-_.!~*'()&=+$,;/%]++@)?[A-Za-z0-9\-.]++(?::[0-9]{1,4}+)?"
+    r"(?:;[A-Za-z0-9\-._]++(?:=[A-Za-z0-9\-.!~*'()\[\]/:&+$%]++)?)*+)>(?:;[^,\"<]*+)?"
+)
 
 
 def contact_uri(message: Message) -> str:
-    """URI of the first Contact, or empty."""
+    """URI of the (first) Contact as it may stand in a request line; empty when there is none that can be used: it must
+    be sip or sips (RFC 3261 §8.1.1.8), and its header part stays away (§19.1.5)."""
     value = message.get("contact")
-    if value is None or value == "*":
+    if value is None:
         return ""
-    return parse_name_addr(value).uri
+    match = _PLAIN_CONTACT.fullmatch(value)
+    if match is not None:
+        return match.group(1)
+    try:
+        uri = parse_name_addr(split_list(value)[0]).uri
+        parsed = parse_uri(uri)
+    except (RemoteProtocolError, IndexError):
+        return ""
+    if not parsed.is_sip:
+        return ""
+    return uri[: -len(parsed.headers) - 1] if parsed.headers else uri
+
+
+def route_set(message: Message) -> list[str]:
+    """Record-Route values in wire order; one that cannot be read is left out."""
+    if not message.has("record-route"):
+        return []
+    found: list[str] = []
+    for value in message.items("record-route"):
+        try:
+            if parse_uri(parse_name_addr(value).uri).is_sip:
+                found.append(value)
+        except RemoteProtocolError:
+            continue
+    return found
 
 
 def tagged(value: str, tag: str) -> str:
@@ -131,13 +168,20 @@ def tagged(value: str, tag: str) -> str:
 
 
 def assemble(lines: list[str], body: bytes, content_type: str) -> bytes:
-    """Write a message.  A line end inside a line would be header injection: that is our bug, so it raises."""
-    if body:
+    """Write a message.  A line end inside a line would be header injection: that is our bug, so it raises.
+
+    NUL may stand in a quoted-pair, as it may in what we copy from a peer (RFC 3261 §25.1).
+    """
+    if body and content_type:
         lines.append(f"Content-Type: {content_type}")
     lines.append(f"Content-Length: {len(body)}")
     text = "\r\n".join(lines)
     breaks = len(lines) - 1
-    if text.count("\n") != breaks or text.count("\r") != breaks or "\0" in text:
+    if (
+        text.count("\n") != breaks
+        or text.count("\r") != breaks
+        or ("\0" in text and (has_bare_nul(text) or "\0" in lines[0]))
+    ):
         raise LocalProtocolError("a header line to be written contains CR, LF or NUL")
     return (text + "\r\n\r\n").encode("utf-8", "surrogateescape") + body
 
@@ -177,14 +221,17 @@ def uas_dialog(request: Message, local_tag: str, target: str) -> Dialog:
         request.from_value,
         0,
         request.cseq,
-        request.items("record-route"),
+        route_set(request),
         contact_uri(request),
         target,
     )
 
 
-def uac_dialog(response: Message, local_header: str, local_cseq: int, target: str) -> Dialog:
-    """The dialog that a UAC forms from a response with a To tag (RFC 3261 §12.1.2): the route set is reversed."""
+def uac_dialog(response: Message, local_header: str, local_cseq: int, target: str, uri: str) -> Dialog:
+    """The dialog that a UAC forms from a response with a To tag (RFC 3261 §12.1.2): the route set is reversed.
+
+    ``uri`` is the Request-URI of the INVITE: a peer whose response has no usable Contact is still reached by it.
+    """
     return Dialog(
         response.call_id,
         response.from_tag,
@@ -193,7 +240,7 @@ def uac_dialog(response: Message, local_header: str, local_cseq: int, target: st
         response.to_value,
         local_cseq,
         -1,
-        list(reversed(response.items("record-route"))),
-        contact_uri(response),
+        route_set(response)[::-1],
+        contact_uri(response) or uri,
         target,
     )

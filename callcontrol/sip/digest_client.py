@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from . import digest
+from .errors import RemoteProtocolError
 from .message import Message
 
 
@@ -16,15 +17,21 @@ class Login:
         self.password = password
 
 
-def authorize(response: Message, login: Login, method: str, uri: str, cnonce: str, tries: int) -> str:
-    """The Authorization or Proxy-Authorization line, or empty when the challenge cannot be answered.
+def authorize(
+    response: Message, login: Login, method: str, uri: str, cnonce: str, second: bool, body: bytes
+) -> str:
+    """The Authorization or Proxy-Authorization line, or empty when the challenge cannot be read or answered.
 
     A second challenge is answered only if it says that the nonce was stale: the same password would fail again.
+    ``body`` counts for ``auth-int``.
     """
     proxy = response.status == 407
-    challenges = digest.parse_challenges(response.all("proxy-authenticate" if proxy else "www-authenticate"))
-    challenge = digest.choose(challenges)
-    if challenge is None or (tries and not challenge.stale):
+    try:
+        found = digest.parse_challenges(response.all("proxy-authenticate" if proxy else "www-authenticate"))
+    except RemoteProtocolError:
         return ""
-    value = digest.answer(challenge, method, uri, login.username, login.password, b"", cnonce, 1)
+    challenge = digest.choose(found)
+    if challenge is None or (second and not challenge.stale):
+        return ""
+    value = digest.answer(challenge, method, uri, login.username, login.password, body, cnonce, 1)
     return f"{'Proxy-Authorization' if proxy else 'Authorization'}: {value}"

@@ -37,45 +37,54 @@ def min_se(message: Message) -> int:
     return parse_session_expires(value)[0] if value else 0
 
 
+def knows_timer(message: Message) -> bool:
+    return message.has("supported") and "timer" in message.tokens("supported")
+
+
 def too_small(request: Message, ours: int) -> bool:
     """True when the request must be answered 422 with our Min-SE (RFC 4028 §9)."""
     value = request.get("session-expires")
-    if value is None or "timer" not in request.tokens("supported"):
+    if value is None or not knows_timer(request):
         return False
     seconds = parse_session_expires(value)[0]
     return 0 < seconds < ours
 
 
-def accept(request: Message, ours: int, we_are_refresher: int) -> tuple[int, int]:
+def accept(request: Message, ours: int, smallest: int, present: int) -> tuple[int, int]:
     """What a UAS agrees to: (interval in seconds, who refreshes), (0, NONE) for no timer (RFC 4028 §9).
 
-    ``we_are_refresher`` is the present role, which a later refresh keeps unless it asks otherwise.
-    A peer that does not support timers gets none: our own refreshes would surprise it, and the longest call is bounded anyway.
+    ``ours`` is our wish where the request has none, ``smallest`` our Min-SE, ``present`` who refreshes now, which a later
+    refresh keeps unless it asks otherwise.  A peer that does not support timers gets none of its own: our refreshes would
+    surprise it, and the longest call is bounded anyway.
     """
-    if "timer" not in request.tokens("supported") and request.get("session-expires") is None:
-        return 0, NONE
     value = request.get("session-expires")
-    seconds, refresher = parse_session_expires(value) if value else (0, "")
-    interval = seconds or ours
-    interval = max(interval, min_se(request))
-    if "timer" not in request.tokens("supported"):
-        return interval, LOCAL  # only the UAS can refresh then (RFC 4028 §9, table 2)
+    knows = knows_timer(request)
+    if value is None and not knows:
+        return 0, NONE
+    seconds, refresher = parse_session_expires(value) if value is not None else (0, "")
+    interval = max(seconds or ours, min_se(request))
+    if not knows:
+        # only the UAS can refresh then (table 2), and a proxy that wants it too often cannot be told so
+        return (interval, LOCAL) if interval >= smallest else (0, NONE)
     if refresher == "uac":
         return interval, REMOTE
     if refresher == "uas":
         return interval, LOCAL
-    return interval, LOCAL if we_are_refresher == LOCAL else REMOTE
+    return interval, LOCAL if present == LOCAL else REMOTE
 
 
-def agreed(response: Message) -> tuple[int, int]:
-    """What the 2xx to our request says: (interval, who refreshes) (RFC 4028 §7.2)."""
+def agreed(response: Message, smallest: int) -> tuple[int, int]:
+    """What the 2xx to our request says: (interval, who refreshes) (RFC 4028 §7.2).
+
+    A peer that answers with less than our Min-SE breaks the rule and is held to it.
+    """
     value = response.get("session-expires")
     if value is None:
         return 0, NONE
     seconds, refresher = parse_session_expires(value)
     if not seconds:
         return 0, NONE
-    return seconds, REMOTE if refresher == "uas" else LOCAL
+    return max(seconds, smallest), REMOTE if refresher == "uas" else LOCAL
 
 
 def refresh_after(interval: int) -> float:

@@ -4,8 +4,9 @@ Transaction, dialog and usage are three things.  A transaction lives 32 s in the
 route; the usage is what only a session has: an INVITE that is still open, the 2xx that is sent until its ACK, reliable
 provisional responses (RFC 3262), offers that wait for an answer (RFC 3264, RFC 6337), the session timer (RFC 4028).
 
-This module holds the data.  The rules are functions over it: ``usage_uac`` (we called), ``usage_uas`` (we were called),
-``usage_session`` (all that happens in a dialog that stands).  Everything here can be stored and loaded on another node.
+This module holds the data; ``usage_open`` that of requests under way, ``usage_events`` what a usage reports.  The rules are
+functions over it: ``usage_uac`` (we called), ``usage_uas`` (we were called), ``usage_session`` (what we ask in a dialog, and its
+timers), ``usage_requests`` (what the peer asks).  Everything here can be stored and loaded on another node.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from .commands import Command
 from .dialog import Dialog
 from .message import Message
 from .session_timer import NONE
+from .usage_events import UsageEvent
+from .usage_open import AskedState, IncomingInvite, OutgoingInvite, Pending
 
 # states of a usage
 IDLE: Final = 0
@@ -103,250 +106,7 @@ class Turn:
         self.events: list[UsageEvent] = []
 
 
-# -- what a usage tells its call ------------------------------------------------------------------------------------
-
-
-class UsageEvent:
-    """Base of all events; ``leg`` names the leg that they come from."""
-
-    __slots__ = ("leg",)
-
-    def __init__(self, leg: str) -> None:
-        self.leg = leg
-
-
-class Progress(UsageEvent):
-    """A provisional response above 100; ``fork`` is the To tag that tells early dialogs apart."""
-
-    __slots__ = ("body", "content_type", "fork", "message", "status")
-
-    def __init__(
-        self, leg: str, status: int, fork: str, body: bytes, content_type: str, message: Message
-    ) -> None:
-        super().__init__(leg)
-        self.status = status
-        self.fork = fork
-        self.body = body
-        self.content_type = content_type
-        self.message = message
-
-
-class Answered(UsageEvent):
-    """First 2xx of our INVITE; the call must have it ACKed."""
-
-    __slots__ = ("body", "content_type", "fork", "message")
-
-    def __init__(self, leg: str, fork: str, body: bytes, content_type: str, message: Message) -> None:
-        super().__init__(leg)
-        self.fork = fork
-        self.body = body
-        self.content_type = content_type
-        self.message = message
-
-
-class Failed(UsageEvent):
-    """Our INVITE ended without an answer.  ``message`` is None when nobody answered (408) or nobody was reached (503)."""
-
-    __slots__ = ("cancelled", "crossed", "message", "status")
-
-    def __init__(
-        self, leg: str, status: int, message: Message | None, cancelled: bool, crossed: bool = False
-    ) -> None:
-        super().__init__(leg)
-        self.status = status
-        self.message = message
-        self.cancelled = cancelled
-        self.crossed = crossed
-        """A 2xx crossed our CANCEL; it was ACKed and released."""
-
-
-class CallerCancelled(UsageEvent):
-    """The caller gave up before an answer; the INVITE still has to be answered 487."""
-
-    __slots__ = ("reason",)
-
-    def __init__(self, leg: str, reason: str) -> None:
-        super().__init__(leg)
-        self.reason = reason
-
-
-class Acked(UsageEvent):
-    """The ACK of our 2xx came; ``body`` is the answer when the 2xx carried the offer."""
-
-    __slots__ = ("body", "content_type", "initial")
-
-    def __init__(self, leg: str, body: bytes, content_type: str, initial: bool) -> None:
-        super().__init__(leg)
-        self.body = body
-        self.content_type = content_type
-        self.initial = initial
-
-
-class Ended(UsageEvent):
-    """The session is over: ``why`` is bye, no_ack, expired or gone (481, 408 in the dialog)."""
-
-    __slots__ = ("message", "why")
-
-    def __init__(self, leg: str, why: str, message: Message | None) -> None:
-        super().__init__(leg)
-        self.why = why
-        self.message = message
-
-
-class Asked(UsageEvent):
-    """The peer sent a request in the dialog that the call has to answer (re-INVITE, UPDATE or PRACK with an offer, INFO, ...)."""
-
-    __slots__ = ("key", "message", "method")
-
-    def __init__(self, leg: str, method: str, key: str, message: Message) -> None:
-        super().__init__(leg)
-        self.method = method
-        self.key = key
-        self.message = message
-
-
-class Replied(UsageEvent):
-    """Final response to a request of ours; ``message`` is None for a timeout (408) or a dead transport (503)."""
-
-    __slots__ = ("message", "method", "purpose", "ref", "status")
-
-    def __init__(
-        self, leg: str, method: str, purpose: str, ref: str, status: int, message: Message | None
-    ) -> None:
-        super().__init__(leg)
-        self.method = method
-        self.purpose = purpose
-        self.ref = ref
-        self.status = status
-        self.message = message
-
-
 # -- state ----------------------------------------------------------------------------------------------------------
-
-PENDING_FIELDS: Final = ("method", "purpose", "ref", "cseq", "body", "content_type", "lines")
-
-
-class Pending:
-    """An own request in the dialog that has no final response yet."""
-
-    __slots__ = PENDING_FIELDS
-
-    def __init__(
-        self, method: str, purpose: str, ref: str, cseq: int, body: bytes, content_type: str, lines: list[str]
-    ) -> None:
-        self.method = method
-        self.purpose = purpose
-        self.ref = ref
-        self.cseq = cseq
-        self.body = body
-        self.content_type = content_type
-        self.lines = lines
-
-
-ASKED_FIELDS: Final = ("method", "head", "has_offer", "session_expires", "cseq")
-
-
-class AskedState:
-    """A request of the peer that waits for our response."""
-
-    __slots__ = ASKED_FIELDS
-
-    def __init__(
-        self, method: str, head: list[str], has_offer: bool, session_expires: str, cseq: int
-    ) -> None:
-        self.method = method
-        self.head = head
-        self.has_offer = has_offer
-        self.session_expires = session_expires
-        """Session-Expires line of the coming 2xx; empty for none."""
-        self.cseq = cseq
-
-
-INVITE_FIELDS: Final = (
-    "uri",
-    "from_header",
-    "to_header",
-    "call_id",
-    "cseq",
-    "routes",
-    "lines",
-    "body",
-    "content_type",
-    "target",
-    "branch",
-    "max_forwards",
-    "min_se",
-    "auth_tries",
-)
-
-
-class OutgoingInvite:
-    """The INVITE that we sent, as long as it is open: enough to cancel it, or to send it again with credentials."""
-
-    __slots__ = INVITE_FIELDS
-
-    def __init__(
-        self,
-        uri: str,
-        from_header: str,
-        to_header: str,
-        call_id: str,
-        routes: list[str],
-        lines: list[str],
-        body: bytes,
-        content_type: str,
-        target: str,
-        max_forwards: int,
-    ) -> None:
-        self.uri = uri
-        self.from_header = from_header
-        self.to_header = to_header
-        self.call_id = call_id
-        self.cseq = 1
-        self.routes = routes
-        self.lines = lines
-        self.body = body
-        self.content_type = content_type
-        self.target = target
-        self.branch = ""
-        self.max_forwards = max_forwards
-        self.min_se = 0
-        self.auth_tries = 0
-
-
-INCOMING_FIELDS: Final = (
-    "key",
-    "head",
-    "supports",
-    "requires_100rel",
-    "has_offer",
-    "session",
-    "fork_tags",
-    "shown",
-)
-
-
-class IncomingInvite:
-    """The INVITE that we received, as long as it is unanswered or un-ACKed."""
-
-    __slots__ = INCOMING_FIELDS
-
-    def __init__(
-        self, key: str, head: list[str], supports: list[str], requires_100rel: bool, has_offer: bool
-    ) -> None:
-        self.key = key
-        self.head = head
-        """Response head with Record-Route; the To line has no tag yet."""
-        self.supports = supports
-        self.requires_100rel = requires_100rel
-        self.has_offer = has_offer
-        self.session: list[str] = []
-        """Session timer lines of the coming 2xx."""
-        self.fork_tags: dict[str, str] = {}
-        """Callee branch -> local tag that the caller sees for it."""
-        self.shown: dict[str, bytes] = {}
-        """Local tag -> session description that was shown under it in a provisional response."""
-
 
 USAGE_FIELDS: Final = (
     "leg",
@@ -355,7 +115,6 @@ USAGE_FIELDS: Final = (
     "state",
     "counter",
     "dialog",
-    "early",
     "invite",
     "incoming",
     "pending",
@@ -366,21 +125,18 @@ USAGE_FIELDS: Final = (
     "ack_owed",
     "final_key",
     "final_data",
+    "final_status",
+    "final_cseq",
     "final_interval",
     "bye_wanted",
-    "rseq",
-    "reliable",
-    "reliable_interval",
-    "held_accept",
-    "early_rseq",
-    "peer_allow",
-    "peer_supports",
+    "can_update",
     "local_body",
     "local_type",
     "remote_body",
     "remote_type",
     "session_interval",
     "refresher",
+    "authorization",
     "deadlines",
     "flow",
 )
@@ -399,8 +155,6 @@ class Usage:
         self.state = IDLE
         self.counter = 0
         self.dialog: Dialog | None = None
-        self.early: dict[str, Dialog] = {}
-        """UAC: early dialogs by To tag (a downstream proxy may fork)."""
         self.invite: OutgoingInvite | None = None
         self.incoming: IncomingInvite | None = None
         self.pending: dict[str, Pending] = {}
@@ -416,27 +170,25 @@ class Usage:
         """A 2xx with an offer waits for its ACK, which must carry the answer."""
         self.final_key = ""
         self.final_data = b""
-        """2xx that is sent until its ACK comes (RFC 3261 §13.3.1.4)."""
+        """Final response to an INVITE that is sent until its ACK comes (RFC 3261 §13.3.1.4)."""
+        self.final_status = 0
+        self.final_cseq = 0
+        """CSeq number of that INVITE; an ACK with another one is for another INVITE."""
         self.final_interval = 0.0
         self.bye_wanted: list[str] | None = None
         """BYE to be sent as soon as the ACK came (RFC 3261 §15); the header lines that it carries."""
-        self.rseq = 0
-        self.reliable: list[bytes] = []
-        """Reliable provisional responses not yet acknowledged; the first one is on the wire (RFC 3262)."""
-        self.reliable_interval = 0.0
-        self.held_accept: list[bytes] | None = None
-        """2xx that waits for the PRACK of a response with a session description: [body, type]."""
-        self.early_rseq: dict[str, int] = {}
-        """UAC: last RSeq per early dialog."""
-        self.peer_allow: list[str] = []
-        self.peer_supports: list[str] = []
+        self.can_update = False
+        """The peer's Allow names UPDATE."""
         self.local_body = b""
-        """Session description that we sent last."""
+        """Our session description as last agreed."""
         self.local_type = ""
         self.remote_body = b""
+        """The peer's, as last agreed."""
         self.remote_type = ""
         self.session_interval = 0
         self.refresher = NONE
+        self.authorization = ""
+        """Credentials line of the INVITE that was answered; its ACK carries the same (RFC 3261 §13.2.2.4)."""
         self.deadlines: dict[str, float] = {}
         self.flow = ""
         """Dumped flow of the peer as last seen."""
@@ -451,8 +203,20 @@ class Usage:
     def next_deadline(self) -> float:
         """Earliest deadline, or infinity."""
         if not self.deadlines:
-            return float("inf")
+            return NEVER
         return min(self.deadlines.values())
+
+    def is_in_dialog_with(self, remote_tag: str) -> bool:
+        """True for the tag of the peer, or of one of its early dialogs."""
+        if self.dialog is not None:
+            return self.dialog.remote_tag == remote_tag
+        return self.invite is not None and remote_tag in self.invite.early
+
+    def dialogs(self) -> int:
+        """Dialogs that stand, early ones included."""
+        if self.dialog is not None:
+            return 1
+        return len(self.invite.early) if self.invite is not None else 0
 
     def pending_invite(self) -> bool:
         """An own re-INVITE has no final response, or its 2xx no ACK yet."""
@@ -473,21 +237,35 @@ class Usage:
         """An offer of the peer waits for our answer."""
         return any(asked.method in ("INVITE", "UPDATE", "PRACK") for asked in self.asked.values())
 
+    def busy(self) -> bool:
+        """No new offer can be made now: one is under way, or a 2xx waits for its ACK."""
+        return self.pending_offer() or self.asked_offer() or bool(self.final_data)
+
     def note_peer(self, message: Message) -> None:
         """Remember what the peer can do."""
         if message.has("allow"):
-            self.peer_allow = message.items("allow")
-        if message.has("supported"):
-            self.peer_supports = message.tokens("supported")
+            self.can_update = "UPDATE" in message.items("allow")
 
-    def note_remote_body(self, message: Message) -> None:
-        if message.body:
-            self.remote_body = message.body
-            self.remote_type = message.get("content-type") or message.content_type
+    def set_local(self, body: bytes, content_type: str) -> None:
+        """A description of ours was accepted."""
+        if body:
+            self.local_body = body
+            self.local_type = content_type
 
-    def allows(self, method: str) -> bool:
-        return method in self.peer_allow
+    def set_remote(self, body: bytes, content_type: str) -> None:
+        """A description of the peer was accepted."""
+        if body:
+            self.remote_body = body
+            self.remote_type = content_type
 
     def quiet(self) -> bool:
         """Nothing is left to wait for."""
-        return self.state == CLOSED and not self.pending
+        return self.state == CLOSED and not self.pending and not self.final_data
+
+
+NEVER: Final = float("inf")
+
+
+def body_type(message: Message) -> str:
+    """Content-Type as written, with its parameters (a multipart body needs its boundary); empty without a body."""
+    return message.get("content-type") or message.content_type if message.body else ""

@@ -5,9 +5,11 @@ Left out: redirection.  A 3xx is a final response like any other; the call decid
 
 from __future__ import annotations
 
+from typing import Final
+
 from . import session_timer
 from .commands import SendAck, SendRequest
-from .dialog import Dialog, assemble, uac_dialog
+from .dialog import Dialog, assemble, route_set, uac_dialog
 from .digest_client import Login, authorize
 from .message import Message
 from .usage import (
@@ -19,14 +21,20 @@ from .usage import (
     FOR_BYE,
     FOR_FORK,
     FOR_PRACK,
-    Answered,
-    Failed,
-    OutgoingInvite,
-    Pending,
-    Progress,
     Turn,
     Usage,
+    body_type,
 )
+from .usage_events import Answered, Failed, Progress
+from .usage_open import Early, OutgoingInvite, Pending
+
+MAX_EARLY: Final = 20
+"""Early dialogs of one INVITE that are told apart; further ones are left aside until their 2xx.  Honest proxies fork to a
+handful of phones, and each early dialog costs memory on both legs."""
+MAX_TRIES: Final = 3
+"""How often one INVITE is sent anew (challenge, stale nonce, 422) before its refusal stands."""
+LONGEST_MIN_SE: Final = 86400
+ELSEWHERE: Final = 'Reason: SIP;cause=200;text="Call completed elsewhere"'
 
 
 def invite(usage: Usage, turn: Turn, request: OutgoingInvite) -> None:
@@ -35,12 +43,12 @@ def invite(usage: Usage, turn: Turn, request: OutgoingInvite) -> None:
     usage.state = CALLING
     usage.local_body = request.body
     usage.local_type = request.content_type
-    _send_invite(usage, turn, request, "")
-
-
-def _send_invite(usage: Usage, turn: Turn, request: OutgoingInvite, authorization: str) -> None:
-    env = turn.env
     request.branch = usage.new_branch(turn)
+    _send_invite(usage, turn, request)
+
+
+def _send_invite(usage: Usage, turn: Turn, request: OutgoingInvite) -> None:
+    env = turn.env
     head = [f"INVITE {request.uri} SIP/2.0"]
     head.extend([f"Route: {route}" for route in request.routes])
     head.append(f"Max-Forwards: {request.max_forwards}")
@@ -48,10 +56,11 @@ def _send_invite(usage: Usage, turn: Turn, request: OutgoingInvite, authorizatio
     head.append(f"To: {request.to_header}")
     head.append(f"Call-ID: {request.call_id}")
     head.append(f"CSeq: {request.cseq} INVITE")
-    head.append(f"Contact: <{env.contacts.uri(usage.scope, request.target)}>")
-    if authorization:
-        head.append(authorization)
+    head.append(f"Contact: <{env.contacts.uri(usage.scope, request.hop)}>")
+    if request.authorization:
+        head.append(request.authorization)
     head.append(f"Allow: {env.allow}")
+    # without an offer of ours a reliable provisional response would bring one, to be answered in PRACK by nobody
     head.append(f"Supported: {env.supported if request.body else 'timer, replaces'}")
     if env.session_expires:
         head.append(f"Session-Expires: {max(env.session_expires, request.min_se)}")
@@ -59,7 +68,18 @@ def _send_invite(usage: Usage, turn: Turn, request: OutgoingInvite, authorizatio
     head.append(f"User-Agent: {env.server}")
     head.extend(request.lines)
     data = assemble(head, request.body, request.content_type)
-    turn.commands.append(SendRequest(usage.leg, request.branch, "INVITE", data, request.target))
+    turn.commands.append(SendRequest(usage.leg, request.branch, "INVITE", data, request.hop))
+
+
+def _try_again(usage: Usage, turn: Turn, request: OutgoingInvite, hop: str) -> None:
+    """The same INVITE once more, to the address that asked for it (§22.2: same Call-ID, next CSeq)."""
+    request.tries += 1
+    request.cseq += 1
+    request.early = {}
+    if hop:
+        request.hop = hop
+    request.branch = usage.new_branch(turn)
+    _send_invite(usage, turn, request)
 
 
 def cancel(usage: Usage, turn: Turn, lines: list[str]) -> None:
@@ -71,6 +91,11 @@ def cancel(usage: Usage, turn: Turn, lines: list[str]) -> None:
     if usage.state != CALLING or request is None:
         return
     usage.state = CANCELLING
+    request.cancel_lines = lines
+    _send_cancel(usage, turn, request)
+
+
+def _send_cancel(usage: Usage, turn: Turn, request: OutgoingInvite) -> None:
     head = [f"CANCEL {request.uri} SIP/2.0"]
     head.extend([f"Route: {route}" for route in request.routes])
     head.append("Max-Forwards: 70")
@@ -78,13 +103,23 @@ def cancel(usage: Usage, turn: Turn, lines: list[str]) -> None:
     head.append(f"To: {request.to_header}")
     head.append(f"Call-ID: {request.call_id}")
     head.append(f"CSeq: {request.cseq} CANCEL")
-    head.extend(lines)
+    head.extend(request.cancel_lines)
     data = assemble(head, b"", "")
-    turn.commands.append(SendRequest(usage.leg, request.branch, "CANCEL", data, request.target))
+    turn.commands.append(SendRequest(usage.leg, request.branch, "CANCEL", data, request.hop))
 
 
-def on_invite_response(usage: Usage, turn: Turn, message: Message, login: Login | None) -> None:
-    """A response to the initial INVITE, first or repeated."""
+def resend_invite(usage: Usage, turn: Turn) -> None:
+    """After a takeover: the open INVITE again as it was (a retransmission for the peer), and its CANCEL if it has one."""
+    request = usage.invite
+    if request is None or usage.state not in (CALLING, CANCELLING):
+        return
+    _send_invite(usage, turn, request)
+    if usage.state == CANCELLING:
+        _send_cancel(usage, turn, request)
+
+
+def on_invite_response(usage: Usage, turn: Turn, message: Message, login: Login | None, hop: str) -> None:
+    """A response to the initial INVITE, first or repeated; ``hop`` is the address that it came from, as a dumped flow."""
     status = message.status
     if status < 200:
         if usage.state == CALLING and status > 100:
@@ -92,7 +127,7 @@ def on_invite_response(usage: Usage, turn: Turn, message: Message, login: Login 
     elif status < 300:
         _success(usage, turn, message)
     elif usage.state in (CALLING, CANCELLING):
-        _failure(usage, turn, message, login)
+        _failure(usage, turn, message, login, hop)
 
 
 def on_invite_failed(usage: Usage, turn: Turn, status: int) -> None:
@@ -107,27 +142,27 @@ def on_invite_failed(usage: Usage, turn: Turn, status: int) -> None:
 def _close(usage: Usage) -> None:
     usage.state = CLOSED
     usage.invite = None
-    usage.early = {}
     usage.deadlines = {}
 
 
-def _early_dialog(usage: Usage, request: OutgoingInvite, message: Message) -> Dialog | None:
+def _early_dialog(usage: Usage, request: OutgoingInvite, message: Message) -> Early | None:
     tag = message.to_tag
-    if not tag:
-        return None
-    dialog = usage.early.get(tag)
-    if dialog is None:
-        dialog = uac_dialog(message, request.from_header, request.cseq, _dialog_target(usage, request))
-        usage.early[tag] = dialog
-    elif message.has("contact"):
-        dialog.refresh_target(message)
-    return dialog
+    early = request.early.get(tag)
+    if early is None:
+        if len(request.early) >= MAX_EARLY:
+            return None
+        early = Early(_new_dialog(request, message))
+        request.early[tag] = early
+    else:
+        early.dialog.refresh_target(message)
+    return early
 
 
-def _dialog_target(usage: Usage, request: OutgoingInvite) -> str:
+def _new_dialog(request: OutgoingInvite, message: Message) -> Dialog:
     """Requests in the dialog stay on the flow of the INVITE where the peer is bound to it (a registered connection or NAT
     binding); towards a peer that was reached by URI they follow route set and Contact."""
-    return request.target if "|" in request.target else ""
+    target = request.target if "|" in request.target else ""
+    return uac_dialog(message, request.from_header, request.cseq, target, request.uri)
 
 
 def _provisional(usage: Usage, turn: Turn, message: Message) -> None:
@@ -135,36 +170,42 @@ def _provisional(usage: Usage, turn: Turn, message: Message) -> None:
     if request is None:
         return
     usage.note_peer(message)
-    dialog = _early_dialog(usage, request, message)
-    if (
-        dialog is not None
-        and "100rel" in message.tokens("require")
-        and not _acknowledge(usage, turn, dialog, message)
-    ):
-        return
-    usage.note_remote_body(message)
-    content_type = message.get("content-type") or ""
-    turn.events.append(
-        Progress(usage.leg, message.status, message.to_tag, message.body, content_type, message)
-    )
+    kind = body_type(message)
+    if message.to_tag:
+        early = _early_dialog(usage, request, message)
+        if early is None:
+            return
+        if "100rel" in message.tokens("require"):
+            if not _acknowledge(usage, turn, early, message):
+                return
+            if message.body:
+                early.body = message.body
+                early.content_type = kind
+    turn.events.append(Progress(usage.leg, message.status, message.to_tag, message.body, kind, message))
 
 
-def _acknowledge(usage: Usage, turn: Turn, dialog: Dialog, message: Message) -> bool:
+def _acknowledge(usage: Usage, turn: Turn, early: Early, message: Message) -> bool:
     """PRACK a reliable provisional response (RFC 3262 §4); False for a repetition or one out of order."""
     text = message.get("rseq") or ""
-    if not text.isdigit() or len(text) > 10:
+    if not text.isascii() or not text.isdigit() or len(text) > 10:
         return False
     rseq = int(text)
-    last = usage.early_rseq.get(dialog.remote_tag)
-    if last is not None and rseq != last + 1:
+    if early.rseq >= 0 and rseq != early.rseq + 1:
         return False
-    usage.early_rseq[dialog.remote_tag] = rseq
-    cseq = dialog.next_cseq()
-    branch = usage.new_branch(turn)
-    data = dialog.request("PRACK", cseq, [f"RAck: {rseq} {message.cseq} INVITE"], b"", "")
-    usage.pending[branch] = Pending("PRACK", FOR_PRACK, "", cseq, b"", "", [])
-    turn.commands.append(SendRequest(usage.leg, branch, "PRACK", data, dialog.next_hop()))
+    early.rseq = rseq
+    dialog = early.dialog
+    request = Pending("PRACK", FOR_PRACK, "", dialog.next_cseq(), b"", "", [])
+    request.data = dialog.request("PRACK", request.cseq, [f"RAck: {rseq} {message.cseq} INVITE"], b"", "")
+    start(usage, turn, dialog, request)
     return True
+
+
+def start(usage: Usage, turn: Turn, dialog: Dialog, request: Pending) -> None:
+    """Send a request in a dialog, whose text is in ``request.data``, in a transaction of its own."""
+    branch = usage.new_branch(turn)
+    request.hop = dialog.next_hop()
+    usage.pending[branch] = request
+    turn.commands.append(SendRequest(usage.leg, branch, request.method, request.data, request.hop))
 
 
 def _success(usage: Usage, turn: Turn, message: Message) -> None:
@@ -177,43 +218,34 @@ def _success(usage: Usage, turn: Turn, message: Message) -> None:
         return
     if request is None:
         if dialog is not None:
-            release_fork(usage, turn, message, dialog.local_header, message.cseq, dialog.target)
+            _release_fork(usage, turn, message, dialog)
         return
-    early = usage.early.get(message.to_tag)
+    early = request.early.get(message.to_tag)
+    new = early.dialog if early is not None else _new_dialog(request, message)
+    new.route_set = route_set(message)[::-1]  # §13.2.2.4: recomputed from the 2xx
+    new.refresh_target(message)
+    if new.local_cseq < request.cseq:
+        new.local_cseq = request.cseq
+    usage.dialog = new
+    usage.ack_cseq = request.cseq
+    usage.authorization = request.authorization
+    usage.invite = None
     if usage.state == CANCELLING:
-        # the answer crossed our CANCEL: ACK, then BYE, in this order (RFC 3261 §9.1; field hazard: both or the callee hangs)
-        new = early or uac_dialog(message, request.from_header, request.cseq, _dialog_target(usage, request))
-        new.refresh_target(message)
-        _take_dialog(usage, new, message, request)
+        # the answer crossed our CANCEL: ACK, then BYE, in this order (RFC 3261 §9.1); without both the callee hangs
         acknowledge(usage, turn, b"", "")
-        usage.invite = None
-        usage.early = {}
         send_bye(usage, turn, ['Reason: SIP;cause=487;text="Cancelled"'])
         turn.events.append(Failed(usage.leg, 487, None, True, True))
         return
-    if usage.state != CALLING:
-        return
-    new = early or uac_dialog(message, request.from_header, request.cseq, _dialog_target(usage, request))
-    new.route_set = list(reversed(message.items("record-route")))  # §13.2.2.4: recomputed from the 2xx
-    new.refresh_target(message)
     usage.note_peer(message)
-    usage.note_remote_body(message)
-    _take_dialog(usage, new, message, request)
     usage.state = ESTABLISHED
     usage.ack_owed = True
-    usage.invite = None
-    usage.early = {}
-    usage.early_rseq = {}
-    start_session_timer(usage, turn, session_timer.agreed(message))
-    content_type = message.get("content-type") or ""
-    turn.events.append(Answered(usage.leg, message.to_tag, message.body, content_type, message))
-
-
-def _take_dialog(usage: Usage, dialog: Dialog, message: Message, request: OutgoingInvite) -> None:
-    usage.dialog = dialog
-    usage.ack_cseq = request.cseq
-    if dialog.local_cseq < request.cseq:
-        dialog.local_cseq = request.cseq
+    body, kind = message.body, body_type(message)
+    if not body and early is not None:
+        # the answer came in a reliable provisional response of this very dialog; a 2xx need not repeat it
+        body, kind = early.body, early.content_type
+    usage.set_remote(body, kind)
+    start_session_timer(usage, turn, session_timer.agreed(message, turn.env.min_se))
+    turn.events.append(Answered(usage.leg, message.to_tag, body, kind, message))
 
 
 def acknowledge(usage: Usage, turn: Turn, body: bytes, content_type: str) -> None:
@@ -223,28 +255,26 @@ def acknowledge(usage: Usage, turn: Turn, body: bytes, content_type: str) -> Non
         return
     usage.ack_owed = False
     usage.ack_branch = usage.new_branch(turn)
-    usage.ack_data = dialog.request("ACK", usage.ack_cseq, [], body, content_type)
-    if body:
-        usage.local_body = body
-        usage.local_type = content_type
+    lines = [usage.authorization] if usage.authorization else []
+    usage.ack_data = dialog.request("ACK", usage.ack_cseq, lines, body, content_type)
+    usage.set_local(body, content_type)
     turn.commands.append(SendAck(usage.leg, usage.ack_branch, usage.ack_data, dialog.next_hop()))
 
 
-def release_fork(usage: Usage, turn: Turn, message: Message, local: str, cseq: int, target: str) -> None:
+def _release_fork(usage: Usage, turn: Turn, message: Message, dialog: Dialog) -> None:
     """A further 2xx with another To tag: a downstream proxy forked and two phones answered.  ACK and BYE it (§13.2.2.4)."""
-    other = uac_dialog(message, local, cseq, target)
-    hop = other.next_hop()
-    ack = other.request("ACK", cseq, [], b"", "")
-    turn.commands.append(SendAck(usage.leg, usage.new_branch(turn), ack, hop))
+    other = uac_dialog(message, dialog.local_header, message.cseq, dialog.target, dialog.remote_target)
+    lines = [usage.authorization] if usage.authorization else []
+    ack = other.request("ACK", message.cseq, lines, b"", "")
+    turn.commands.append(SendAck(usage.leg, usage.new_branch(turn), ack, other.next_hop()))
     for pending in usage.pending.values():
         if pending.ref == message.to_tag:
             return  # the BYE is on its way; only the ACK was lost
-    bye = other.request(
-        "BYE", other.next_cseq(), ['Reason: SIP;cause=200;text="Call completed elsewhere"'], b"", ""
-    )
-    branch = usage.new_branch(turn)
-    usage.pending[branch] = Pending("BYE", FOR_FORK, message.to_tag, cseq, b"", "", [])
-    turn.commands.append(SendRequest(usage.leg, branch, "BYE", bye, hop))
+    if len(usage.pending) >= MAX_EARLY:
+        return
+    request = Pending("BYE", FOR_FORK, message.to_tag, other.next_cseq(), b"", "", [])
+    request.data = other.request("BYE", request.cseq, [ELSEWHERE], b"", "")
+    start(usage, turn, other, request)
 
 
 def send_bye(usage: Usage, turn: Turn, lines: list[str]) -> None:
@@ -252,13 +282,13 @@ def send_bye(usage: Usage, turn: Turn, lines: list[str]) -> None:
     dialog = usage.dialog
     if dialog is None:
         return
-    cseq = dialog.next_cseq()
-    branch = usage.new_branch(turn)
-    data = dialog.request("BYE", cseq, lines, b"", "")
     usage.state = CLOSING
     usage.deadlines = {}
-    usage.pending[branch] = Pending("BYE", FOR_BYE, "", cseq, b"", "", [])
-    turn.commands.append(SendRequest(usage.leg, branch, "BYE", data, dialog.next_hop()))
+    usage.final_data = b""
+    usage.bye_wanted = None
+    request = Pending("BYE", FOR_BYE, "", dialog.next_cseq(), b"", "", lines)
+    request.data = dialog.request("BYE", request.cseq, lines, b"", "")
+    start(usage, turn, dialog, request)
 
 
 def start_session_timer(usage: Usage, turn: Turn, agreed: tuple[int, int]) -> None:
@@ -276,41 +306,24 @@ def start_session_timer(usage: Usage, turn: Turn, agreed: tuple[int, int]) -> No
         deadlines["expire"] = turn.now + session_timer.expire_after(interval)
 
 
-def _failure(usage: Usage, turn: Turn, message: Message, login: Login | None) -> None:
+def _failure(usage: Usage, turn: Turn, message: Message, login: Login | None, hop: str) -> None:
     request = usage.invite
     if request is None:
         return
     cancelled = usage.state == CANCELLING
     status = message.status
-    if not cancelled:
-        if status in (401, 407) and login is not None and request.auth_tries < 2:
-            line = authorize(message, login, "INVITE", request.uri, usage.new_id(turn), request.auth_tries)
+    if not cancelled and request.tries < MAX_TRIES:
+        if status in (401, 407) and login is not None:
+            second = bool(request.authorization)
+            line = authorize(message, login, "INVITE", request.uri, usage.new_id(turn), second, request.body)
             if line:
-                request.auth_tries += 1
-                request.cseq += 1
-                usage.early = {}
-                usage.early_rseq = {}
-                _send_invite(usage, turn, request, line)
+                request.authorization = line
+                _try_again(usage, turn, request, hop)
                 return
         asked = session_timer.min_se(message)
-        if status == 422 and request.min_se < asked <= 86400:
+        if status == 422 and request.min_se < asked <= LONGEST_MIN_SE:
             request.min_se = asked
-            request.cseq += 1
-            usage.early = {}
-            usage.early_rseq = {}
-            _send_invite(usage, turn, request, "")
+            _try_again(usage, turn, request, hop)
             return
     _close(usage)
     turn.events.append(Failed(usage.leg, status, message, cancelled))
-
-
-__all__ = [
-    "acknowledge",
-    "cancel",
-    "invite",
-    "on_invite_failed",
-    "on_invite_response",
-    "release_fork",
-    "send_bye",
-    "start_session_timer",
-]

@@ -7,63 +7,61 @@ never sees two different answers in one dialog (RFC 6337 §3.1.1).
 
 from __future__ import annotations
 
+from typing import Final
+
 from . import session_timer
 from .commands import SendResponse, UseTag
 from .dialog import assemble, response_head, tagged, uas_dialog
 from .message import Message
-from .usage import (
-    ACCEPTED,
-    CLOSED,
-    ESTABLISHED,
-    INCOMING,
-    Acked,
-    CallerCancelled,
-    Ended,
-    IncomingInvite,
-    Turn,
-    Usage,
-)
+from .usage import ACCEPTED, CLOSED, CLOSING, ESTABLISHED, INCOMING, Turn, Usage, body_type
+from .usage_events import Acked, CallerCancelled, Ended
+from .usage_open import IncomingInvite, Reliable
 from .usage_uac import send_bye, start_session_timer
 
-PROVISIONAL_REPEAT_S = 60.0
+PROVISIONAL_REPEAT_S: Final = 60.0
 """A provisional response is repeated each minute, or proxies on the way give up (RFC 3261 §13.3.1.1)."""
+MAX_FORKS: Final = 20
+"""Early dialogs that one caller is shown; what further callees say before their answer is kept from it."""
+MAX_RELIABLE: Final = 8
+"""Reliable provisional responses that wait for their turn; a caller that sends no PRACK is told no more."""
 
 
 def begin(usage: Usage, turn: Turn, message: Message, key: str, flow: str) -> None:
     """Take an initial INVITE; nothing is sent yet.  The dialog is formed with our primary tag."""
+    incoming = IncomingInvite(key, response_head(message, True), message.cseq, bool(message.body))
     supports = message.tokens("supported")
-    requires = "100rel" in message.tokens("require")
-    usage.incoming = IncomingInvite(key, response_head(message, True), supports, requires, bool(message.body))
+    incoming.requires_100rel = "100rel" in message.tokens("require")
+    incoming.knows_100rel = incoming.requires_100rel or "100rel" in supports
+    incoming.knows_timer = "timer" in supports
+    if turn.env.session_expires:
+        incoming.interval, incoming.refresher = session_timer.accept(
+            message, turn.env.session_expires, turn.env.min_se, session_timer.NONE
+        )
+    usage.incoming = incoming
     usage.state = INCOMING
     usage.flow = flow
     usage.dialog = uas_dialog(message, usage.new_id(turn), flow)
     turn.commands.append(UseTag(usage.leg, usage.dialog.local_tag))
     usage.note_peer(message)
-    usage.note_remote_body(message)
-    interval, refresher = session_timer.accept(message, turn.env.session_expires, session_timer.NONE)
-    if turn.env.session_expires == 0:
-        interval, refresher = 0, session_timer.NONE
-    usage.session_interval, usage.refresher = interval, refresher
-    usage.incoming.session = session_lines(interval, refresher, supports)
+    usage.set_remote(message.body, body_type(message))
 
 
-def session_lines(interval: int, refresher: int, supports: list[str]) -> list[str]:
+def session_lines(interval: int, refresher: int, knows_timer: bool) -> list[str]:
     """Session-Expires (and Require: timer) of a 2xx (RFC 4028 §9)."""
     if refresher == session_timer.NONE:
         return []
     who = "uas" if refresher == session_timer.LOCAL else "uac"
     lines = [f"Session-Expires: {interval};refresher={who}"]
-    if "timer" in supports and who == "uac":
+    if knows_timer and who == "uac":
         lines.append("Require: timer")
     return lines
 
 
-def _tag_for(usage: Usage, turn: Turn, incoming: IncomingInvite, fork: str, body: bytes) -> str:
+# -- provisional responses ------------------------------------------------------------------------------------------
+
+
+def _tag_for(usage: Usage, turn: Turn, incoming: IncomingInvite, primary: str, fork: str, body: bytes) -> str:
     """The To tag under which the caller sees what branch ``fork`` of the callee says."""
-    dialog = usage.dialog
-    if dialog is None:
-        return ""
-    primary = dialog.local_tag
     tag = incoming.fork_tags.get(fork, primary)
     if body:
         shown = incoming.shown.get(tag)
@@ -88,31 +86,37 @@ def progress(
     """Send a provisional response above 100, reliably where the caller asks for it (RFC 3262 §3)."""
     incoming = usage.incoming
     dialog = usage.dialog
-    if usage.state != INCOMING or incoming is None or dialog is None or usage.held_accept is not None:
+    if usage.state != INCOMING or incoming is None or dialog is None or incoming.held_accept:
         return
-    tag = _tag_for(usage, turn, incoming, fork, body)
+    if len(incoming.shown) >= MAX_FORKS or len(incoming.reliable) >= MAX_RELIABLE:
+        return
+    tag = _tag_for(usage, turn, incoming, dialog.local_tag, fork, body)
     head = _head(incoming, status, reason, tag)
     head.append(f"Contact: <{turn.env.contacts.uri(usage.scope, usage.flow)}>")
     head.append(f"Allow: {turn.env.allow}")
     head.extend(lines)
-    if incoming.requires_100rel or (body and "100rel" in incoming.supports):
-        usage.rseq += 1
+    if incoming.requires_100rel or (body and incoming.knows_100rel):
+        rseq = incoming.rseqs.get(tag, 0) + 1
+        incoming.rseqs[tag] = rseq
         head.append("Require: 100rel")
-        head.append(f"RSeq: {usage.rseq}")
-        usage.reliable.append(assemble(head, body, content_type))
-        if len(usage.reliable) == 1:
+        head.append(f"RSeq: {rseq}")
+        data = assemble(head, body, content_type)
+        incoming.reliable.append(Reliable(tag, rseq, status, bool(body), data))
+        usage.deadlines.pop("provisional", None)
+        if len(incoming.reliable) == 1:
             _send_reliable(usage, turn, incoming)
     else:
-        turn.commands.append(
-            SendResponse(usage.leg, incoming.key, status, assemble(head, body, content_type))
-        )
-        usage.deadlines["provisional"] = turn.now + PROVISIONAL_REPEAT_S
+        data = assemble(head, body, content_type)
+        turn.commands.append(SendResponse(usage.leg, incoming.key, status, data))
+        if not incoming.reliable:
+            usage.deadlines["provisional"] = turn.now + PROVISIONAL_REPEAT_S
 
 
 def repeat_provisional(usage: Usage, turn: Turn) -> None:
     """Keep the proxies on the way alive while it rings long."""
     incoming, dialog = usage.incoming, usage.dialog
-    if usage.state != INCOMING or incoming is None or dialog is None or usage.reliable:
+    usage.deadlines.pop("provisional", None)
+    if usage.state != INCOMING or incoming is None or dialog is None or incoming.reliable:
         return
     head = _head(incoming, 180, "Ringing", dialog.local_tag)
     turn.commands.append(SendResponse(usage.leg, incoming.key, 180, assemble(head, b"", "")))
@@ -127,47 +131,56 @@ def _head(incoming: IncomingInvite, status: int, reason: str, tag: str) -> list[
 
 
 def _send_reliable(usage: Usage, turn: Turn, incoming: IncomingInvite) -> None:
-    turn.commands.append(SendResponse(usage.leg, incoming.key, 180, usage.reliable[0]))
-    usage.reliable_interval = turn.env.t1
-    usage.deadlines["reliable"] = turn.now + usage.reliable_interval
+    first = incoming.reliable[0]
+    turn.commands.append(SendResponse(usage.leg, incoming.key, first.status, first.data))
+    incoming.reliable_interval = turn.env.t1
+    usage.deadlines["reliable"] = turn.now + turn.env.t1
     usage.deadlines["reliable_end"] = turn.now + 64 * turn.env.t1
 
 
 def repeat_reliable(usage: Usage, turn: Turn) -> None:
     """Retransmit the reliable provisional response that waits for its PRACK (RFC 3262 §3: T1, doubling)."""
     incoming = usage.incoming
-    if not usage.reliable or incoming is None:
+    if incoming is None or not incoming.reliable:
         usage.deadlines.pop("reliable", None)
         return
-    turn.commands.append(SendResponse(usage.leg, incoming.key, 180, usage.reliable[0]))
-    usage.reliable_interval *= 2
-    usage.deadlines["reliable"] = turn.now + usage.reliable_interval
+    first = incoming.reliable[0]
+    turn.commands.append(SendResponse(usage.leg, incoming.key, first.status, first.data))
+    incoming.reliable_interval *= 2
+    usage.deadlines["reliable"] = turn.now + incoming.reliable_interval
 
 
 def on_prack(usage: Usage, turn: Turn, message: Message) -> bool:
     """True when the PRACK acknowledges the response on the wire; the next one follows."""
     incoming = usage.incoming
-    if not usage.reliable or incoming is None:
+    if incoming is None or not incoming.reliable:
         return False
+    first = incoming.reliable[0]
     parts = (message.get("rack") or "").split()
-    expected = usage.rseq - len(usage.reliable) + 1
-    if len(parts) != 3 or parts[0] != str(expected) or parts[2] != "INVITE":
+    if parts != [str(first.rseq), str(incoming.cseq), "INVITE"] or message.to_tag != first.tag:
         return False
-    usage.reliable.pop(0)
+    incoming.reliable.pop(0)
+    if first.described and first.tag not in incoming.acknowledged:
+        incoming.acknowledged.append(first.tag)
     usage.deadlines.pop("reliable", None)
     usage.deadlines.pop("reliable_end", None)
-    if usage.reliable:
+    if incoming.reliable:
         _send_reliable(usage, turn, incoming)
+    elif usage.state == INCOMING:
+        usage.deadlines["provisional"] = turn.now + PROVISIONAL_REPEAT_S
     return True
 
 
+# -- the answer -----------------------------------------------------------------------------------------------------
+
+
 def accept(usage: Usage, turn: Turn, fork: str, lines: list[str], body: bytes, content_type: str) -> None:
-    """Send the 2xx, or hold it until the PRACK of a description that is still under way (RFC 3262 §3)."""
+    """Send the 2xx, or hold it until the PRACK of a reliable response that is on the wire (RFC 3262 §3)."""
     incoming = usage.incoming
     dialog = usage.dialog
     if usage.state != INCOMING or incoming is None or dialog is None:
         return
-    tag = _tag_for(usage, turn, incoming, fork, body)
+    tag = _tag_for(usage, turn, incoming, dialog.local_tag, fork, body)
     if tag != dialog.local_tag:
         dialog.local_header = dialog.local_header.replace(f";tag={dialog.local_tag}", f";tag={tag}")
         dialog.local_tag = tag
@@ -175,84 +188,101 @@ def accept(usage: Usage, turn: Turn, fork: str, lines: list[str], body: bytes, c
     head.append(f"Contact: <{turn.env.contacts.uri(usage.scope, usage.flow)}>")
     head.append(f"Allow: {turn.env.allow}")
     head.append(f"Supported: {turn.env.supported}")
-    head.extend(incoming.session)
+    head.extend(session_lines(incoming.interval, incoming.refresher, incoming.knows_timer))
     head.append(f"Server: {turn.env.server}")
     head.extend(lines)
     data = assemble(head, body, content_type)
-    usage.local_body = body
-    usage.local_type = content_type
+    usage.set_local(body, content_type)
     usage.deadlines.pop("provisional", None)
-    if usage.reliable:
-        usage.held_accept = [data]
+    del incoming.reliable[1:]  # never sent, and of no use any more
+    if incoming.reliable:
+        incoming.held_accept = data
     else:
-        _send_final(usage, turn, incoming.key, data)
+        _send_accept(usage, turn, incoming, data)
 
 
-def _send_final(usage: Usage, turn: Turn, key: str, data: bytes) -> None:
+def _send_accept(usage: Usage, turn: Turn, incoming: IncomingInvite, data: bytes) -> None:
     usage.state = ACCEPTED
-    start_final(usage, turn, key, data)
-    start_session_timer(usage, turn, (usage.session_interval, usage.refresher))
-
-
-def start_final(usage: Usage, turn: Turn, key: str, data: bytes) -> None:
-    """Send a 2xx to INVITE now and until its ACK: T1 doubling to T2, for 64·T1 (RFC 3261 §13.3.1.4)."""
-    usage.final_key = key
-    usage.final_data = data
-    usage.final_interval = turn.env.t1
-    usage.deadlines["final"] = turn.now + usage.final_interval
-    usage.deadlines["final_end"] = turn.now + 64 * turn.env.t1
-    turn.commands.append(SendResponse(usage.leg, key, 200, data))
+    dialog = usage.dialog
+    if dialog is not None:
+        dialog.remote_cseq = incoming.cseqs.get(dialog.local_tag, incoming.cseq)
+    start_final(usage, turn, incoming.key, 200, data, incoming.cseq)
+    start_session_timer(usage, turn, (incoming.interval, incoming.refresher))
 
 
 def release_held_accept(usage: Usage, turn: Turn) -> None:
     """The last PRACK came: send the 2xx that waited for it."""
-    held, incoming = usage.held_accept, usage.incoming
-    if held is not None and incoming is not None and not usage.reliable:
-        usage.held_accept = None
-        _send_final(usage, turn, incoming.key, held[0])
+    incoming = usage.incoming
+    if usage.state == INCOMING and incoming is not None and incoming.held_accept and not incoming.reliable:
+        held, incoming.held_accept = incoming.held_accept, b""
+        _send_accept(usage, turn, incoming, held)
+
+
+def start_final(usage: Usage, turn: Turn, key: str, status: int, data: bytes, cseq: int) -> None:
+    """Send a 2xx to INVITE now and until its ACK: T1 doubling to T2, for 64·T1 (RFC 3261 §13.3.1.4)."""
+    usage.final_key = key
+    usage.final_data = data
+    usage.final_status = status
+    usage.final_cseq = cseq
+    usage.final_interval = turn.env.t1
+    usage.deadlines["final"] = turn.now + usage.final_interval
+    usage.deadlines["final_end"] = turn.now + 64 * turn.env.t1
+    turn.commands.append(SendResponse(usage.leg, key, status, data))
 
 
 def repeat_final(usage: Usage, turn: Turn) -> None:
-    turn.commands.append(SendResponse(usage.leg, usage.final_key, 200, usage.final_data))
+    turn.commands.append(SendResponse(usage.leg, usage.final_key, usage.final_status, usage.final_data))
     usage.final_interval = min(usage.final_interval * 2, turn.env.t2)
     usage.deadlines["final"] = turn.now + usage.final_interval
 
 
-def on_ack(usage: Usage, turn: Turn, message: Message) -> None:
-    """The ACK of a 2xx, first or repeated."""
-    if not usage.final_data:
-        return
-    dialog = usage.dialog
-    initial = usage.state == ACCEPTED
+def _end_final(usage: Usage) -> None:
     usage.final_data = b""
     usage.final_key = ""
     usage.deadlines.pop("final", None)
     usage.deadlines.pop("final_end", None)
-    if initial and usage.incoming is not None:
+
+
+def on_ack(usage: Usage, turn: Turn, message: Message) -> None:
+    """The ACK of a final response, first or repeated."""
+    if not usage.final_data or message.cseq != usage.final_cseq:
+        return
+    initial = usage.state == ACCEPTED
+    _end_final(usage)
+    if usage.state == CLOSED:
+        return
+    if initial:
         usage.state = ESTABLISHED
         usage.incoming = None
-    if usage.bye_wanted is not None and dialog is not None:
-        lines, usage.bye_wanted = usage.bye_wanted, None
-        send_bye(usage, turn, lines)
+    if usage.bye_wanted is not None:
+        send_bye(usage, turn, usage.bye_wanted)
         return
-    usage.note_remote_body(message)
-    turn.events.append(Acked(usage.leg, message.body, message.get("content-type") or "", initial))
+    kind = body_type(message)
+    usage.set_remote(message.body, kind)
+    turn.events.append(Acked(usage.leg, message.body, kind, initial))
 
 
 def on_no_ack(usage: Usage, turn: Turn) -> None:
     """No ACK for 64·T1: the session is released with BYE (RFC 3261 §13.3.1.4)."""
-    usage.deadlines.pop("final", None)
-    usage.deadlines.pop("final_end", None)
-    usage.final_data = b""
+    _end_final(usage)
     usage.incoming = None
-    wanted = usage.bye_wanted
-    usage.bye_wanted = None
-    send_bye(usage, turn, wanted or ['Reason: SIP;cause=408;text="No ACK"'])
+    if usage.state in (CLOSED, CLOSING):
+        return
+    send_bye(usage, turn, usage.bye_wanted or ['Reason: SIP;cause=408;text="No ACK"'])
     turn.events.append(Ended(usage.leg, "no_ack", None))
 
 
-def refuse(usage: Usage, turn: Turn, status: int, reason: str, lines: list[str]) -> None:
-    """Final non-2xx response to the initial INVITE; its ACK is the transaction's business."""
+# -- refusal --------------------------------------------------------------------------------------------------------
+
+
+def refuse(
+    usage: Usage, turn: Turn, status: int, reason: str, lines: list[str], repeat: bool = False
+) -> None:
+    """Final non-2xx response to the initial INVITE.
+
+    To repeat it until its ACK is the transaction's business; ``repeat`` does it here, when the transaction is gone with the
+    node that had it.
+    """
     incoming = usage.incoming
     dialog = usage.dialog
     if usage.state != INCOMING or incoming is None or dialog is None:
@@ -260,15 +290,21 @@ def refuse(usage: Usage, turn: Turn, status: int, reason: str, lines: list[str])
     head = _head(incoming, status, reason, dialog.local_tag)
     head.extend(lines)
     head.append(f"Server: {turn.env.server}")
-    turn.commands.append(SendResponse(usage.leg, incoming.key, status, assemble(head, b"", "")))
+    data = assemble(head, b"", "")
     usage.state = CLOSED
     usage.incoming = None
-    usage.reliable = []
-    usage.held_accept = None
     usage.deadlines = {}
+    if repeat:
+        start_final(usage, turn, incoming.key, status, data, incoming.cseq)
+    else:
+        turn.commands.append(SendResponse(usage.leg, incoming.key, status, data))
 
 
 def on_cancel(usage: Usage, turn: Turn, message: Message) -> None:
-    """CANCEL of the open INVITE (the endpoint answered the CANCEL itself); after a 2xx it has no effect (§9.2)."""
+    """CANCEL of the open INVITE (the endpoint answered the CANCEL itself); after a 2xx it has no effect (§9.2).
+
+    A re-INVITE that is cancelled is answered when the other party answers: §9.2 leaves that open, and what was agreed by then
+    holds for both.
+    """
     if usage.state == INCOMING:
         turn.events.append(CallerCancelled(usage.leg, message.get("reason") or ""))

@@ -1,0 +1,149 @@
+"""Making callee legs: who is dialled how, with which identity (INC-05, INC-10, OUT-07).
+
+What becomes of a leg is not decided here: see ``ringing`` and ``transfer``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from callcontrol.b2bua.crossing import device_identity, from_value, trunk_identity
+from callcontrol.b2bua.effects import ChooseTrunk, PeerSilent
+from callcontrol.b2bua.events import TrunkChosen
+from callcontrol.b2bua.leg import CALLEE, Leg
+from callcontrol.sip import usage_session, usage_uac
+from callcontrol.sip.commands import UseTag
+from callcontrol.sip.dialog import tagged
+from callcontrol.sip.usage import CALLING, Turn, Usage
+from callcontrol.sip.usage_open import OutgoingInvite
+from dialplan import reasons
+from dialplan.plan import DeviceTarget, Plan, ToTrunk
+
+if TYPE_CHECKING:
+    from callcontrol.b2bua.call import Call
+
+ELSEWHERE_LINE: Final = 'Reason: SIP;cause=200;text="Call completed elsewhere"'
+"""INC-07; phones that see it do not note a missed call."""
+SILENCE: Final = "silence "
+"""Start of the names of deadlines that watch a trunk leg without any response; the leg follows."""
+
+
+def active_plan(call: Call) -> Plan:
+    """The plan that is being carried out: a transfer has its own."""
+    return call.plan if call.transfer is None else call.transfer.plan or call.plan
+
+
+def _new_leg(call: Call, turn: Turn) -> Leg:
+    call.count += 1
+    name = f"b{call.count}"
+    leg = Leg(name, Usage(name, f"{call.ref}.{name}", uac=True), CALLEE, turn.now)
+    leg.step = call.step
+    call.legs[name] = leg
+    return leg
+
+
+def dial_device(call: Call, turn: Turn, target: DeviceTarget, body: bytes, content_type: str) -> Leg:
+    """Ring one registered contact.  Without a body the INVITE asks the device for the offer."""
+    domain = call.env.domain
+    plan = active_plan(call)
+    leg = _new_leg(call, turn)
+    leg.user = target.user
+    leg.device = target.device
+    leg.device_class = call.env.device_class(target.device)
+    leg.number = plan.called
+    leg.binding = target.binding
+    leg.address = target.flow or target.contact
+    lines = device_identity(plan.caller, domain, plan.called, call.ref)
+    caller = from_value(plan.caller, domain, plan.caller.number)
+    hop = target.flow or (target.path[0].strip("<>") if target.path else target.contact)
+    routes = [route if "<" in route else f"<{route}>" for route in target.path]
+    _invite(
+        call, turn, leg, target.contact, caller, f"<{target.aor}>", routes, lines, body, content_type, hop
+    )
+    return leg
+
+
+def choose_trunk(call: Call, turn: Turn, step: ToTrunk) -> None:
+    """Ask for the next trunk peer; the answer comes back as ``TrunkChosen``."""
+    call.choosing = True
+    identity = active_plan(call).caller
+    channel = f"{call.ref}.b{call.count + 1}"
+    asserted = identity.asserted or identity.number
+    turn.commands.append(ChooseTrunk(step.number, asserted, list(call.tried), channel))
+
+
+def dial_peer(call: Call, turn: Turn, event: TrunkChosen, body: bytes, content_type: str) -> None:
+    """Dial the trunk peer that was picked."""
+    attempt = f"{event.trunk} {event.peer}"
+    call.note("trunk", "chosen", attempt)
+    call.tried.append(attempt)
+    leg = _new_leg(call, turn)
+    leg.device_class = "trunk"
+    leg.trunk = event.trunk
+    leg.channel = f"{call.ref}.{leg.id}"
+    leg.peer = event.peer
+    plan = active_plan(call)
+    leg.number = plan.called
+    leg.address = event.target
+    domain = call.env.domain
+    lines = trunk_identity(plan.caller, domain, event.identity, event.caller_user)
+    caller = from_value(plan.caller, domain, event.caller_user)
+    call.deadlines[SILENCE + leg.id] = turn.now + call.env.silence_s
+    to_header = f"<{event.uri}>"
+    _invite(call, turn, leg, event.uri, caller, to_header, [], lines, body, content_type, event.target)
+
+
+def _invite(
+    call: Call,
+    turn: Turn,
+    leg: Leg,
+    uri: str,
+    caller: str,
+    to_header: str,
+    routes: list[str],
+    lines: list[str],
+    body: bytes,
+    content_type: str,
+    hop: str,
+) -> None:
+    usage = leg.usage
+    tag = usage.new_id(turn)
+    leg.call_id = f"{usage.scope}.{usage.new_id(turn)}"
+    turn.commands.append(UseTag(leg.id, tag))
+    all_lines = [*lines, *call.crossing]
+    request = OutgoingInvite(
+        uri,
+        tagged(caller, tag),
+        to_header,
+        leg.call_id,
+        routes,
+        all_lines,
+        body,
+        content_type,
+        hop,
+        call.max_forwards,
+    )
+    usage_uac.invite(usage, turn, request)
+
+
+def give_up_silent(call: Call, turn: Turn, leg: Leg) -> None:
+    """The trunk peer did not even say 100: stop waiting for it, and have it tried last for a while."""
+    turn.commands.append(PeerSilent(leg.peer))
+    drop(call, turn, leg, [], 408, reasons.TRUNK_FAILED, "server")
+    call.note("leg", reasons.TRUNK_FAILED, f"{leg.peer} silent")
+
+
+def drop(call: Call, turn: Turn, leg: Leg, lines: list[str], status: int, reason: str, ended_by: str) -> None:
+    """Release a leg whose outcome is known; what is to be sent depends on its state."""
+    usage_session.release(leg.usage, turn, lines)
+    call.leg_done(turn, leg)
+    leg.finish(turn.now, status, reason, ended_by)
+
+
+def cancel_others(
+    call: Call, turn: Turn, winner: str, lines: list[str], reason: str, ended_by: str = "server"
+) -> None:
+    """Stop every other callee leg that has no answer yet."""
+    for leg in call.legs.values():
+        if leg.role == CALLEE and leg.id != winner and leg.usage.state == CALLING:
+            drop(call, turn, leg, lines, 487, reason, ended_by)

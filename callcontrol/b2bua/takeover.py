@@ -1,0 +1,64 @@
+"""What a node does with a call that it took over from one that died (LIVE-02), by phase:
+
+- *ringing*: it ends, so that the side that calls can try another way at once: CANCEL to the callees, 503 to the caller.
+- *talking*: it goes on.  An answer whose ACK was not seen is sent until the ACK comes or 64·T1 have passed.  A transfer under
+  way is given up; the two that talked go on talking.
+- *ended*: what was being closed is closed, and the record is written again under its key.
+
+First of all, every request without a final response is sent again as it was.  For the peer that is a retransmission; for us it
+makes the transactions anew, so that answers find us and a 2xx that crosses is ACKed and released.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from callcontrol.b2bua import joining, records
+from callcontrol.b2bua.effects import WriteRecord
+from callcontrol.b2bua.leg import Leg
+from callcontrol.b2bua.phases import ENDED, NEW, RINGING, TALKING
+from callcontrol.sip import usage_session
+from callcontrol.sip.usage import INCOMING, Turn
+from dialplan import reasons
+
+if TYPE_CHECKING:
+    from callcontrol.b2bua.call import Call
+
+FORGET: Final = "forget"
+"""Nothing was promised to anybody yet."""
+END: Final = "end"
+GO_ON: Final = "go on"
+FINISH: Final = "finish"
+
+POLICY: Final[dict[int, str]] = {NEW: FORGET, RINGING: END, TALKING: GO_ON, ENDED: FINISH}
+
+
+def policy(call: Call) -> str:
+    """What becomes of a call that was found in its phase."""
+    caller = call.legs.get(call.a)
+    if call.phase == TALKING and caller is not None and caller.usage.state == INCOMING:
+        return END  # somebody answered, but the caller was not told: for it the call still rings
+    return POLICY[call.phase]
+
+
+def resume(call: Call, turn: Turn) -> None:
+    """Carry out the policy; the effects go where those of any event go."""
+    what = policy(call)
+    call.note("takeover", what)
+    call.choosing = False
+    for leg in call.legs.values():
+        _forget_connection(leg)
+        usage_session.resend(leg.usage, turn)
+    if what == END:
+        call.end(turn, reasons.NODE_LOST, 503, "server", [], True)
+    elif what == GO_ON:
+        joining.failed(call, turn, 503)
+    elif what == FINISH:
+        turn.commands.append(WriteRecord(records.of_call(call)))
+
+
+def _forget_connection(leg: Leg) -> None:
+    """A stream connection ended with the node that had it: requests follow route set and Contact from now on."""
+    dialog = leg.usage.dialog
+    if dialog is not None and dialog.target and not dialog.target.startswith("udp|"):
+        dialog.target = ""
