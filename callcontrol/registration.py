@@ -268,13 +268,19 @@ def reach(message: Message, flow: Flow, contact: Contact, path: tuple[str, ...])
 
     They go back the way the REGISTER came, which works through NATs (RFC 5626 §5.3, RFC 3581).  Over UDP a
     contact at another address is believed only when no NAT is in between, that is when the phone knows its
-    own address: its Via sent-by is where the request came from.
+    own address: its Via sent-by is where the request came from.  Over a connection the contact is the
+    connection, unless it plainly names another socket of the same host (a port of its own, no stream
+    transport), which then outlives the connection.
     """
     if path:
         return "", 0
-    if flow.reliable:
-        return flow.dump(), flow.conn
     uri = contact.parsed
+    if flow.reliable:
+        elsewhere = uri.port is not None and uri.port != flow.port and uri.host == flow.host
+        datagram = uri.scheme == "sip" and (uri.params.get("transport") or "udp").lower() == "udp"
+        if elsewhere and datagram and message.sent_by == f"{bracketed(flow.host)}:{flow.port}":
+            return "", 0
+        return flow.dump(), flow.conn
     port = uri.port or 5060
     if (uri.host, port) == (flow.host, flow.port):
         return flow.dump(), 0

@@ -361,6 +361,26 @@ def test_over_a_connection_calls_go_back_over_it_and_the_binding_ends_with_it() 
     assert site.reasons() == ["BindingAdded", "BindingRemoved connection_lost"]
 
 
+@pytest.mark.parametrize(
+    ("contact", "outlives"),
+    [
+        ("<sip:a@192.0.2.10:7000>", True),
+        ("<sip:a@192.0.2.10:7000;transport=tcp>", False),
+        ("<sip:a@192.0.2.10:5060>", False),
+        ("<sip:a@192.168.1.5:7000>", False),
+        ("<sip:a@192.0.2.10>", False),
+    ],
+)
+def test_a_contact_that_names_another_socket_of_the_host_outlives_the_connection(
+    contact: str, outlives: bool
+) -> None:
+    site = Site()
+    phone = Phone(transport="tcp", conn=7)
+    phone.register(site, contact)
+    site.registrar.connection_lost(7)
+    assert len(site.of("ana-phone")) == int(outlives)
+
+
 @pytest.mark.rule("DEV-04", "DEV-05")
 def test_a_device_that_push_wakes_falls_asleep_and_comes_back() -> None:
     site = Site()
