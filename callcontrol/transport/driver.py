@@ -14,12 +14,13 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from callcontrol.sip.flow import Listener
+from callcontrol.transport.accepting import open_tcp
 from callcontrol.transport.bounds import StreamBounds
 from callcontrol.transport.counters import Counters, LagMeter
 from callcontrol.transport.listening import make_listener, parse_listen
 from callcontrol.transport.ports import Clock, Gate, SipEndpoint
 from callcontrol.transport.shared import Shared
-from callcontrol.transport.streams import ConnectionRow, Streams, open_tcp
+from callcontrol.transport.streams import ConnectionRow, Streams
 from callcontrol.transport.tls import TlsContexts, TlsError, TlsFiles
 from callcontrol.transport.udp import UdpSocket, open_udp
 from callcontrol.transport.websocket import WebSocketPolicy
@@ -116,14 +117,14 @@ class Driver:
         if transport == "udp":
             self._udp[listener.name] = UdpSocket(listener, sock, self._shared)
         else:
-            self._streams.listen(listener, sock)
+            self._streams.acceptor.listen(listener, sock)
         log.info("listening on %s as %s", listener.name, listener.sent_by)
 
     async def stop(self, drain_s: float = 2.0) -> None:
         """Accept no more, end connections in good order, write what is left for at most ``drain_s``, close everything."""
         if self._loop is None:
             return
-        self._streams.stop_listening()
+        self._streams.acceptor.stop()
         self._work()
         self._streams.finish_all(self._clock.monotonic())
         self._work()
@@ -142,7 +143,7 @@ class Driver:
         return len(self._streams) + sum(udp.waiting() for udp in self._udp.values())
 
     def _close_sockets(self) -> None:
-        self._streams.stop_listening()
+        self._streams.acceptor.stop()
         self._streams.close_all(self._clock.monotonic())
         for udp in self._udp.values():
             udp.close()

@@ -15,6 +15,7 @@ from callcontrol.sip.flow import Flow
 from callcontrol.transport.bounds import StreamBounds
 from callcontrol.transport.codec import Codec
 from callcontrol.transport.counters import count
+from callcontrol.transport.outbox import Outbox
 from callcontrol.transport.poller import BROKEN, READ, WRITE
 from callcontrol.transport.shared import Shared
 from callcontrol.transport.tls_layer import TlsFailure, TlsLayer
@@ -69,9 +70,8 @@ class Connection:
         "_codec",
         "_idle_by",
         "_opening_by",
+        "_outbox",
         "_owner",
-        "_plain",
-        "_plain_bytes",
         "_probe_at",
         "_shared",
         "_shut",
@@ -80,7 +80,6 @@ class Connection:
         "_tls",
         "_waiting",
         "_waiting_bytes",
-        "_wire",
         "_writing",
         "bytes_in",
         "bytes_out",
@@ -135,9 +134,7 @@ class Connection:
         self._owner = owner
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
-        self._plain: list[bytes] = []
-        self._plain_bytes = 0
-        self._wire: memoryview | None = None
+        self._outbox = Outbox()
         self._writing = connecting
         self._closing_by = self._stall_by = self._probe_at = NEVER
         self._idle_by = NEVER
@@ -299,16 +296,12 @@ class Connection:
         count(self._shared.counters.messages_out, self.flow.transport)
 
     def _put(self, data: bytes) -> None:
-        if not self._plain:
+        if self._outbox.put(data):
             self._owner.has_output(self)
-        self._plain.append(data)
-        self._plain_bytes += len(data)
 
     def pending_bytes(self) -> int:
         """Bytes taken for the peer that the kernel has not taken from us."""
-        pending = self._plain_bytes + self._waiting_bytes
-        if self._wire is not None:
-            pending += len(self._wire)
+        pending = self._outbox.size() + self._waiting_bytes
         return pending + self._tls.waiting() if self._tls is not None else pending
 
     def flush(self, now: Monotonic, *, room: bool = False) -> None:
@@ -318,27 +311,20 @@ class Connection:
         """
         if self.phase == CONNECTING or self.phase == CLOSED or (self._writing and not room):
             return
-        while True:
-            if self._wire is None:
-                chunk = self._next_chunk()
-                if not chunk:
-                    break
-                self._wire = memoryview(chunk)
-            try:
-                written = self._sock.send(self._wire)
-            except BlockingIOError:
-                self._await_room(now, progress=False)
-                return
-            except OSError as error:
-                self.close(errno.errorcode.get(error.errno or 0, "error"), now)
-                return
-            self.bytes_out += written
-            count(self._shared.counters.bytes_out, self.flow.transport, written)
-            if written < len(self._wire):
-                self._wire = self._wire[written:]
-                self._await_room(now, progress=True)
-                return
-            self._wire = None
+        try:
+            written, done = self._outbox.write(self._sock, self._tls)
+        except OSError as error:
+            self.close(errno.errorcode.get(error.errno or 0, "error"), now)
+            return
+        except TlsFailure as failure:
+            count(self._shared.counters.tls_failures, failure.reason)
+            self.close("tls", now)
+            return
+        self.bytes_out += written
+        count(self._shared.counters.bytes_out, self.flow.transport, written)
+        if not done:
+            self._await_room(now, progress=written > 0)
+            return
         if self._writing:
             self._writing = False
             self._stall_by = NEVER
@@ -346,25 +332,6 @@ class Connection:
         if self.phase == CLOSING and not self._shut:
             self._shut = True
             self._shut_down()
-
-    def _next_chunk(self) -> bytes:
-        if self._tls is None:
-            chunk = self._take_plain()
-        else:
-            if self._plain and self._tls.established:
-                try:
-                    self._tls.write(self._take_plain())
-                except TlsFailure as failure:
-                    count(self._shared.counters.tls_failures, failure.reason)
-            chunk = self._tls.take()
-        return chunk
-
-    def _take_plain(self) -> bytes:
-        plain = self._plain
-        chunk = plain[0] if len(plain) == 1 else b"".join(plain)
-        plain.clear()
-        self._plain_bytes = 0
-        return chunk
 
     def _await_room(self, now: Monotonic, *, progress: bool) -> None:
         if self._writing and not progress:
@@ -413,9 +380,7 @@ class Connection:
         if self.phase == CLOSED:
             return
         self.phase = CLOSED
-        self._plain.clear()
-        self._wire = None
-        self._plain_bytes = 0
+        self._outbox.clear()
         self._shared.poller.close_socket(self._sock)
         self._owner.closed(self)
 

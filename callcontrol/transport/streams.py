@@ -15,26 +15,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from callcontrol.sip.clock import Monotonic, later
+from callcontrol.sip.clock import Monotonic
 from callcontrol.sip.flow import Flow, Listener, bracketed
+from callcontrol.transport.accepting import Acceptor
 from callcontrol.transport.bounds import StreamBounds
 from callcontrol.transport.codec import Codec, SipStream
 from callcontrol.transport.counters import count
-from callcontrol.transport.poller import READ
 from callcontrol.transport.shared import Shared
 from callcontrol.transport.stream import CLOSED, NEVER, OPEN, PHASES, Connection
 from callcontrol.transport.tls import TlsContexts, speaks_for
 from callcontrol.transport.tls_layer import TlsLayer
 from callcontrol.transport.websocket import WebSocket, WebSocketPolicy
 
-BACKLOG: Final = 1024
-ACCEPT_BATCH: Final = 64
-"""Connections accepted before others have their turn."""
-ACCEPT_PAUSE_S: Final = 1.0
-"""Wait after running out of descriptors or memory: the listening socket stays readable and would spin the loop."""
 MAX_TARGETS: Final = 4096
-_OUT_OF_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-_LINGER_RESET: Final = b"\x01\x00\x00\x00\x00\x00\x00\x00"
 # A peer that is gone without a word is noticed in two minutes when silent, in 20 s when something was sent to it.
 _TCP_OPTIONS: Final = (
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
@@ -75,31 +68,6 @@ class ConnectionRow:
     peer_names: tuple[str, ...]
 
 
-def open_tcp(host: str, port: int) -> socket.socket:
-    """A listening socket.  Raises OSError when the address cannot be bound."""
-    six = ":" in host
-    sock = socket.socket(
-        socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK
-    )
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if six:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind((host, port))
-        sock.listen(BACKLOG)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-def address_key(host: str) -> str:
-    """What the limit per address counts by: an IPv4 address, the /64 of an IPv6 one (a site has at least that)."""
-    if ":" not in host:
-        return host
-    return socket.inet_pton(socket.AF_INET6, host.partition("%")[0])[:8].hex()
-
-
 class Streams:
     """See the module.  Implements ``stream.Owner``."""
 
@@ -115,76 +83,17 @@ class Streams:
         self._bounds = bounds
         self._policy = policy
         self._on_lost = on_lost
-        self._listening: list[socket.socket] = []
-        self._accept_again_at = NEVER
+        self.acceptor = Acceptor(shared, bounds, self._accepted)
         self._next_id = (secrets.randbits(30) << 22) + 1  # with the counter below 2**53, exact in any store
         self._next_target = -self._next_id
         self._connections: dict[int, Connection] = {}
         self._by_peer: dict[str, Connection] = {}
         self._targets: dict[int, TlsTarget] = {}
         self._target_ids: dict[TlsTarget, int] = {}
-        self._per_address: dict[str, int] = {}
-        self._opening = 0
         self._dirty: list[Connection] = []
         self._deadlines: list[tuple[float, int]] = []
 
     # -- accepting -------------------------------------------------------------------------------------------------
-
-    def listen(self, listener: Listener, sock: socket.socket) -> None:
-        """Accept connections of ``sock`` for ``listener``."""
-        self._listening.append(sock)
-        self._shared.poller.add(sock, READ, lambda _events: self._accept(listener, sock))
-
-    def stop_listening(self) -> None:
-        for sock in self._listening:
-            self._shared.poller.close_socket(sock)
-        self._listening.clear()
-        self._accept_again_at = NEVER
-
-    def _accept(self, listener: Listener, sock: socket.socket) -> None:
-        now = self._shared.clock.monotonic()
-        for _ in range(ACCEPT_BATCH):
-            try:
-                client, address = sock.accept()
-            except BlockingIOError:
-                return
-            except OSError as error:
-                if error.errno in _OUT_OF_RESOURCES:
-                    self._pause_accepting(error.errno, now)
-                    return
-                # Other errors are the new connection's own and it is gone (accept(2)): go on with the next.
-                count(self._shared.counters.refused, errno.errorcode.get(error.errno or 0, "error"))
-                continue
-            client.setblocking(False)
-            refusal = self._refusal(address[0], now)
-            if refusal:
-                count(self._shared.counters.refused, refusal)
-                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
-                client.close()
-                continue
-            try:
-                self._accepted(listener, client, address[0], address[1], now)
-            except OSError as error:  # reset between accept and the first use
-                count(self._shared.counters.refused, errno.errorcode.get(error.errno or 0, "error"))
-                client.close()
-
-    def _pause_accepting(self, code: int | None, now: Monotonic) -> None:
-        count(self._shared.counters.refused, errno.errorcode.get(code or 0, "error"))
-        self._accept_again_at = later(now, ACCEPT_PAUSE_S)
-        for sock in self._listening:
-            self._shared.poller.modify(sock, 0)
-
-    def _refusal(self, host: str, now: Monotonic) -> str:
-        """Why no connection is accepted from ``host``; empty when one is."""
-        if not self._shared.gate.admit(host, now):
-            return "gate"
-        if len(self._connections) >= self._bounds.connections:
-            return "connections"
-        if self._opening >= self._bounds.opening:
-            return "opening"
-        if self._per_address.get(address_key(host), 0) >= self._bounds.per_address:
-            return "per address"
-        return ""
 
     def _accepted(
         self, listener: Listener, sock: socket.socket, host: str, port: int, now: Monotonic
@@ -201,9 +110,9 @@ class Streams:
             sock, flow, self._codec(transport), tls, self._shared, self._bounds, self, now
         )
         self._connections[flow.conn] = connection
-        key = address_key(host)
-        self._per_address[key] = self._per_address.get(key, 0) + 1
-        self._opening += 1
+        self.acceptor.add(host)
+        self.acceptor.total += 1
+        self.acceptor.opening += 1
         count(self._shared.counters.accepted, transport)
         connection.start(now)
 
@@ -312,6 +221,7 @@ class Streams:
         )
         connection.peer_key = key
         self._connections[own.conn] = self._by_peer[key] = connection
+        self.acceptor.total += 1
         self.watch(connection)
         return "", connection
 
@@ -334,7 +244,7 @@ class Streams:
         if connection.outgoing:
             count(self._shared.counters.connected, connection.flow.transport)
         else:
-            self._opening -= 1
+            self.acceptor.opening -= 1
 
     def ended(self, connection: Connection, reason: str, now: Monotonic) -> None:
         shared, flow = self._shared, connection.flow
@@ -347,7 +257,7 @@ class Streams:
                 for user in connection.users:
                     shared.send_failed(user, "connect failed", now)
             else:
-                self._opening -= 1
+                self.acceptor.opening -= 1
             return
         shared.unfinished = True
         shared.endpoint.connection_lost(flow.conn, now)
@@ -360,13 +270,9 @@ class Streams:
 
     def closed(self, connection: Connection) -> None:
         del self._connections[connection.flow.conn]
+        self.acceptor.total -= 1
         if not connection.outgoing:
-            key = address_key(connection.flow.host)
-            left = self._per_address[key] - 1
-            if left:
-                self._per_address[key] = left
-            else:
-                del self._per_address[key]
+            self.acceptor.remove(connection.flow.host)
 
     def watch(self, connection: Connection) -> None:
         when = connection.next_deadline()
@@ -382,14 +288,11 @@ class Streams:
     def next_deadline(self) -> float:
         """When ``expire`` should be called, monotonic seconds; infinity when there is nothing to wait for."""
         first = self._deadlines[0][0] if self._deadlines else NEVER
-        return min(first, self._accept_again_at)
+        return min(first, self.acceptor.next_deadline())
 
     def expire(self, now: Monotonic) -> None:
         """Let connections whose deadline has passed act.  Deadlines that moved back were left in place: look again."""
-        if now >= self._accept_again_at:
-            self._accept_again_at = NEVER
-            for sock in self._listening:
-                self._shared.poller.modify(sock, READ)
+        self.acceptor.expire(now)
         heap = self._deadlines
         while heap and heap[0][0] <= now:
             when, conn_id = heapq.heappop(heap)

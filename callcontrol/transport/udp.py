@@ -118,6 +118,8 @@ class UdpSocket:
         self._flows: dict[tuple[str, int], Flow] = {}
         self._valid_hosts: set[str] = set()
         self._next_sample = 0.0
+        for table in (shared.counters.messages_out, shared.counters.bytes_out):
+            table.setdefault("udp", 0)
         shared.poller.add(sock, READ, self._on_ready)
 
     def _on_ready(self, events: int) -> None:
@@ -206,6 +208,16 @@ class UdpSocket:
 
     def send(self, flow: Flow, data: bytes, now: Monotonic) -> None:
         """Send one datagram, or keep it while the send buffer is full.  Never raises: failures go to the endpoint."""
+        if not self._backlog and flow.host in self._valid_hosts:
+            try:
+                self._sock.sendto(data, (flow.host, flow.port))
+            except (OSError, OverflowError):
+                pass  # the slow path meets it again and settles it
+            else:
+                counters = self._shared.counters
+                counters.messages_out["udp"] += 1
+                counters.bytes_out["udp"] += len(data)
+                return
         if self._backlog:
             self._keep(flow, data)
         elif not self._send_now(flow, data, now):

@@ -110,6 +110,22 @@ class _Udp(asyncio.DatagramProtocol):
             self._transport.sendto(answer, addr)
 
 
+def free_port_for_both() -> tuple[socket.socket, socket.socket]:
+    """A UDP and a TCP socket bound to the same free port: what is free for one may be taken for the other."""
+    while True:
+        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        udp.setblocking(False)
+        udp.bind(("127.0.0.1", 0))
+        try:
+            tcp.bind(udp.getsockname())
+        except OSError:
+            udp.close()
+            tcp.close()
+            continue
+        return udp, tcp
+
+
 @asynccontextmanager
 async def dns_server(*lines: str) -> AsyncIterator[DnsServer]:
     server = DnsServer(*lines)
@@ -126,13 +142,11 @@ async def dns_server(*lines: str) -> AsyncIterator[DnsServer]:
         finally:
             writer.close()
 
-    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    udp.bind(("127.0.0.1", 0))
-    udp.setblocking(False)
+    udp, tcp_socket = free_port_for_both()
     server.port = udp.getsockname()[1]
     loop = asyncio.get_running_loop()
     transport, _ = await loop.create_datagram_endpoint(lambda: _Udp(server), sock=udp)
-    tcp = await asyncio.start_server(serve, "127.0.0.1", server.port)
+    tcp = await asyncio.start_server(serve, sock=tcp_socket)
     try:
         yield server
     finally:

@@ -14,7 +14,7 @@ import pytest
 
 from callcontrol.sip.flow import Flow
 from callcontrol.transport import StreamBounds
-from callcontrol.transport.streams import address_key
+from callcontrol.transport.accepting import address_key
 from tests.transport.support import Rig, StreamPeer, connected, on_both_loops, raw_socket, rig, sip, until
 
 TCP = "tcp:127.0.0.1:0"
@@ -412,8 +412,8 @@ async def test_many_connections_come_and_go_and_leave_nothing() -> None:
         await until(lambda: not server.driver.connections())
         streams = server.driver._streams
         assert len(server.lost) == 400
-        assert not streams._per_address
-        assert streams._opening == 0
+        assert streams.acceptor.addresses() == 0
+        assert (streams.acceptor.opening, streams.acceptor.total) == (0, 0)
         assert not streams._by_peer
 
 
