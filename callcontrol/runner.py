@@ -94,6 +94,21 @@ class Runner:
         """Calls that began on another node: their server transactions are gone with it."""
         self._now = 0.0
 
+    def census(self) -> dict[str, int]:
+        """Entries of every table by name: all zero when no call is up."""
+        return {
+            "calls": len(self.calls),
+            "dirty": len(self._dirty),
+            "epochs": len(self.epochs),
+            "owners": len(self._owners),
+            "pending": len(self._pending),
+            "resumed": len(self._resumed),
+            "scheduled": len(self._scheduled),
+            "tags": len(self._tags),
+            "users": len(self._by_user),
+            "attempts": self._wire.attempts,
+        }
+
     # -- finding calls --------------------------------------------------------------------------------------
 
     def by_tag(self, tag: str) -> Owner | None:

@@ -64,6 +64,11 @@ class Wire:
         self._attempts: dict[str, Attempt] = {}
         """By the branch that the call knows."""
 
+    @property
+    def attempts(self) -> int:
+        """Requests to names that may still be sent to a further address."""
+        return len(self._attempts)
+
     def flow(self, target: str) -> Flow | None:
         """The flow of a target that needs no names."""
         found = self._flows.get(target)

@@ -36,7 +36,7 @@ from callcontrol.sip.usage_open import (
     Pending,
     Reliable,
 )
-from dialplan.plan import Plan, Refuse, Ring, ToTrunk, TraceLine
+from dialplan.plan import DeviceTarget, Identity, Plan, Refuse, Ring, ToTrunk, TraceLine
 
 SCHEMA: Final = 1
 
@@ -57,7 +57,19 @@ _TAGS: Final[dict[type[Any], tuple[str, tuple[str, ...]]]] = {
     Reliable: ("\0reliable", RELIABLE_FIELDS),
     Transfer: ("\0transfer", TRANSFER_FIELDS),
 }
-_STEPS: Final[dict[str, type[Any]]] = {"ring": Ring, "trunk": ToTrunk, "refuse": Refuse}
+_VALUES: Final[dict[type[Any], str]] = {
+    Plan: "\0plan",
+    Identity: "\0identity",
+    Ring: "\0ring",
+    DeviceTarget: "\0device",
+    ToTrunk: "\0trunk",
+    Refuse: "\0refuse",
+    TraceLine: "\0trace",
+}
+"""The dialplan's values, stored by field name: they grow in ways that this module does not know."""
+_VALUE_FIELDS: Final[dict[type[Any], tuple[str, ...]]] = {
+    kind: tuple(kind.__dataclass_fields__) for kind in _VALUES
+}
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder()
 
@@ -144,13 +156,9 @@ def _pack(value: Any) -> Any:
     if known is not None:
         tag, names = known
         return [tag, *[_pack(getattr(value, name)) for name in names]]
-    if isinstance(value, TraceLine):
-        return ["\0trace", value.rule, _pack(value.outcome), _pack(value.detail)]
-    if isinstance(value, Plan):
-        steps = [[_step_name(step), _pack(msgspec.to_builtins(step))] for step in value.steps]
-        rest = msgspec.to_builtins(value)
-        del rest["steps"]
-        return ["\0plan", steps, _pack(rest)]
+    tagged = _VALUES.get(type(value))
+    if tagged is not None:
+        return [tagged, {name: _pack(getattr(value, name)) for name in _VALUE_FIELDS[type(value)]}]
     raise SnapshotError(f"a {type(value).__name__} cannot be stored")
 
 
@@ -162,13 +170,6 @@ def _pack_text(value: str) -> Any:
     except UnicodeDecodeError:
         return ["\0raw", data]
     return value
-
-
-def _step_name(step: Any) -> str:
-    for name, kind in _STEPS.items():
-        if isinstance(step, kind):
-            return name
-    raise SnapshotError(f"a step of type {type(step).__name__} cannot be stored")
 
 
 _MAKERS: Final[dict[str, tuple[type[Any], tuple[str, ...]]]] = {
@@ -188,11 +189,9 @@ def _unpack(value: Any) -> Any:
         return value[1].decode("utf-8", "surrogateescape")
     if head == "\0map":
         return {_unpack(key): _unpack(item) for key, item in value[1:]}
-    if head == "\0trace":
-        return TraceLine(rule=value[1], outcome=_unpack(value[2]), detail=_unpack(value[3]))
-    if head == "\0plan":
-        steps = tuple(msgspec.convert(_unpack(fields), _STEPS[name]) for name, fields in value[1])
-        return _plan(_unpack(value[2]), steps)
+    made_value = _VALUE_MAKERS.get(head)
+    if made_value is not None:
+        return _value(made_value, value[1])
     maker = _MAKERS.get(head)
     if maker is None:
         raise SnapshotError(f"unknown tag {head[1:]!r}")
@@ -203,10 +202,17 @@ def _unpack(value: Any) -> Any:
     return made
 
 
-def _plan(fields: dict[str, Any], steps: tuple[Any, ...]) -> Plan:
-    plain = msgspec.convert({**fields, "steps": ()}, Plan)
-    values = {name: getattr(plain, name) for name in Plan.__dataclass_fields__}
-    return Plan(**{**values, "steps": steps})
+_VALUE_MAKERS: Final[dict[str, type[Any]]] = {tag: kind for kind, tag in _VALUES.items()}
+
+
+def _value(kind: type[Any], fields: dict[str, Any]) -> Any:
+    known = _VALUE_FIELDS[kind]
+    values: dict[str, Any] = {}
+    for name, packed in fields.items():
+        if name in known:
+            item = _unpack(packed)
+            values[name] = tuple(item) if isinstance(item, list) else item
+    return kind(**values)
 
 
 def _blank(kind: type[Any]) -> Any:
