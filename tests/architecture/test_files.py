@@ -37,12 +37,11 @@ FORBIDDEN = {
 # (file, what) -> why it may.
 EXCUSED: dict[tuple[str, str], str] = {}
 
-# Ranges that regulators keep for fiction: France mobile and fixed, United Kingdom mobile, North America
+# Ranges that regulators keep for fiction: France (Arcep, one in each zone), United Kingdom mobile, North America
 # 555-01xx.
-FICTION = re.compile(
-    r"33639 ?98|33 ?6 ?39 ?98|33199 ?00|33 ?1 ?99 ?00|44 ?7700 ?900|1(?:[2-9]\d\d)?55501|1 555 01"
-)
-FICTION_NATIONAL = re.compile(r"063998|019900|07700900")
+_FRANCE = r"(?:1 ?99 ?00|2 ?61 ?91|3 ?53 ?01|4 ?65 ?71|5 ?36 ?49|6 ?39 ?98)"
+FICTION = re.compile(rf"33 ?{_FRANCE}|44 ?7700 ?900|1(?:[2-9]\d\d)?55501|1 555 01")
+FICTION_NATIONAL = re.compile(rf"0{_FRANCE}|07700900")
 GLOBAL_NUMBER = re.compile(r"(?<![\w.])\+(\d[\d ]{7,17}\d)(?!\w)")
 NATIONAL_NUMBER = re.compile(r"(?<![\w.+:/-])(?!0123456789)(0[1-9]\d{8,9})(?![\w.:-])")
 # Tests of how numbers are read need numbers of all kinds; the torture messages are quoted from their RFCs.
