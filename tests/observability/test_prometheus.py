@@ -76,12 +76,17 @@ def test_prometheus_scrapes_and_understands(program: Callable[[str], str], tmp_p
     asyncio.run(scenario())
 
 
+def tail(log: Path) -> str:
+    """The end of a log, for the message of a failed test."""
+    return log.read_text(errors="replace")[-2000:]
+
+
 async def scraped(client: httpx.AsyncClient, log: Path, process: asyncio.subprocess.Process) -> None:
     """Wait for the first good scrape."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + PATIENCE_S
     while loop.time() < deadline:
-        assert process.returncode is None, log.read_text()
+        assert process.returncode is None, tail(log)
         try:
             answer = await client.get("/api/v1/query", params={"query": 'up{job="cloudline"} == 1'})
             if answer.status_code == 200 and answer.json()["data"]["result"]:
@@ -89,4 +94,4 @@ async def scraped(client: httpx.AsyncClient, log: Path, process: asyncio.subproc
         except httpx.TransportError:
             pass  # it is still starting
         await asyncio.sleep(0.1)
-    pytest.fail(f"Prometheus did not scrape the node:\n{log.read_text()[-2000:]}")
+    pytest.fail(f"Prometheus did not scrape the node:\n{tail(log)}")
