@@ -167,6 +167,7 @@ def test_no_test_sleeps_where_a_clock_can_be_turned() -> None:
     """Real time is for tests of real programs."""
     real = (
         "tests/e2e/",
+        "tests/observability/",
         "tests/transport/",
         "tests/cdr/",
         "tests/contract/",
