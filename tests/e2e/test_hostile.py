@@ -191,7 +191,7 @@ def test_the_database_may_be_locked_during_calls(world: World) -> None:
     finally:
         lock.execute("ROLLBACK")
         lock.close()
-    assert world.server.record_of(before, 15)["reason"] == "answered"
+    assert world.server.record_of(before, 15)["reason"] == "normal_clearing"
 
 
 def test_stop_and_start_again(world: World) -> None:

@@ -44,7 +44,7 @@ def test_all_softphones_ring_one_answers_the_others_are_told(world: World) -> No
     assert sip.user_of(invite.get("p-asserted-identity")) == OUTSIDE
     record = world.server.record_of(before)
     assert invite.get("x-cloudline-call") == record["call_ref"]
-    assert (record["direction"], record["reason"], record["status"]) == ("incoming", "answered", 200)
+    assert (record["direction"], record["reason"], record["status"]) == ("incoming", "normal_clearing", 200)
     assert (record["number"], record["caller"], record["trunk"]) == (ANA, OUTSIDE, "carrier-a")
     assert (record["device"], record["ended_by"]) == ("ana-3", "caller")
     assert 0 < record["started_ms"] <= record["ringing_ms"] <= record["answered_ms"] < record["ended_ms"]
@@ -76,7 +76,7 @@ def test_a_softphone_answers_and_hangs_up(kind: str, transport: str, world: Worl
     phone.hang_up(call)
     carrier.wait()
     record = world.server.record_of(before)
-    assert (record["reason"], record["ended_by"], record["device"]) == ("answered", "callee", "ana-1")
+    assert (record["reason"], record["ended_by"], record["device"]) == ("normal_clearing", "callee", "ana-1")
 
 
 @pytest.mark.rule("INC-07")

@@ -67,7 +67,8 @@ class Call(pj.Call):
         self.phone.message(self.number, prm.e)
 
     def onCallMediaState(self, prm: pj.OnCallMediaStateParam) -> None:
-        for index, media in enumerate(self.getInfo().media):
+        info = self.getInfo()  # kept: its members live no longer than it does
+        for index, media in enumerate(info.media):
             if media.type != pj.PJMEDIA_TYPE_AUDIO:
                 continue
             if media.status in (pj.PJSUA_CALL_MEDIA_ACTIVE, pj.PJSUA_CALL_MEDIA_REMOTE_HOLD):

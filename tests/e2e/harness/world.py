@@ -26,7 +26,16 @@ SPARE = "+33639981009"
 """A cloud number that nobody holds."""
 NUMBERS = {"ana": ANA, "ben": BEN, "cleo": CLEO, "dan": DAN}
 DEVICES = {"ana": 6, "ben": 2, "cleo": 2, "dan": 2}
-CARRIER_A, CARRIER_B, STRANGER = "127.0.0.2", "127.0.0.3", "127.0.0.9"
+STRANGER = "127.0.0.9"
+CARRIERS = {
+    "carrier-a": ("127.0.0.2", "+", 10),
+    "carrier-b": ("127.0.0.3", "+", 20),
+    "carrier-gb": ("127.0.0.4", "+44", 1),
+    "carrier-us": ("127.0.0.5", "+1", 1),
+    "carrier-ouest": ("127.0.0.6", "+332", 1),
+}
+"""Name: address, prefix, priority.  The last three are for tests in which a carrier fails: a failure keeps a peer
+out for a while."""
 PASSWORD = "s3cret-word"
 SETTINGS = """
 [calls]
@@ -53,9 +62,9 @@ class World:
         self.folder = folder
         self.server = Server(folder, settings=SETTINGS + settings)
         self.carriers: dict[str, Address] = {
-            "carrier-a": (CARRIER_A, proc.free_port(CARRIER_A)),
-            "carrier-b": (CARRIER_B, proc.free_port(CARRIER_B)),
+            name: (host, proc.free_port(host)) for name, (host, _, _) in CARRIERS.items()
         }
+        self._agents: dict[str, Agent] = {}
         self._leaving: list[Callable[[], None]] = []
 
     @property
@@ -74,6 +83,7 @@ class World:
     def everybody_out(self) -> None:
         while self._leaving:
             self._leaving.pop()()
+        self._agents.clear()
 
     # ---- people
 
@@ -132,11 +142,14 @@ class World:
         return Agent(wire, self.server.address(), self.domain, rtp_port=proc.free_port(STRANGER))
 
     def carrier(self, name: str = "carrier-a") -> Agent:
-        """A scripted carrier at the trunk's own address."""
-        host, port = self.carriers[name]
-        wire = UdpWire(host, port, self.server.address())
-        self._leaving.append(wire.close)
-        return Agent(wire, self.server.address(), self.domain, rtp_port=proc.free_port(host))
+        """A scripted carrier at the trunk's own address; one for the whole of a test."""
+        if name not in self._agents:
+            host, port = self.carriers[name]
+            wire = UdpWire(host, port, self.server.address())
+            self._leaving.append(wire.close)
+            rtp = proc.free_port(host)
+            self._agents[name] = Agent(wire, self.server.address(), self.domain, rtp_port=rtp)
+        return self._agents[name]
 
     def sipp(
         self, scenario: str, carrier: str = "carrier-a", *, calling: str = "", **options: object
@@ -180,10 +193,11 @@ class World:
                 for i in range(1, DEVICES[user] + 1)
             ]
             parts.append(f'[[number]]\ne164 = "{number}"\nuser = "{user}"\n{changes.get(user, "")}\n')
-        for priority, (name, (host, port)) in enumerate(self.carriers.items(), 1):
+        for name, (host, prefix, priority) in CARRIERS.items():
+            port = self.carriers[name][1]
             parts.append(
                 f'[[trunk]]\nref = "{name}"\npeers = ["sip:{host}:{port};transport=udp"]\n'
-                f'accept_from = ["{host}/32"]\nport_must_match = false\nprefixes = ["+"]\n'
-                f"priority = {priority * 10}\noptions_seconds = 0\n"
+                f'accept_from = ["{host}/32"]\nport_must_match = false\nprefixes = ["{prefix}"]\n'
+                f"priority = {priority}\noptions_seconds = 0\n"
             )
         return "\n".join(parts)
