@@ -153,7 +153,10 @@ class Verdict:
 
 
 MD5_AGENTS: Final = ("sipp", "load-", "baresip v0.", "baresip v1.")
-"""SIPp reads only the first challenge and knows MD5; old baresip stops at an algorithm that it does not know."""
+"""SIPp reads only the first challenge and knows MD5; old baresip stops at an algorithm that it does not know.
+
+Browsers' stacks know MD5 alone too, and read the first challenge (SIP.js) or the last (JsSIP): over WebSocket there is one.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,16 +248,16 @@ class DigestServer:
         its User-Agent."""
         nonce = self._make_nonce(now, source)
         algorithms: Sequence[str] = self._policy.algorithms
-        if transport in ("ws", "wss"):
-            algorithms = sorted(algorithms, key=lambda algorithm: algorithm != "MD5")
-        if agent and "MD5" in algorithms:
-            lowered = agent.lower()
-            if any(part in lowered for part in self._policy.md5_agents):
-                algorithms = ("MD5",)
+        if "MD5" in algorithms and (transport in ("ws", "wss") or self._knows_md5_only(agent)):
+            algorithms = ("MD5",)
         name = "proxy-authenticate" if proxy else "www-authenticate"
         return [
             (name, digest.make_challenge(self.realm, nonce, algorithm, stale)) for algorithm in algorithms
         ]
+
+    def _knows_md5_only(self, agent: str) -> bool:
+        lowered = agent.lower()
+        return any(part in lowered for part in self._policy.md5_agents)
 
     def refuse(self, message: Message, verdict: Verdict, now: float, *, source: str, transport: str) -> bytes:
         """The response to a request whose verdict is not ok: 401 to REGISTER, 407 to others, or 400."""
