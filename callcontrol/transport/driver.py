@@ -29,6 +29,8 @@ TICK_S: Final = 0.02
 """Seconds between ticks while the endpoint has timers: the grain of its wheel."""
 READY_LIMIT: Final = 32
 """Sockets served in one turn: bounds the turn, and with it how long others wait."""
+HANDSHAKES: Final = 8
+"""TLS handshake steps in one turn."""
 ROUNDS: Final = 8
 """Rounds of one turn: failures while writing may cause output that fails in turn; then the loop breathes first."""
 TLS_WATCH_S: Final = 10.0
@@ -168,6 +170,7 @@ class Driver:
 
     def _on_ready(self) -> None:
         started = time.perf_counter()
+        self._shared.handshakes_left = HANDSHAKES
         try:
             self._shared.poller.run(READY_LIMIT)
         finally:
@@ -212,15 +215,21 @@ class Driver:
             out.clear()
             udp, pick = self._udp, self._pick_udp
             send_stream = self._streams.send
-            for flow, data in batch:
-                if flow.transport == "udp":
-                    sock = udp.get(flow.listener) or pick(flow.host)
-                    if sock is None:
-                        shared.send_failed(flow, "no listener", now)
+            rest = iter(batch)
+            try:
+                for flow, data in rest:
+                    if flow.transport == "udp":
+                        sock = udp.get(flow.listener) or pick(flow.host)
+                        if sock is None:
+                            shared.send_failed(flow, "no listener", now)
+                        else:
+                            sock.send(flow, data, now)
                     else:
-                        sock.send(flow, data, now)
-                else:
-                    send_stream(flow, data, now)
+                        send_stream(flow, data, now)
+            except BaseException:
+                out.extend(rest)  # a bug met with one message must not take the others along
+                self.kick()
+                raise
         self._streams.flush(now)
         return shared.unfinished or bool(out)
 

@@ -12,7 +12,7 @@ from callcontrol.transport.ports import Clock, Gate, SipEndpoint
 class Shared:
     """Passed to every socket and connection, so that none of them has to know the driver."""
 
-    __slots__ = ("clock", "counters", "endpoint", "gate", "poller", "unfinished")
+    __slots__ = ("clock", "counters", "endpoint", "gate", "handshakes_left", "poller", "unfinished")
 
     def __init__(self, endpoint: SipEndpoint, gate: Gate, clock: Clock) -> None:
         self.endpoint = endpoint
@@ -20,6 +20,9 @@ class Shared:
         self.clock = clock
         self.counters = Counters()
         self.poller = Poller()
+        self.handshakes_left = 0
+        """TLS handshake steps that this turn may still take: each costs up to milliseconds of public-key arithmetic, and a
+        storm of reconnecting phones must not hold up calls.  Set by the driver."""
         self.unfinished = False
         """The endpoint was told something outside of the input batch: the transaction users are owed a turn."""
 

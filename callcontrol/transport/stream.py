@@ -153,12 +153,19 @@ class Connection:
                 self._connected(now)
             elif events & WRITE:
                 self.flush(now, room=True)
-            if events & (READ | BROKEN) and CONNECTING < self.phase < CLOSED:
+            if events & (READ | BROKEN) and CONNECTING < self.phase < CLOSED and self._may_read():
                 self._read(now)
         except BaseException:
             # A bug of ours: without this the same bytes would be met again on the next turn, for ever.
             self.close("internal error", now)
             raise
+
+    def _may_read(self) -> bool:
+        """False: a TLS handshake whose turn has not come; the bytes stay where they are, and ready."""
+        if self._tls is None or self._tls.established or self.phase == CLOSING:
+            return True
+        self._shared.handshakes_left -= 1
+        return self._shared.handshakes_left >= 0
 
     def _connected(self, now: Monotonic) -> None:
         code = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
@@ -303,6 +310,10 @@ class Connection:
         """Bytes taken for the peer that the kernel has not taken from us."""
         pending = self._outbox.size() + self._waiting_bytes
         return pending + self._tls.waiting() if self._tls is not None else pending
+
+    def tls_version(self) -> str:
+        """Such as TLSv1.3; empty without TLS."""
+        return "" if self._tls is None else self._tls.version()
 
     def flush(self, now: Monotonic, *, room: bool = False) -> None:
         """Write until all is written or the kernel takes no more.  Never waits, never raises.

@@ -65,6 +65,8 @@ class ConnectionRow:
     bytes_in: int
     bytes_out: int
     pending_bytes: int
+    tls: str
+    """TLS version; empty without TLS."""
     peer_names: tuple[str, ...]
 
 
@@ -185,35 +187,13 @@ class Streams:
             return "no listener", None
         if len(self._connections) >= self._bounds.connections:
             return "connections", None
-        six = ":" in flow.host
-        family = socket.AF_INET6 if six else socket.AF_INET
         try:
-            socket.inet_pton(
-                family, flow.host.partition("%")[0]
-            )  # a name would make connect ask the DNS and block
-        except OSError:
+            tls = self._client_layer(domain) if flow.transport == "tls" else None
+            sock = _begin_connect(flow.host, flow.port, listener.host)
+        except OSError as error:
+            return errno.errorcode.get(error.errno or 0, "not an address"), None
+        except (ValueError, OverflowError):
             return "not an address", None
-        sock: socket.socket | None = None
-        try:
-            sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-            for option in _TCP_OPTIONS:
-                sock.setsockopt(*option)
-            if listener.host not in ("0.0.0.0", "::") and (":" in listener.host) == six:
-                sock.setsockopt(socket.IPPROTO_IP, socket.IP_BIND_ADDRESS_NO_PORT, 1)
-                sock.bind((listener.host, 0))
-            code = sock.connect_ex((flow.host, flow.port))
-            if code not in (0, errno.EINPROGRESS):
-                raise OSError(code, "connect")
-        except (OSError, OverflowError) as error:
-            if sock is not None:
-                sock.close()
-            return errno.errorcode.get(getattr(error, "errno", 0) or 0, "not an address"), None
-        tls = None
-        if flow.transport == "tls":
-            if self.tls is None:
-                sock.close()
-                return "no certificate", None
-            tls = TlsLayer(self.tls.client, server=False, server_name=domain or None)
         own = Flow(flow.transport, flow.host, flow.port, listener.name, self._take_id())
         bounds = self._bounds
         connection = Connection(
@@ -224,6 +204,12 @@ class Streams:
         self.acceptor.total += 1
         self.watch(connection)
         return "", connection
+
+    def _client_layer(self, domain: str) -> TlsLayer:
+        """Raises ValueError for a domain that cannot be named in a handshake (a label too long, say)."""
+        if self.tls is None:
+            raise ValueError("no certificate")
+        return TlsLayer(self.tls.client, server=False, server_name=domain or None)
 
     def flush(self, now: Monotonic) -> None:
         """Write what the turn has produced, one write per connection."""
@@ -321,10 +307,6 @@ class Streams:
     def rows(self, now: Monotonic) -> list[ConnectionRow]:
         return [_row(connection, now) for connection in self._connections.values()]
 
-    def unwritten(self) -> int:
-        """Connections with bytes that the kernel has not taken."""
-        return sum(1 for connection in self._connections.values() if connection.pending_bytes())
-
     def finish_all(self, now: Monotonic) -> None:
         """End every connection in good order."""
         for connection in list(self._connections.values()):
@@ -336,6 +318,33 @@ class Streams:
 
     def __len__(self) -> int:
         return len(self._connections)
+
+
+def _begin_connect(host: str, port: int, local_host: str) -> socket.socket:
+    """A socket on its way to ``host``, from the address that its listener is bound to.
+
+    Raises OSError when it fails on the spot, ValueError or OverflowError when host or port make no sense.
+    """
+    six = ":" in host
+    family = socket.AF_INET6 if six else socket.AF_INET
+    try:
+        socket.inet_pton(family, host.partition("%")[0])
+    except OSError as error:
+        raise ValueError(f"{host!r} is a name") from error  # connect would ask the DNS, and block
+    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        for option in _TCP_OPTIONS:
+            sock.setsockopt(*option)
+        if local_host not in ("0.0.0.0", "::") and (":" in local_host) == six:
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_BIND_ADDRESS_NO_PORT, 1)
+            sock.bind((local_host, 0))
+        code = sock.connect_ex((host, port))
+        if code not in (0, errno.EINPROGRESS):
+            raise OSError(code, "connect")
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 def _row(connection: Connection, now: Monotonic) -> ConnectionRow:
@@ -354,5 +363,6 @@ def _row(connection: Connection, now: Monotonic) -> ConnectionRow:
         bytes_in=connection.bytes_in,
         bytes_out=connection.bytes_out,
         pending_bytes=connection.pending_bytes(),
+        tls=connection.tls_version(),
         peer_names=connection.peer_names,
     )

@@ -122,6 +122,28 @@ async def test_an_error_of_a_transaction_user_does_not_keep_back_the_output() ->
         assert await peer.receive() == sip(b"next")
 
 
+@on_both_loops
+async def test_a_bug_met_while_writing_one_message_does_not_take_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reported: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: reported.append(context))
+    async with rig(UDP) as server, UdpPeer() as peer:
+        flow = Flow("udp", "127.0.0.1", peer.port)
+
+        def fail(*_: object) -> None:
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(server.driver._streams, "send", fail)
+        for data in (b"one", b"two"):
+            server.endpoint.out.append((Flow("tcp", "127.0.0.1", 1), b"bug"))
+            server.endpoint.out.append((flow, sip(data)))
+        server.driver.kick()
+        assert await peer.receive() == sip(b"one")
+        assert await peer.receive() == sip(b"two")
+        assert [type(each["exception"]) for each in reported] == [ZeroDivisionError] * 2
+
+
 # -- time --------------------------------------------------------------------------------------------------------------
 
 

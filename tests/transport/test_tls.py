@@ -21,7 +21,18 @@ from callcontrol.transport import StreamBounds, TlsContexts, TlsError, TlsFiles
 from callcontrol.transport import driver as driver_module
 from callcontrol.transport.tls import certificate_validity, sip_identities, speaks_for
 from callcontrol.transport.tls_layer import TlsFailure, TlsLayer
-from tests.transport.support import Authority, Rig, connected, on_both_loops, raw_socket, rig, sip, until
+from tests.transport.support import (
+    Authority,
+    Rig,
+    StreamPeer,
+    UdpPeer,
+    connected,
+    on_both_loops,
+    raw_socket,
+    rig,
+    sip,
+    until,
+)
 
 TLS = "tls:127.0.0.1:0"
 
@@ -245,6 +256,17 @@ async def test_targets_are_bounded_and_a_forgotten_one_fails(
         assert server.driver.counters.dropped == {"unknown target": 1}
 
 
+@on_both_loops
+async def test_a_domain_that_no_handshake_can_name_fails_its_flow(authority: Authority) -> None:
+    async with rig(TLS, tls=authority.files("own")) as server:
+        conn = server.driver.tls_target("tls", "127.0.0.1", 5061, "x" * 64 + ".example")
+        flow = Flow("tls", "127.0.0.1", 5061, conn=conn)
+        server.send(flow, sip())
+        await until(lambda: server.endpoint.failed)
+        assert server.endpoint.failed == [flow]
+        assert server.driver.connections() == []
+
+
 # -- hostile peers -----------------------------------------------------------------------------------------------------
 
 
@@ -286,6 +308,26 @@ async def test_half_open_handshakes_time_out_and_are_bounded(authority: Authorit
         async with connected(server.port("tls"), ssl=authority.client_context()) as good:
             good.send(sip())
             await until(lambda: server.endpoint.received)
+
+
+@on_both_loops
+async def test_a_storm_of_handshakes_leaves_room_for_others(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Handshake steps are counted out per turn, and all get done."""
+    monkeypatch.setattr(driver_module, "HANDSHAKES", 2)
+    async with rig(TLS, "udp:127.0.0.1:0", tls=authority.files("server")) as server, UdpPeer() as peer:
+        server.echo()
+        context = authority.client_context()
+        storm = [asyncio.open_connection("127.0.0.1", server.port("tls"), ssl=context) for _ in range(30)]
+        opened = asyncio.gather(*storm)
+        peer.send(sip(), server.port("udp"))
+        assert await peer.receive() == sip()
+        clients = [StreamPeer(*each) for each in await asyncio.wait_for(opened, 30)]
+        await until(lambda: server.driver.connection_totals() == {("tls", "open"): 30})
+        assert {row.tls for row in server.driver.connections()} == {"TLSv1.3"}
+        for client in clients:
+            await client.close()
 
 
 @on_both_loops
