@@ -27,7 +27,7 @@ ALGORITHMS: Final[dict[str, str]] = {
 _PREFERENCE: Final = ("SHA-256", "SHA-256-sess", "MD5", "MD5-sess")
 # auth-param = token EQUAL ( token / quoted-string ); some devices leave odd characters unquoted
 _AUTH_PARAM: Final = re.compile(
-    rf'[ \t,]*+([{grammar.TOKEN_CHARS}]++)[ \t]*+=[ \t]*+("(?:[^"\\]|\\.)*+"|[^ \t,"]*+)[ \t]*+(?=,|$)',
+    rf'[ \t,]*+([{grammar.TOKEN_CHARS}]++)[ \t]*+=[ \t]*+("(?:[^"\\]|\\.)*"|[^ \t,"]*+)[ \t]*+(?=,|$)',
     re.DOTALL,
 )
 _SCHEME: Final = re.compile(rf"[ \t,]*+([{grammar.TOKEN_CHARS}]++)(?:[ \t]++|$)")

@@ -15,7 +15,7 @@ from callcontrol.sip.message import DEFAULT, Limits, Message, parse
 
 # Content-Length = ( "Content-Length" / "l" ) HCOLON 1*DIGIT, folds included (RFC 3261 §7.3.1, §20.14)
 _CONTENT_LENGTH: Final = re.compile(
-    rb"\r\n(?:content-length|l)[ \t]*+:((?:[^\r\n]|\r\n[ \t])*+)", re.IGNORECASE
+    rb"\r\n(?:content-length|l)[ \t]*+:((?:[^\r\n]|\r\n[ \t])*)", re.IGNORECASE
 )
 _DIGITS: Final = re.compile(rb"[0-9]{1,10}+")
 

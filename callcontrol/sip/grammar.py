@@ -20,7 +20,7 @@ TOKEN: Final = re.compile(rf"[{TOKEN_CHARS}]++")
 
 # quoted-string = SWS DQUOTE *(qdtext / quoted-pair ) DQUOTE; quoted-pair = "\" (%x00-09 / %x0B-0C / %x0E-7F)
 # CR and LF never reach us: lines are split and unfolded before.
-QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 # 1*DIGIT, ASCII only (str.isdigit would take other scripts' digits)
 DIGITS: Final = re.compile(r"[0-9]++")
@@ -42,8 +42,8 @@ ABSOLUTE_URI: Final = re.compile(r'[A-Za-z][A-Za-z0-9+\-.]*+:[^\x00-\x20<>"\x7f]
 # Request-Line = Method SP Request-URI SP SIP-Version CRLF
 PLAIN_REQUEST: Final = re.compile(
     r"([A-Z]++) "
-    r"(sips?:(?:[A-Za-z0-9\-_.!~*'()&=+$,;/#%]++@)?[A-Za-z0-9\-.]++(?::[1-5]?[0-9]{1,4}+)?"
-    r"(?:;[A-Za-z0-9\-._]++(?:=[A-Za-z0-9\-_.!~*'()\[\]/:&+$%]++)?)*+)"
+    r"(sips?:(?:[A-Za-z0-9\-_.!~*'()&=+$,;/#%]++@)?[A-Za-z0-9\-.]++(?::[1-5]?[0-9]{1,4})?"
+    r"(?:;[A-Za-z0-9\-._]++(?:=[A-Za-z0-9\-_.!~*'()\[\]/:&+$%]++)?)*)"
     r" SIP/2\.0"
 )
 
@@ -57,10 +57,10 @@ PLAIN_ADDRESS: Final = re.compile(
 
 # The usual spelling of one Via value with one branch; groups: transport, sent-by, branch.
 # via-parm = sent-protocol LWS sent-by *( SEMI via-params )
-_VIA_PARAM: Final = r";(?!(?i:branch))[A-Za-z0-9\-._+]++(?:=[A-Za-z0-9\-.!%*_+`'~:\[\]]++)?+"
+_VIA_PARAM: Final = r";(?!(?i:branch))[A-Za-z0-9\-._+]++(?:=[A-Za-z0-9\-.!%*_+`'~:\[\]]++)?"
 PLAIN_VIA: Final = re.compile(
-    rf"SIP/2\.0/([A-Za-z]++) ([A-Za-z0-9\-._]++(?::[1-5]?[0-9]{{1,4}}+)?+)"
-    rf"(?:{_VIA_PARAM})*+;branch=([{TOKEN_CHARS}]++)(?:{_VIA_PARAM})*+"
+    rf"SIP/2\.0/([A-Za-z]++) ([A-Za-z0-9\-._]++(?::[1-5]?[0-9]{{1,4}})?)"
+    rf"(?:{_VIA_PARAM})*;branch=([{TOKEN_CHARS}]++)(?:{_VIA_PARAM})*"
 )
 
 # CSeq = 1*DIGIT LWS Method
