@@ -334,7 +334,8 @@ class Driver:
 
     def queue_delay_s(self) -> float:
         """How long datagrams wait in the socket buffers, seconds (last sample, worst socket): the measure of overload."""
-        return max((udp.queue_delay_s for udp in self._udp.values()), default=0.0)
+        now = self._clock.monotonic()
+        return max((udp.queue_delay_s(now) for udp in self._udp.values()), default=0.0)
 
     def kernel_drops(self) -> int:
         """Datagrams lost since start because a receive buffer was full."""

@@ -30,6 +30,7 @@ BACKLOG: Final = 2000
 """Datagrams kept when the send buffer is full; beyond that they are lost, as UDP may."""
 _CACHE: Final = 8192
 _SAMPLE_EVERY_S: Final = 0.02
+_SAMPLE_HOLDS_S: Final = 0.2
 
 # Numbers of the Linux ABI that Python 3.11's socket module does not name.
 _IP_RECVERR, _IPV6_RECVERR = 11, 25
@@ -96,20 +97,19 @@ class UdpSocket:
         "_backlog",
         "_flows",
         "_next_sample",
+        "_queue_delay_s",
         "_shared",
         "_sock",
         "_valid_hosts",
         "listener",
         "name",
-        "queue_delay_s",
         "receive_buffer",
     )
 
     def __init__(self, listener: Listener, sock: socket.socket, shared: Shared) -> None:
         self.listener = listener
         self.name = listener.name
-        self.queue_delay_s = 0.0
-        """How long the datagram last sampled had waited in the socket buffer, seconds: the measure of overload."""
+        self._queue_delay_s = 0.0
         self.receive_buffer = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
         """Receive buffer granted, bytes."""
         self._shared = shared
@@ -189,17 +189,22 @@ class UdpSocket:
 
     def _sample_queue_delay(self) -> None:
         """Look at the kernel's time stamp of the next datagram without taking it."""
+        self._queue_delay_s = 0.0
         try:
             _, ancillary, _, _ = self._sock.recvmsg(0, 64, socket.MSG_PEEK)
         except OSError:
-            self.queue_delay_s = (
-                0.0  # nothing waits; an error is found again, and handled, by the batch itself
-            )
-            return
+            return  # nothing waits; an error is found again, and handled, by the batch itself
         for _, kind, value in ancillary:
             if kind == _SO_TIMESTAMPNS:
                 seconds, nanoseconds = struct.unpack("=qq", value)
-                self.queue_delay_s = max(0.0, time.time() - seconds - nanoseconds / 1e9)
+                self._queue_delay_s = max(0.0, time.time() - seconds - nanoseconds / 1e9)
+
+    def queue_delay_s(self, now: float) -> float:
+        """How long datagrams lately had to wait in the socket buffer, seconds: the measure of overload.
+
+        Zero when nothing was sampled for a while: what came after a silence has not waited.
+        """
+        return self._queue_delay_s if now < self._next_sample + _SAMPLE_HOLDS_S else 0.0
 
     def kernel_queue(self) -> tuple[int, int]:
         """Bytes waiting in the receive buffer, and datagrams the kernel has dropped since it is open (SO_MEMINFO)."""
