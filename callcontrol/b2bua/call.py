@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Final
 
 from callcontrol.b2bua import records, ringing, takeover, talking, transfer
-from callcontrol.b2bua.causes import CAUSES, PHRASES, reason_lines
+from callcontrol.b2bua.causes import CAUSES, phrase_of, reason_lines
 from callcontrol.b2bua.dialling import SILENCE, give_up_silent
 from callcontrol.b2bua.effects import CallOver, Effect, TrunkReleased, WriteRecord
 from callcontrol.b2bua.env import CallEnv
@@ -421,7 +421,7 @@ class Call:
         if usage.state == INCOMING:
             status = self.status if self.status >= 300 else 480
             refusal = reason_lines(self.reason, status)
-            usage_uas.refuse(usage, turn, status, PHRASES.get(status, "Declined"), refusal, repeat)
+            usage_uas.refuse(usage, turn, status, phrase_of(status), refusal, repeat)
             leg.status = status
         elif usage.state != CLOSED:
             usage_session.release(usage, turn, lines)

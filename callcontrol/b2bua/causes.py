@@ -8,21 +8,21 @@ from __future__ import annotations
 
 from typing import Final
 
+from callcontrol.sip.build import REASONS
 from dialplan import reasons as r
 
 
 class Cause:
     """One row: the meaning of a reason."""
 
-    __slots__ = ("label", "phrase", "q850", "reason", "retry", "sentence", "status")
+    __slots__ = ("label", "q850", "reason", "retry", "sentence", "status")
 
     def __init__(
-        self, reason: str, status: int, phrase: str, q850: int, label: str, sentence: str, retry: bool = False
+        self, reason: str, status: int, q850: int, label: str, sentence: str, retry: bool = False
     ) -> None:
         self.reason = reason
         self.status = status
         """SIP status of the answer to the caller."""
-        self.phrase = phrase
         self.q850 = q850
         self.label = label
         """``result`` label of the metrics: answered, busy, no_answer, cancelled, rejected, failed."""
@@ -33,83 +33,53 @@ class Cause:
 
 
 _ROWS: Final = [
-    Cause(r.ANSWERED, 200, "OK", 16, "answered", "The call was answered."),
-    Cause(r.NORMAL_CLEARING, 200, "OK", 16, "answered", "The call was hung up."),
-    Cause(r.TRANSFERRED, 200, "OK", 16, "answered", "The call was transferred."),
-    Cause(r.UNVERIFIED_SIM, 403, "Forbidden", 21, "rejected", "Verify your SIM before you call."),
-    Cause(r.NO_CREDIT, 402, "Payment Required", 21, "rejected", "There is no credit for this call."),
-    Cause(r.NOT_IN_PLAN, 403, "Forbidden", 21, "rejected", "The plan does not cover this destination."),
-    Cause(
-        r.EXPIRED,
-        480,
-        "Temporarily Unavailable",
-        31,
-        "rejected",
-        "The subscription of this number has expired.",
-    ),
-    Cause(r.SUSPENDED, 403, "Forbidden", 21, "rejected", "This number or account is suspended."),
-    Cause(
-        r.CALLS_OFF, 480, "Temporarily Unavailable", 31, "rejected", "Calls are switched off for this number."
-    ),
-    Cause(r.BARRED_CLASS, 403, "Forbidden", 21, "rejected", "Numbers of this class cannot be called."),
-    Cause(r.NOT_YOUR_NUMBER, 403, "Forbidden", 21, "rejected", "The number shown is not yours."),
-    Cause(r.INVALID_NUMBER, 484, "Address Incomplete", 28, "rejected", "The dialled number cannot be read."),
-    Cause(r.FAIR_USE, 403, "Forbidden", 21, "rejected", "The fair-use limit is reached."),
-    Cause(r.TOO_MANY_CALLS, 486, "Busy Here", 34, "rejected", "Too many calls at the same time."),
-    Cause(
-        r.UNREACHABLE,
-        480,
-        "Temporarily Unavailable",
-        20,
-        "no_answer",
-        "No device of the callee can be reached.",
-    ),
-    Cause(r.EMERGENCY, 380, "Alternative Service", 16, "rejected", "Dial the emergency number on the SIM."),
-    Cause(r.UNKNOWN_NUMBER, 404, "Not Found", 1, "rejected", "This number is not in service."),
-    Cause(r.QUARANTINED, 410, "Gone", 22, "rejected", "This number is no longer in service."),
-    Cause(r.PORTED_OUT, 410, "Gone", 22, "rejected", "This number left the platform."),
-    Cause(r.BLOCKED, 603, "Decline", 21, "rejected", "The call was declined."),
-    Cause(r.NUMBER_OFF, 480, "Temporarily Unavailable", 31, "rejected", "This number is switched off now."),
-    Cause(r.LOOP, 482, "Loop Detected", 25, "failed", "The call came back to where it had been."),
-    Cause(r.HIDDEN_CALLER, 433, "Anonymity Disallowed", 21, "rejected", "Show your number and call again."),
-    Cause(r.BUSY, 486, "Busy Here", 17, "busy", "The callee is busy."),
-    Cause(r.DECLINED, 603, "Decline", 21, "rejected", "The callee declined the call."),
-    Cause(r.NO_ANSWER, 480, "Temporarily Unavailable", 19, "no_answer", "Nobody answered."),
-    Cause(
-        r.CALLER_CANCELLED, 487, "Request Terminated", 16, "cancelled", "The caller hung up before an answer."
-    ),
-    Cause(r.NO_ROUTE, 404, "Not Found", 3, "failed", "There is no route to this number."),
-    Cause(r.TRUNK_FAILED, 502, "Bad Gateway", 38, "failed", "The carrier could not complete the call.", True),
-    Cause(
-        r.OVERLOAD, 503, "Service Unavailable", 42, "failed", "The server is busy; try again shortly.", True
-    ),
+    Cause(r.ANSWERED, 200, 16, "answered", "The call was answered."),
+    Cause(r.NORMAL_CLEARING, 200, 16, "answered", "The call was hung up."),
+    Cause(r.TRANSFERRED, 200, 16, "answered", "The call was transferred."),
+    Cause(r.UNVERIFIED_SIM, 403, 21, "rejected", "Verify your SIM before you call."),
+    Cause(r.NO_CREDIT, 402, 21, "rejected", "There is no credit for this call."),
+    Cause(r.NOT_IN_PLAN, 403, 21, "rejected", "The plan does not cover this destination."),
+    Cause(r.EXPIRED, 480, 31, "rejected", "The subscription of this number has expired."),
+    Cause(r.SUSPENDED, 403, 21, "rejected", "This number or account is suspended."),
+    Cause(r.CALLS_OFF, 480, 31, "rejected", "Calls are switched off for this number."),
+    Cause(r.BARRED_CLASS, 403, 21, "rejected", "Numbers of this class cannot be called."),
+    Cause(r.NOT_YOUR_NUMBER, 403, 21, "rejected", "The number shown is not yours."),
+    Cause(r.INVALID_NUMBER, 484, 28, "rejected", "The dialled number cannot be read."),
+    Cause(r.FAIR_USE, 403, 21, "rejected", "The fair-use limit is reached."),
+    Cause(r.TOO_MANY_CALLS, 486, 34, "rejected", "Too many calls at the same time."),
+    Cause(r.UNREACHABLE, 480, 20, "no_answer", "No device of the callee can be reached."),
+    Cause(r.EMERGENCY, 380, 16, "rejected", "Dial the emergency number on the SIM."),
+    Cause(r.UNKNOWN_NUMBER, 404, 1, "rejected", "This number is not in service."),
+    Cause(r.QUARANTINED, 410, 22, "rejected", "This number is no longer in service."),
+    Cause(r.PORTED_OUT, 410, 22, "rejected", "This number left the platform."),
+    Cause(r.BLOCKED, 603, 21, "rejected", "The call was declined."),
+    Cause(r.NUMBER_OFF, 480, 31, "rejected", "This number is switched off now."),
+    Cause(r.LOOP, 482, 25, "failed", "The call came back to where it had been."),
+    Cause(r.HIDDEN_CALLER, 433, 21, "rejected", "Show your number and call again."),
+    Cause(r.BUSY, 486, 17, "busy", "The callee is busy."),
+    Cause(r.DECLINED, 603, 21, "rejected", "The callee declined the call."),
+    Cause(r.NO_ANSWER, 480, 19, "no_answer", "Nobody answered."),
+    Cause(r.CALLER_CANCELLED, 487, 16, "cancelled", "The caller hung up before an answer."),
+    Cause(r.NO_ROUTE, 404, 3, "failed", "There is no route to this number."),
+    Cause(r.TRUNK_FAILED, 502, 38, "failed", "The carrier could not complete the call.", True),
+    Cause(r.OVERLOAD, 503, 42, "failed", "The server is busy; try again shortly.", True),
     Cause(
         r.DRAINING,
         503,
-        "Service Unavailable",
         41,
         "failed",
         "This server is being taken out of service.",
         True,
     ),
-    Cause(r.MAX_DURATION, 200, "OK", 102, "answered", "The longest duration of a call was reached."),
-    Cause(r.SESSION_EXPIRED, 200, "OK", 102, "answered", "A side of the call vanished without hanging up."),
-    Cause(
-        r.MEDIA_REFUSED,
-        488,
-        "Not Acceptable Here",
-        65,
-        "failed",
-        "The two sides have no media format in common.",
-    ),
-    Cause(r.PROTOCOL_ERROR, 500, "Server Internal Error", 111, "failed", "A side broke the protocol."),
-    Cause(
-        r.INTERNAL_ERROR, 500, "Server Internal Error", 41, "failed", "The server could not handle the call."
-    ),
-    Cause(r.NODE_LOST, 503, "Service Unavailable", 41, "failed", "The server of the call stopped.", True),
-    Cause(r.OPERATOR, 480, "Temporarily Unavailable", 31, "rejected", "The call was ended by the operator."),
-    Cause(r.NOT_FOUND, 404, "Not Found", 1, "rejected", "There is nobody of this name."),
-    Cause(r.NOT_ALLOWED, 403, "Forbidden", 21, "rejected", "This is not allowed."),
+    Cause(r.MAX_DURATION, 200, 102, "answered", "The longest duration of a call was reached."),
+    Cause(r.SESSION_EXPIRED, 200, 102, "answered", "A side of the call vanished without hanging up."),
+    Cause(r.MEDIA_REFUSED, 488, 65, "failed", "The two sides have no media format in common."),
+    Cause(r.PROTOCOL_ERROR, 500, 111, "failed", "A side broke the protocol."),
+    Cause(r.INTERNAL_ERROR, 500, 41, "failed", "The server could not handle the call."),
+    Cause(r.NODE_LOST, 503, 41, "failed", "The server of the call stopped.", True),
+    Cause(r.OPERATOR, 480, 31, "rejected", "The call was ended by the operator."),
+    Cause(r.NOT_FOUND, 404, 1, "rejected", "There is nobody of this name."),
+    Cause(r.NOT_ALLOWED, 403, 21, "rejected", "This is not allowed."),
 ]
 
 CAUSES: Final[dict[str, Cause]] = {row.reason: row for row in _ROWS}
@@ -220,13 +190,6 @@ def reason_lines(reason: str, status: int) -> list[str]:
     ]
 
 
-PHRASES: Final[dict[int, str]] = {row.status: row.phrase for row in _ROWS} | {
-    408: "Request Timeout",
-    415: "Unsupported Media Type",
-    483: "Too Many Hops",
-    600: "Busy Everywhere",
-    604: "Does Not Exist Anywhere",
-    606: "Not Acceptable",
-    607: "Unwanted",
-    608: "Rejected",
-}
+def phrase_of(status: int) -> str:
+    """Reason phrase of a refusal."""
+    return REASONS.get(status, "Refused")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from callcontrol.b2bua.causes import PHRASES, reason_lines
+from callcontrol.b2bua.causes import phrase_of, reason_lines
 from callcontrol.b2bua.dialling import drop
 from callcontrol.b2bua.leg import CALLEE, CALLER, Leg
 from callcontrol.b2bua.phases import TALKING
@@ -246,7 +246,7 @@ def failed(call: Call, turn: Turn, status: int) -> None:
     if move is None:
         return
     call.note("transfer", "failed", str(status))
-    tell(call, turn, status, PHRASES.get(status, "Failed"), True)
+    tell(call, turn, status, phrase_of(status), True)
     call.transfer = None
     call.choosing = False
     call.deadlines.pop("transfer", None)
@@ -257,7 +257,7 @@ def failed(call: Call, turn: Turn, status: int) -> None:
             continue
         if leg.usage.state == INCOMING:
             refusal = reason_lines(reasons.UNREACHABLE, status)
-            usage_uas.refuse(leg.usage, turn, status, PHRASES.get(status, "Failed"), refusal)
+            usage_uas.refuse(leg.usage, turn, status, phrase_of(status), refusal)
         elif leg.usage.state in (CALLING, ESTABLISHED):
             drop(call, turn, leg, [], status, reasons.UNREACHABLE, "server")
         leg.finish(turn.now, status, reasons.UNREACHABLE, "server")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from callcontrol.b2bua.causes import (
     CAUSES,
-    PHRASES,
+    phrase_of,
     better,
     reason_lines,
     reason_of,
@@ -89,7 +89,7 @@ def refuse_caller(call: Call, turn: Turn, reason: str, status: int, lines: list[
     status = status if status >= 300 else cause.status if cause.status >= 300 else 480
     caller = call.legs.get(call.a)
     if caller is not None and caller.usage.state == INCOMING:
-        phrase = PHRASES.get(status, cause.phrase)
+        phrase = phrase_of(status)
         usage_uas.refuse(caller.usage, turn, status, phrase, [*reason_lines(reason, status), *lines])
         caller.status = status
     call.end(turn, reason, status, ended_by, [])

@@ -57,6 +57,7 @@ ASKED_FIELDS: Final = (
     "interval",
     "refresher",
     "knows_timer",
+    "tag",
 )
 
 
@@ -76,6 +77,8 @@ class AskedState:
         """Session interval that a 2xx agrees to; -1: this request does not touch the session timer."""
         self.refresher = NONE
         self.knows_timer = False
+        self.tag = ""
+        """Local tag of the early dialog of a caller that it came in."""
 
 
 EARLY_FIELDS: Final = ("dialog", "rseq", "body", "content_type")
@@ -219,7 +222,7 @@ class IncomingInvite:
         self.fork_tags: dict[str, str] = {}
         """Callee branch -> local tag that the caller sees for it."""
         self.shown: dict[str, bytes] = {}
-        """Local tag -> session description that was shown under it in a provisional response."""
+        """Local tag -> our session description as the caller knows it in that early dialog."""
         self.cseqs: dict[str, int] = {}
         """Local tag -> highest CSeq number from the caller in that early dialog."""
         self.rseqs: dict[str, int] = {}

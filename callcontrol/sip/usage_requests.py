@@ -25,7 +25,7 @@ from .usage import (
 from .usage_events import Asked, Ended
 from .usage_open import AskedState
 from .usage_uac import start_session_timer
-from .usage_uas import on_ack, on_prack, release_held_accept, session_lines, start_final
+from .usage_uas import after_prack, on_ack, on_prack, session_lines, start_final
 
 
 def respond(
@@ -46,6 +46,8 @@ def respond(
             start_session_timer(usage, turn, (asked.interval, asked.refresher))
         usage.set_remote(asked.body, asked.content_type)
         usage.set_local(body, content_type)
+    if accepted and body and usage.incoming is not None and asked.tag:
+        usage.incoming.shown[asked.tag] = body
     head.extend(lines)
     data = assemble(head, body, content_type)
     if asked.method == "INVITE" and accepted:
@@ -138,7 +140,7 @@ def _ask(usage: Usage, turn: Turn, message: Message, key: str) -> AskedState:
 def _ask_offer(usage: Usage, turn: Turn, message: Message, key: str) -> None:
     """A request that may carry an offer and may refresh the session timer; both take effect with its 2xx."""
     asked = _ask(usage, turn, message, key)
-    asked.body, asked.content_type = message.body, body_type(message)
+    asked.body, asked.content_type, asked.tag = message.body, body_type(message), message.to_tag
     _agree(usage, turn, message, asked)
 
 
@@ -208,12 +210,12 @@ def _on_update(usage: Usage, turn: Turn, dialog: Dialog, message: Message, key: 
 
 
 def _on_prack(usage: Usage, turn: Turn, message: Message, key: str) -> None:
-    if not on_prack(usage, turn, message):
+    if not on_prack(usage, message):
         _reply(usage, turn, message, key, 481, [])
         return
     if message.body:
         asked = _ask(usage, turn, message, key)
-        asked.body, asked.content_type = message.body, body_type(message)
+        asked.body, asked.content_type, asked.tag = message.body, body_type(message), message.to_tag
     else:
         _reply(usage, turn, message, key, 200, [])
-    release_held_accept(usage, turn)
+    after_prack(usage, turn)

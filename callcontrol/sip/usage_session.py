@@ -236,6 +236,8 @@ def _agreed(usage: Usage, turn: Turn, pending: Pending, message: Message) -> Non
         dialog.refresh_target(message)
     usage.set_local(pending.body, pending.content_type)
     usage.set_remote(message.body, body_type(message))
+    if usage.incoming is not None and dialog is not None and pending.body:
+        usage.incoming.shown[dialog.local_tag] = pending.body
     if usage.state == ESTABLISHED:
         start_session_timer(usage, turn, session_timer.agreed(message, turn.env.min_se))
 

@@ -150,8 +150,8 @@ def repeat_reliable(usage: Usage, turn: Turn) -> None:
     usage.deadlines["reliable"] = turn.now + incoming.reliable_interval
 
 
-def on_prack(usage: Usage, turn: Turn, message: Message) -> bool:
-    """True when the PRACK acknowledges the response on the wire; the next one follows."""
+def on_prack(usage: Usage, message: Message) -> bool:
+    """True when the PRACK acknowledges the response on the wire; ``after_prack`` then goes on."""
     incoming = usage.incoming
     if incoming is None or not incoming.reliable:
         return False
@@ -164,11 +164,21 @@ def on_prack(usage: Usage, turn: Turn, message: Message) -> bool:
         incoming.acknowledged.append(first.tag)
     usage.deadlines.pop("reliable", None)
     usage.deadlines.pop("reliable_end", None)
+    return True
+
+
+def after_prack(usage: Usage, turn: Turn) -> None:
+    """Send what waited for the PRACK: the next reliable response, or the 2xx."""
+    incoming = usage.incoming
+    if usage.state != INCOMING or incoming is None:
+        return
     if incoming.reliable:
         _send_reliable(usage, turn, incoming)
-    elif usage.state == INCOMING:
+    elif incoming.held_accept:
+        held, incoming.held_accept = incoming.held_accept, b""
+        _send_accept(usage, turn, incoming, held)
+    else:
         usage.deadlines["provisional"] = turn.now + PROVISIONAL_REPEAT_S
-    return True
 
 
 # -- the answer -----------------------------------------------------------------------------------------------------
@@ -208,14 +218,6 @@ def _send_accept(usage: Usage, turn: Turn, incoming: IncomingInvite, data: bytes
         dialog.remote_cseq = incoming.cseqs.get(dialog.local_tag, incoming.cseq)
     start_final(usage, turn, incoming.key, 200, data, incoming.cseq)
     start_session_timer(usage, turn, (incoming.interval, incoming.refresher))
-
-
-def release_held_accept(usage: Usage, turn: Turn) -> None:
-    """The last PRACK came: send the 2xx that waited for it."""
-    incoming = usage.incoming
-    if usage.state == INCOMING and incoming is not None and incoming.held_accept and not incoming.reliable:
-        held, incoming.held_accept = incoming.held_accept, b""
-        _send_accept(usage, turn, incoming, held)
 
 
 def start_final(usage: Usage, turn: Turn, key: str, status: int, data: bytes, cseq: int) -> None:

@@ -5,6 +5,16 @@ import pytest
 pytest.register_assert_rewrite(
     *(
         f"tests.scenarios.{name}"
-        for name in ("stage", "incoming", "outgoing", "early", "midcall", "timers", "transfers", "races", "hiding")
+        for name in (
+            "stage",
+            "incoming",
+            "outgoing",
+            "early",
+            "midcall",
+            "timers",
+            "transfers",
+            "races",
+            "hiding",
+        )
     )
 )

@@ -7,6 +7,7 @@ and with a server that dies after each save: see ``test_ladders`` and ``test_cra
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Callable
 from pathlib import Path
@@ -63,6 +64,13 @@ class Stage:
         self.world.crash_after_acting = self._crash_after_acting
         if self.reload:
             self._reload_at_each_event()
+
+    def configure_ring(self, number: str, seconds: float) -> None:
+        """Another ring time for a cloud number."""
+        directory = self.world.directory
+        found = directory.number(number)
+        assert found is not None
+        directory.put_one(dataclasses.replace(found, ring_seconds=seconds))
 
     def _reload_at_each_event(self) -> None:
         """``call = load(dump(call))`` before every event: what is not stored does not live."""

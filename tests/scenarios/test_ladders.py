@@ -9,10 +9,10 @@ import os
 
 import pytest
 
-from tests.scenarios import incoming
+from tests.scenarios import early, incoming, outgoing
 from tests.scenarios.stage import LADDERS, Stage, scenarios_of
 
-SCENARIOS = scenarios_of(incoming)
+SCENARIOS = scenarios_of(incoming, outgoing, early)
 
 
 def expected(name: str, played: str) -> str:
