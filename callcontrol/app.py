@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import hashlib
 import logging
@@ -27,6 +28,7 @@ from callcontrol.bindings import MemoryBindingStore
 from callcontrol.call_store import MemoryCallStore
 from callcontrol.cdr import CallRecord
 from callcontrol.cdr.exporter import CdrExporter, sync_journal
+from callcontrol.cdr.journal import JournalBusy
 from callcontrol.cdr.outbox import JournalOutbox
 from callcontrol.cdr.store import SqlCallStore
 from callcontrol.http_api import build_api
@@ -35,7 +37,7 @@ from callcontrol.ids import KeyedIds
 from callcontrol.metrics import Metrics
 from callcontrol.node import BansOf, CallsOf, LiveNode
 from callcontrol.node_view import BanView, ComponentView, ReloadView
-from callcontrol.operator_access import NodeNote, ensure_token, leave_note, token_path
+from callcontrol.operator_access import AccessError, NodeNote, ensure_token, leave_note, token_path
 from callcontrol.probing import Prober
 from callcontrol.resolution import NameResolver
 from callcontrol.sip.clock import Monotonic
@@ -59,6 +61,8 @@ from numbering.store import SqlDirectorySource
 _log = logging.getLogger(__name__)
 
 HOUSEKEEPING_S: Final = 0.25
+HANG_UP_S: Final = 1.5
+"""How long a stop waits for the last BYEs to be answered."""
 OVERLOAD_S: Final = 0.2
 """Datagrams that waited so long: new calls get 503 until the queue is short again."""
 STALE_S: Final = 10.0
@@ -121,6 +125,7 @@ class App:
         self._stop = asyncio.Event()
         self._wired = False
         """The signalling core is there; nothing of it is asked before."""
+        self._idle = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     # -- start ----------------------------------------------------------------------------------------------
@@ -180,9 +185,7 @@ class App:
             )
         except OSError as error:
             raise StartError(f"cdr.outbox: {folder} cannot be used: {error}") from error
-        except Exception as error:
-            if type(error).__name__ != "JournalBusy":
-                raise
+        except JournalBusy as error:
             raise StartError(f"cdr.outbox: {error}; give this node a folder of its own") from error
         stack.callback(self.outbox.close)
         self.records = SqlCallStore(self.engine)
@@ -206,6 +209,7 @@ class App:
                 connections=limits.max_connections,
                 per_address=limits.max_connections_per_address,
                 connect_s=settings.sip.connect_seconds,
+                idle_s=settings.sip.idle_seconds,
                 write_bytes=limits.max_waiting_bytes,
                 message_bytes=limits.max_message_bytes,
             ),
@@ -247,7 +251,7 @@ class App:
                 calls=MemoryCallStore(),
                 bindings=bindings,
                 records=LoggedOutbox(self.outbox, logs.CallLog(settings.log)),
-                close_connection=lambda conn: self.driver.close_connection(conn, "replaced"),
+                close_connection=self._close_connection,
             ),
         )
         self.prober = Prober(
@@ -360,7 +364,10 @@ class App:
 
     async def _open_http(self, stack: AsyncExitStack) -> None:
         settings = self.settings
-        token = ensure_token(token_path(settings.database.url))
+        try:
+            token = ensure_token(token_path(settings.database.url))
+        except AccessError as error:
+            raise StartError(str(error)) from error
         host, _, port = settings.http.listen.rpartition(":")
         self.http = HttpServer(build_api(self.node, token, VERSION), host.strip("[]"), int(port))
         try:
@@ -369,10 +376,13 @@ class App:
             raise StartError(str(error)) from error
         stack.push_async_callback(self.http.stop)
         extra = demo_data.facts(self.listeners, settings) if self._demo else {}
-        note = leave_note(
-            NodeNote(url=self.http.url, token=token, node=settings.node.id, pid=os.getpid(), extra=extra)
-        )
-        stack.callback(note.unlink, missing_ok=True)
+        note = NodeNote(url=self.http.url, token=token, node=settings.node.id, pid=os.getpid(), extra=extra)
+        try:
+            left = leave_note(note)
+        except (AccessError, OSError) as error:
+            _log.warning("the command line will not find this node by itself: %s", error)
+            return
+        stack.callback(left.unlink, missing_ok=True)
 
     # -- what the parts call --------------------------------------------------------------------------------
 
@@ -386,6 +396,9 @@ class App:
         if not self._wired:
             return False
         return bool(self.signalling.runner.calls) or self.signalling.registrar.next_deadline() is not None
+
+    def _close_connection(self, conn: int) -> None:
+        self.driver.close_connection(conn, "replaced")
 
     def _on_connection_lost(self, conn: int) -> None:
         self.signalling.registrar.connection_lost(conn)
@@ -410,6 +423,7 @@ class App:
             self.prober.tick()
             self.driver.kick()
             if self.signalling.core.draining and not self.signalling.runner.calls:
+                self._idle.set()
                 self._stop.set()
 
     # -- what operators see ---------------------------------------------------------------------------------
@@ -508,18 +522,13 @@ class App:
         for ref in list(runner.calls):
             runner.hang_up(ref, reasons.DRAINING, self._clock.wall())
         self.driver.kick()
-        patience = loop_time() + 1.5
-        while runner.calls and loop_time() < patience:
-            await asyncio.sleep(0.02)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), HANG_UP_S)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.outbox.flush()
         await self.exporter.drain(3.0)
-
-
-def loop_time() -> float:
-    return asyncio.get_running_loop().time()
 
 
 async def check(settings: Settings) -> str:

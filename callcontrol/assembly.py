@@ -96,9 +96,7 @@ class Signalling:
             calls.trunk_silence_seconds,
             self._device_class,
         )
-        self.digest = DigestServer(
-            sip.domain, around.key, DigestPolicy(nonce_s=settings.registrar.nonce_seconds)
-        )
+        self.digest = DigestServer(sip.domain, around.key, _digest_policy(settings))
         self.registrar = Registrar(directory, self.bindings, self.digest, _registrar_policy(settings))
         self.ladders = Ladders(recent=calls.kept_ladders)
         self.trunking = Trunking(trunks, MemoryTrunkChannels(), calls.country, around.dice)
@@ -197,6 +195,15 @@ def _gate_policy(settings: Settings) -> GatePolicy:
     )
 
 
+def _digest_policy(settings: Settings) -> DigestPolicy:
+    registrar = settings.registrar
+    return DigestPolicy(
+        algorithms=registrar.digest_algorithms,
+        md5_agents=tuple(part.lower() for part in registrar.md5_agents),
+        nonce_s=registrar.nonce_seconds,
+    )
+
+
 def _registrar_policy(settings: Settings) -> RegistrarPolicy:
     registrar = settings.registrar
     return RegistrarPolicy(
@@ -206,4 +213,6 @@ def _registrar_policy(settings: Settings) -> RegistrarPolicy:
         min_expires_s=registrar.min_expires_seconds,
         max_expires_s=registrar.max_expires_seconds,
         flow_timer_s=registrar.flow_timer_seconds,
+        max_bindings=registrar.max_bindings,
+        gruu=registrar.gruu,
     )

@@ -156,7 +156,12 @@ async def provision(engine: AsyncEngine, settings: Settings) -> None:
 def facts(listeners: Listeners, settings: Settings) -> dict[str, str]:
     """What ``cloudline demo call`` has to know."""
     udp = next(listener for listener in listeners.all() if listener.transport == "udp")
-    return {"sip": f"{udp.host}:{udp.port}", "carrier": str(carrier_port(settings)), "domain": DOMAIN}
+    return {
+        "sip": f"{udp.host}:{udp.port}",
+        "carrier": str(carrier_port(settings)),
+        "domain": DOMAIN,
+        "database": settings.database.url,
+    }
 
 
 def banner(listeners: Listeners, settings: Settings) -> list[str]:

@@ -247,6 +247,10 @@ class RegistrarSettings(Section):
     flow_timer_seconds: Count = 120
     nonce_seconds: Seconds = 300.0
     secret: str = Field(default="", repr=False)
+    max_bindings: Count = 10
+    gruu: bool = True
+    digest_algorithms: tuple[Literal["SHA-256", "MD5"], ...] = ("SHA-256", "MD5")
+    md5_agents: tuple[str, ...] = ("sipp", "load-", "baresip v0.", "baresip v1.")
 
     @model_validator(mode="after")
     def _ordered(self) -> RegistrarSettings:
@@ -261,7 +265,7 @@ class LimitSettings(Section):
     trusted_networks: tuple[Network, ...] = ()
     rate_per_second: Annotated[float, Field(gt=0)] = 200.0
     burst: Count = 1000
-    slow_rate_per_second: Annotated[float, Field(gt=0)] = 5.0
+    slow_rate_per_second: Annotated[float, Field(gt=0)] = 20.0
     auth_failures: Count = 10
     unknown_targets: Count = 20
     malformed: Count = 30
@@ -269,7 +273,7 @@ class LimitSettings(Section):
     ban_seconds: Seconds = 60.0
     ban_cap_seconds: Seconds = 86400.0
     max_message_bytes: Annotated[int, Field(ge=2048, le=65535)] = 65535
-    max_transactions: Count = 200_000
+    max_transactions: Count = 1_000_000
     max_calls: Count = 30_000
     max_connections: Count = 20_000
     max_connections_per_address: Count = 1000
