@@ -124,6 +124,13 @@ class Phone:
 
         return self._wait(wanted, timeout, f"{event}{f' of call {call}' if call else ''}", 0)
 
+    def wait_more(self, event: str, call: int, than: int, timeout: float = 6.0) -> None:
+        """Until more events of that name than so many came for the call."""
+        self.wait(event, call, timeout, lambda e: self.count(event, call) > than)
+
+    def count(self, event: str, call: int) -> int:
+        return sum(e.get("event") == event and e.get("call") == call for e in self.events)
+
     def incoming(self, timeout: float = 6.0, after: int = 0) -> int:
         """Number of the next incoming call."""
         return int(self.wait("incoming", timeout=timeout, fits=lambda e: e["call"] > after)["call"])
@@ -145,6 +152,18 @@ class Phone:
     def packets(self, call: int) -> int:
         """RTP packets received in the call so far."""
         return int(self.do("stats", call=call)["received"])
+
+    def insist(self, command: str, call: int) -> None:
+        """Carry out a command that a phone refuses while its last re-INVITE is still on its way."""
+        end = time.monotonic() + 4
+        while True:
+            try:
+                self.do(command, call=call)
+                return
+            except PhoneError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.1)
 
     def hears(self, call: int, seconds: float = 1.0, at_least: int = 20) -> int:
         """RTP goes on arriving: packets received within so many seconds; fails below ``at_least``."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from loadtests import proc
 from tests.e2e.harness import sip
+from tests.e2e.harness.rtp import RtpEcho
 from tests.e2e.harness.sip import Message
 from tests.e2e.harness.wire import Address
 
@@ -35,10 +36,11 @@ class SippRun:
         self.log = folder / f"{scenario}-{local[1]}.log"
         self.errors = folder / f"{scenario}-{local[1]}.errors"
         self.screen = folder / f"{scenario}-{local[1]}.screen"
-        self.rtp_port = proc.free_port(local[0]) & ~1
+        self.media = RtpEcho(local[0])
         command = ["sipp", *([f"{target[0]}:{target[1]}"] if target else [])]
         command += ["-sf", str(SCENARIOS / f"{scenario}.xml"), "-i", local[0], "-p", str(local[1])]
-        command += ["-mi", local[0], "-mp", str(self.rtp_port), "-rtp_echo", "-t", transport, "-nostdin"]
+        command += ["-mi", local[0], "-mp", str(proc.free_port(local[0])), "-t", transport, "-nostdin"]
+        command += ["-key", "rtp", str(self.media.port)]
         command += ["-m", str(calls), "-timeout", f"{timeout}s", "-timeout_error", "-skip_rlimit"]
         command += [
             "-trace_msg",
@@ -69,7 +71,9 @@ class SippRun:
         return self._process.poll() is None
 
     def stop(self) -> None:
-        proc.stop(self._process, 2)
+        self.media.close()
+        if self.running():
+            proc.stop(self._process, 2)
 
     def messages(self, received: bool = True) -> list[Message]:
         """Messages in the order of the log: received ones, or those sent."""

@@ -164,7 +164,7 @@ class World:
             keys=keys,
             **options,  # type: ignore[arg-type]
         )
-        self._leaving.append(lambda: run.stop() if run.running() else None)
+        self._leaving.append(run.stop)
         if not calling:
             proc.wait_until(lambda: bool(proc.udp_bound(self.carriers[carrier])), 3)
         return run
