@@ -350,6 +350,7 @@ def test_over_udp_calls_go_back_through_the_nat_or_to_the_contact_where_there_is
 def test_over_a_connection_calls_go_back_over_it_and_the_binding_ends_with_it() -> None:
     site = Site()
     phone = Phone(transport="wss", conn=7)
+    phone.algorithm = "MD5"
     phone.register(site, "<sip:a1b2c3@x7yz.invalid;transport=ws>")
     [binding] = site.of("ana-phone")
     assert Flow.load(binding.flow) == phone.flow
