@@ -13,7 +13,7 @@ from typing import Final
 
 from callcontrol.sip import grammar
 from callcontrol.sip.errors import RemoteProtocolError
-from callcontrol.sip.fields import quote, unquote
+from callcontrol.sip.fields import MAX_PARAMS, quote, unquote
 from callcontrol.sip.uri import unescape
 
 ALGORITHMS: Final[dict[str, str]] = {
@@ -191,6 +191,8 @@ def _parse_one(value: str, index: int) -> tuple[str, dict[str, str], int]:
         name = match.group(1).lower()
         if name in params:
             raise RemoteProtocolError(400, f"authentication parameter {name} given twice")
+        if len(params) == MAX_PARAMS:
+            raise RemoteProtocolError(400, "too many authentication parameters")
         params[name] = unquote(match.group(2))
         index = match.end()
     return scheme, params, index

@@ -15,7 +15,11 @@ from callcontrol.sip.errors import RemoteProtocolError
 
 # user = 1*( unreserved / escaped / user-unreserved ), with our allowance (see `grammar`).
 _USER_SAFE: Final = re.compile(r"[A-Za-z0-9\-_.!~*'()&=+$,;?/]++")
-_HEX: Final = frozenset("0123456789abcdefABCDEF")
+_HEX: Final = "0123456789abcdefABCDEF"
+_ESCAPES: Final[dict[bytes, bytes]] = {
+    (high + low).encode(): bytes((int(high + low, 16),)) for high in _HEX for low in _HEX
+}
+_MAX_PARAMS: Final = 100
 _BAD_CHARS: Final = re.compile(r'[\x00-\x20<>"\x7f]')
 # RFC 3966 §3: visual-separator = "-" / "." / "(" / ")"
 _VISUAL_SEPARATORS: Final = re.compile(r"[\-.()]")
@@ -152,10 +156,10 @@ def _parse_tel(rest: str) -> Uri:
 
 
 def _add_param(params: dict[str, str | None], part: str) -> None:
-    """Add one URI parameter; RFC 3261 §19.1.1 forbids a name twice, and an empty one is no parameter."""
+    """Add one URI parameter; RFC 3261 §19.1.1 forbids a name twice, an empty one is none, and a hundred are too many."""
     name, equals, value = part.partition("=")
     name = name.lower()
-    if not name or name in params:
+    if not name or name in params or len(params) == _MAX_PARAMS:
         raise RemoteProtocolError(400, "URI with an empty or doubled parameter")
     params[name] = value if equals else None
 
@@ -213,21 +217,12 @@ def unescape(text: str) -> str:
     """Replace %HH by the byte it stands for (RFC 3261 §19.1.2); a "%" without two hex digits stays."""
     if "%" not in text:
         return text
-    raw = text.encode("utf-8", "surrogateescape")
-    out = bytearray()
-    index = 0
-    while index < len(raw):
-        if raw[index] == 0x25 and index + 2 < len(raw) and _is_hex(raw, index + 1):
-            out.append(int(raw[index + 1 : index + 3], 16))
-            index += 3
-        else:
-            out.append(raw[index])
-            index += 1
-    return bytes(out).decode("utf-8", "surrogateescape")
-
-
-def _is_hex(raw: bytes, index: int) -> bool:
-    return chr(raw[index]) in _HEX and chr(raw[index + 1]) in _HEX
+    first, *rest = text.encode("utf-8", "surrogateescape").split(b"%")
+    out = [first]
+    for part in rest:
+        byte = _ESCAPES.get(part[:2])
+        out.append(b"%" + part if byte is None else byte + part[2:])
+    return b"".join(out).decode("utf-8", "surrogateescape")
 
 
 def escape_user(user: str) -> str:
