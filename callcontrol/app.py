@@ -34,6 +34,7 @@ from callcontrol.cdr.store import SqlCallStore
 from callcontrol.http_api import build_api
 from callcontrol.http_server import HttpServer
 from callcontrol.ids import KeyedIds
+from callcontrol.limits import Doorkeeper
 from callcontrol.metrics import Metrics
 from callcontrol.node import BansOf, CallsOf, LiveNode
 from callcontrol.node_view import BanView, ComponentView, ReloadView
@@ -85,6 +86,10 @@ class SystemClock:
     def wall(self) -> float:
         return time.monotonic() + self._offset
 
+    def wall_at(self, monotonic: float) -> float:
+        """What the wall clock showed at that instant."""
+        return monotonic + self._offset
+
     def follow(self) -> None:
         """Go with the machine's wall clock by at most 10 ms a turn of housekeeping."""
         drift = time.time() - time.monotonic() - self._offset
@@ -126,6 +131,7 @@ class App:
         self._wired = False
         """The signalling core is there; nothing of it is asked before."""
         self._idle = asyncio.Event()
+        self._next_trace_at = 0.0
         self._tasks: list[asyncio.Task[None]] = []
 
     # -- start ----------------------------------------------------------------------------------------------
@@ -204,7 +210,7 @@ class App:
             endpoint,
             self._clock,
             self._turn,
-            gate,
+            Doorkeeper(gate, self._clock.wall_at),
             bounds=StreamBounds(
                 connections=limits.max_connections,
                 per_address=limits.max_connections_per_address,
@@ -265,6 +271,7 @@ class App:
             self._clock.wall,
             f"{settings.node.id} {secrets.token_hex(4)}",
         )
+        self.signalling.runner.on_defect = self._on_defect
         self._wired = True
         self._on_provisioning()
 
@@ -391,6 +398,18 @@ class App:
             # shed new calls before the queue grows longer than T1 and retransmissions feed it
             self.signalling.endpoint.overloaded = self.driver.queue_delay_s() > OVERLOAD_S
             self.signalling.turn()
+
+    def _on_defect(self, error: Exception) -> None:
+        """At most one trace a second: whoever has found out how to cause them is not to fill the disk."""
+        now = self._clock.monotonic()
+        if now >= self._next_trace_at:
+            self._next_trace_at = now + 1.0
+            count = self.signalling.runner.defects
+            _log.error(
+                "internal error, number %d since the start; one message or call is affected",
+                count,
+                exc_info=error,
+            )
 
     def _needs_tick(self) -> bool:
         if not self._wired:

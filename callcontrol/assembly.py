@@ -17,13 +17,13 @@ from callcontrol.gather import IntakeSettings
 from callcontrol.ids import CallRefs, KeyedIds
 from callcontrol.intake import Intake
 from callcontrol.ladder import Ladders
-from callcontrol.limits import Gate, GatePolicy
+from callcontrol.limits import MALFORMED, Gate, GatePolicy
 from callcontrol.ports import CallStore, RecordSink, Resolver
 from callcontrol.registrar import Registrar
 from callcontrol.registration import RegistrarPolicy
 from callcontrol.runner import Runner
 from callcontrol.sip.endpoint import Endpoint
-from callcontrol.sip.flow import Listeners
+from callcontrol.sip.flow import Flow, Listeners
 from callcontrol.sip.message import Limits as MessageLimits
 from callcontrol.sip.timers import SipTimers
 from callcontrol.sip.usage import UsageEnv
@@ -78,6 +78,7 @@ class Signalling:
         self._around = around
         self.endpoint = endpoint
         self.gate = gate
+        endpoint.on_malformed = self._on_malformed
         self.wire = Wire(self.endpoint, around.resolver, around.monotonic, self._unreachable)
         usage_env = UsageEnv(
             KeyedIds(around.key),
@@ -146,6 +147,9 @@ class Signalling:
     def turn(self) -> None:
         """Work off everything that the endpoint reported; once per batch of input."""
         self.core.turn(self._around.monotonic(), self._around.wall())
+
+    def _on_malformed(self, flow: Flow) -> None:
+        self.gate.suspect(flow.host, MALFORMED, self._around.wall(), proven=flow.reliable)
 
     def _device_class(self, ref: str) -> str:
         device = self.directory.device(ref) if ref else None

@@ -113,7 +113,10 @@ class Core:
             batch = events[:]
             events.clear()
             for event in batch:
-                self._take(event, monotonic, now)
+                try:
+                    self._take(event, monotonic, now)
+                except Exception as error:  # noqa: BLE001
+                    self._on_defect(event, error, monotonic)
             self._after_registrar(now)
             self._runner.flush(now)
         self._after_registrar(now)
@@ -137,6 +140,12 @@ class Core:
                 self._runner.handle(owner.call, CancelIn(owner.leg, event.message), now)
         elif isinstance(event, TransactionFailed):
             self._on_failed(event, now)
+
+    def _on_defect(self, event: object, error: Exception, monotonic: float) -> None:
+        """An error of ours, or the runner raises it: this one message is lost, and its sender told so."""
+        self._runner.defect(error)
+        if isinstance(event, RequestReceived):
+            self._turn_away(event, 500, monotonic)
 
     def _count(self, what: str) -> None:
         self.counters[what] = self.counters.get(what, 0) + 1
@@ -180,19 +189,20 @@ class Core:
         refusal = screen(message, CAPABILITIES, in_dialog)
         if refusal is not None:
             self._count(f"screened {refusal.status}")
-            data = build.response(
-                message, refusal.status, refusal.reason, self._tag(message), refusal.headers
-            )
-            self._endpoint.send_response(event.key, refusal.status, data, monotonic)
+            self._turn_away(event, refusal.status, monotonic, refusal.headers, refusal.reason)
             return
         method = message.method
         if method == "REGISTER":
             data = self._registrar.handle(message, event.flow, now)
-            self._endpoint.send_response(event.key, int(data[8:11]), data, monotonic)
+            status = int(data[8:11])
+            if status < 300:
+                self._endpoint.send_response(event.key, status, data, monotonic)
+            else:
+                self._endpoint.answer_once(event.key, status, data, monotonic)
         elif in_dialog:
             owner = self._runner.by_tag(message.to_tag)
             if owner is None or not self._in_dialog(owner, message, event.key, event.flow, now):
-                self._respond(event, 481, monotonic)
+                self._turn_away(event, 481, monotonic)
             else:
                 self._endpoint.claim(event.key, owner)
         elif method == "INVITE":
@@ -203,12 +213,23 @@ class Core:
                 ("Accept", "application/sdp"),
                 ("Supported", ", ".join(CAPABILITIES.supported)),
             )
-            data = build.response(message, 200, "", self._tag(message), headers)
-            self._endpoint.send_response(event.key, 200, data, monotonic)
+            self._turn_away(event, 200, monotonic, headers)
         elif method in ("BYE", "INFO", "UPDATE", "PRACK", "NOTIFY"):
-            self._respond(event, 481, monotonic)  # these live in dialogs only
+            self._turn_away(event, 481, monotonic)  # these live in dialogs only
         else:
-            self._respond(event, 405, monotonic, (("Allow", _OUTSIDE),))
+            self._turn_away(event, 405, monotonic, (("Allow", _OUTSIDE),))
+
+    def _turn_away(
+        self,
+        event: RequestReceived,
+        status: int,
+        monotonic: float,
+        headers: tuple[tuple[str, str], ...] = (),
+        reason: str = "",
+    ) -> None:
+        """Answer somebody who has not shown who he is: once, and without keeping anything."""
+        data = build.response(event.message, status, reason, self._tag(event.message), headers)
+        self._endpoint.answer_once(event.key, status, data, monotonic)
 
     def _respond(
         self, event: RequestReceived, status: int, monotonic: float, headers: tuple[tuple[str, str], ...] = ()
@@ -239,11 +260,11 @@ class Core:
         message = event.message
         if not contact_uri(message):
             # §8.1.1.8: without a SIP Contact nothing could be sent in the dialog
-            self._respond(event, 400, monotonic)
+            self._turn_away(event, 400, monotonic)
             return
         outcome = self._intake.admit(message, event.flow, now)
         if isinstance(outcome, Answer):
-            self._endpoint.send_response(event.key, outcome.status, outcome.data, monotonic)
+            self._endpoint.answer_once(event.key, outcome.status, outcome.data, monotonic)
             return
         min_se = self._env.usage.min_se
         if session_timer.too_small(message, min_se):

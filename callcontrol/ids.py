@@ -21,7 +21,8 @@ class KeyedIds:
 
     def make(self, scope: str, number: int) -> str:
         """20 hex digits (80 bits)."""
-        return blake2s(f"{scope}/{number}".encode(), digest_size=10, key=self._key).hexdigest()
+        text = f"{scope}/{number}".encode("utf-8", "surrogateescape")  # a scope may hold what a peer sent
+        return blake2s(text, digest_size=10, key=self._key).hexdigest()
 
 
 class CallRefs:

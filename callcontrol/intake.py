@@ -19,7 +19,7 @@ from typing import Final, Protocol
 from callcontrol import auth
 from callcontrol.bindings import Binding, BindingStore
 from callcontrol.gather import CallIndex, Gatherer, IntakeSettings
-from callcontrol.limits import AUTH, UNKNOWN_TARGET
+from callcontrol.limits import AUTH, UNKNOWN_TARGET, address_key
 from callcontrol.sip import build
 from callcontrol.sip.digest import parse_credentials
 from callcontrol.sip.errors import RemoteProtocolError
@@ -46,6 +46,8 @@ class Suspicions(Protocol):
     """Who counts what strangers do (`callcontrol.limits.Gate`)."""
 
     def suspect(self, host: str, kind: str, now: float, *, proven: bool) -> None: ...
+
+    def absolve(self, host: str, kind: str, now: float) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +143,7 @@ class Intake:
             verdict = self._digest.check(message, message.method, now, self._secret, source=flow.host)
             if verdict.ok:
                 by = BY_DIGEST
+                self._suspicions.absolve(flow.host, UNKNOWN_TARGET, now)
                 device = self._directory.device_by_username(verdict.username)
                 trunk = None if device is not None else self._trunks.by_username(verdict.username)
             elif verdict.reason == auth.NONE:
@@ -155,7 +158,7 @@ class Intake:
         if trunk is not None:
             facts = self._gatherer.from_trunk(message, uri, trunk, now)
             return Admitted(facts=facts, decision=evaluate(facts), trunk=trunk.ref, by=by)
-        self._suspect(message, uri, flow, verdict, now)
+        self._suspect(flow, verdict, now)
         data = self._digest.refuse(message, verdict, now, source=flow.host, transport=flow.transport)
         return Answer(status=int(data[8:11]), data=data, why=verdict.reason)
 
@@ -226,22 +229,17 @@ class Intake:
 
     # -- strangers --
 
-    def _suspect(self, message: Message, uri: Uri, flow: Flow, verdict: auth.Verdict, now: float) -> None:
-        """Count what an unknown sender did; the answer that it gets is the same whatever is counted."""
+    def _suspect(self, flow: Flow, verdict: auth.Verdict, now: float) -> None:
+        """Count what an unknown sender did.
+
+        Not by whom or what it named: else a ban, or that none came, would tell which users and numbers there are.  A
+        call without credentials counts against every address that nobody has registered from, until credentials follow.
+        """
         proven = flow.reliable or verdict.proven
         if verdict.reason == auth.BAD:
             self._suspicions.suspect(flow.host, AUTH, now, proven=proven)
-        elif verdict.reason == auth.NONE and not self._is_plausible(message, uri):
+        elif verdict.reason == auth.NONE and not self._bindings.has_source(address_key(flow.host)):
             self._suspicions.suspect(flow.host, UNKNOWN_TARGET, now, proven=proven)
-
-    def _is_plausible(self, message: Message, uri: Uri) -> bool:
-        """Whether a request without credentials may be the first one of a device of ours."""
-        if uri.is_sip and uri.host not in self._settings.hosts:
-            return False
-        names = [uri.user.partition(";")[0], *self._names(message)]
-        return any(
-            self._directory.device_by_username(name) is not None or self._holder(name) for name in names
-        )
 
 
 def replaces_in(target: str) -> Replaces | None:

@@ -286,8 +286,8 @@ class Gate:
         at = data.find(b"\nUser-Agent", 0, 2048)
         if at < 0:
             at = data[:2048].lower().find(b"\nuser-agent")
-        if at < 0:
-            return ""
+        if at < 0 or data.find(b"\r\n\r\n", 0, at) >= 0:
+            return ""  # what a body quotes is nobody's name
         line = data[at + 11 : data.find(b"\n", at + 1)][:200]
         name = self._agents.get(line)
         if name is None:
@@ -320,6 +320,11 @@ class Gate:
             return
         entry.score = 0.0
         self._punish(key, entry, kind, now, proven, slowed=live and not proven)
+
+    def absolve(self, host: str, kind: str, now: float) -> None:
+        """Take one suspicion back: its sender has shown since that it may do that."""
+        entry = self._entry(self._key(host), host, now)
+        entry.score = max(0.0, entry.score - self._weights[kind])
 
     def _punish(self, key: str, entry: _Address, reason: str, now: float, proven: bool, slowed: bool) -> None:
         settings = self._settings
@@ -414,3 +419,25 @@ class Gate:
                 entry.slowed_until = ban.until
         self._young[key] = entry
         return entry
+
+
+class Doorkeeper:
+    """The gate as the sockets see it.
+
+    They count monotonic seconds; the gate, and all who tell it of suspicions, those of the wall clock.
+    """
+
+    __slots__ = ("_gate", "_wall_at")
+
+    def __init__(self, gate: Gate, wall_at: Callable[[float], float]) -> None:
+        """``wall_at``: unix seconds at an instant of the monotonic clock."""
+        self._gate = gate
+        self._wall_at = wall_at
+
+    def admit(self, host: str, now: float) -> bool:
+        """`Gate.admit` at a monotonic instant."""
+        return self._gate.admit(host, self._wall_at(now))
+
+    def inspect(self, data: bytes, host: str, now: float, *, reliable: bool) -> bool:
+        """`Gate.inspect` at a monotonic instant."""
+        return self._gate.inspect(data, host, self._wall_at(now), reliable=reliable)

@@ -71,8 +71,12 @@ class Runner:
         self.recent: OrderedDict[str, CallRecord] = OrderedDict()
         """The last ended calls, for the operator."""
         self.stats = CallStats()
+        self.defects = 0
         self.lost = 0
         """Calls that another node took over."""
+        self.on_defect: Callable[[Exception], None] | None = None
+        """Told of an error of ours while one call was served, so that it does not take the others along; None: it is
+        raised."""
         self.epochs: dict[str, int] = {}
         self._store = store
         self._wire = wire
@@ -198,10 +202,13 @@ class Runner:
             call = self.calls.get(ref)
             if call is None:
                 continue
-            if call.next_deadline() <= now:
-                self.handle(call, DeadlinePassed(), now)
-            else:
+            if call.next_deadline() > now:
                 self._schedule(call)
+                continue
+            try:
+                self.handle(call, DeadlinePassed(), now)
+            except Exception as error:  # noqa: BLE001
+                self.defect(error)
 
     def next_deadline(self) -> float | None:
         return self._due[0][0] if self._due else None
@@ -323,23 +330,40 @@ class Runner:
         self._now = now
         pending, self._pending = self._pending, []
         if self._dirty:
-            for ref, call in self._dirty.items():
-                data = b""
-                if self._store.encodes:
-                    data = snapshot.dump(call, [effect for owner, effect in pending if owner is call])
-                self._store.save(ref, self.epochs.get(ref, 1), data)
+            for call in self._dirty.values():
+                try:
+                    self._save(call, pending)
+                except Exception as error:  # noqa: BLE001
+                    self.defect(error)
             self._dirty = {}
             self._store.commit(lambda lost: self._act(pending, lost))
         else:
             self._act(pending, frozenset())
+
+    def _save(self, call: Call, pending: list[tuple[Call, Effect]]) -> None:
+        data = b""
+        if self._store.encodes:
+            data = snapshot.dump(call, [effect for owner, effect in pending if owner is call])
+        self._store.save(call.ref, self.epochs.get(call.ref, 1), data)
+
+    def defect(self, error: Exception) -> None:
+        """An error of ours has hit one call or message: the others go on, unless nobody wants to know of it."""
+        if self.on_defect is None:
+            raise error
+        self.defects += 1
+        self.on_defect(error)
 
     def _act(self, pending: list[tuple[Call, Effect]], lost: frozenset[str]) -> None:
         for ref in lost:
             self.lost += 1
             self._forget(ref)
         for call, effect in pending:
-            if call.ref not in lost:
+            if call.ref in lost:
+                continue
+            try:
                 self._perform(call, effect)
+            except Exception as error:  # noqa: BLE001
+                self.defect(error)
 
     def _perform(self, call: Call, effect: Effect) -> None:
         now = self._now

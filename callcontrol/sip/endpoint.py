@@ -10,6 +10,7 @@ dialogs.  Malformed input is answered where RFC 3261 allows it, counted, and nev
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from callcontrol.sip.build import response
 from callcontrol.sip.client_half import ClientHalf
@@ -32,6 +33,9 @@ from callcontrol.sip.timers import SipTimers
 from callcontrol.sip.transaction import PROCEEDING, TERMINATED, ClientTransaction, ServerTransaction
 
 Headers = Sequence[tuple[str, str]]
+
+MAX_KEEP_ALIVE: Final = 16
+"""Bytes up to which what is no message is taken for a keep-alive (``jaK``, ``hello``) and held against nobody."""
 
 
 class Endpoint(ClientHalf):
@@ -60,6 +64,8 @@ class Endpoint(ClientHalf):
         self.max_transactions: int = max_transactions
         self.retry_after: int = retry_after
         self.priority: Callable[[Message], bool] | None = priority
+        self.on_malformed: Callable[[Flow], None] | None = None
+        """Told the flow of what is no SIP message, for those who keep watch over strangers."""
         self.overloaded: bool = False
         """Set from outside while the queue delay is too long: INVITEs that would open a dialog are shed."""
         self._servers: dict[str, ServerTransaction] = {}
@@ -99,6 +105,9 @@ class Endpoint(ClientHalf):
             return
         status = error.status
         self.counters.parse_errors[status] = self.counters.parse_errors.get(status, 0) + 1
+        # Shorter than any start line: one of the odd keep-alives of phones.
+        if self.on_malformed is not None and len(data) > MAX_KEEP_ALIVE:
+            self.on_malformed(flow)
         message = error.message
         if self.tap is not None:
             self.tap("in", flow, data, "" if message is None else message.call_id)
@@ -222,6 +231,21 @@ class Endpoint(ClientHalf):
             transaction.merge_key = 0
         self._settle_server(transaction)
         return taken
+
+    def answer_once(self, key: str, status: int, data: bytes, now: float) -> bool:
+        """Answer a request and forget it (§8.2.7): for strangers, who are not to fill memory, and over whose forged
+        addresses nobody is to be sent the same refusal ten times (§26.3.2.4).  The request sent again is a new one.
+        """
+        transaction = self._servers.get(key)
+        if transaction is None:
+            self.counters.drop("response of ours without transaction")
+            return False
+        self.counters.stateless[status] = self.counters.stateless.get(status, 0) + 1
+        transaction.send(status, data, self)
+        transaction.last = b""
+        transaction.enter(TERMINATED)
+        self._settle_server(transaction)
+        return True
 
     def send_stateless_response(self, message: Message, flow: Flow, data: bytes) -> None:
         """Send once, without a transaction; ``message`` is the request, ``flow`` the one it came over."""

@@ -21,11 +21,21 @@ class Gate(Protocol):
         """True when a message (or a new connection) from the IP literal ``host`` may be looked at."""
         ...
 
+    def inspect(self, data: bytes, host: str, now: float, *, reliable: bool) -> bool:
+        """False for a message that is dropped for what it says (a scanner's name); asked before it is parsed.
+
+        ``reliable``: it came over a connection, so that its sender is where it seems to be.
+        """
+        ...
+
 
 class OpenGate:
     """Admits everybody: for tests and for networks that something else protects."""
 
     def admit(self, host: str, now: float) -> bool:
+        return True
+
+    def inspect(self, data: bytes, host: str, now: float, *, reliable: bool) -> bool:
         return True
 
 

@@ -272,10 +272,11 @@ class Connection:
 
     def _deliver(self, messages: list[bytes], now: Monotonic) -> None:
         shared, flow = self._shared, self.flow
+        gate, host = shared.gate, flow.host
         count(shared.counters.messages_in, flow.transport, len(messages))
         self.messages_in += len(messages)
         for message in messages:
-            if shared.gate.admit(flow.host, now):
+            if gate.admit(host, now) and gate.inspect(message, host, now, reliable=True):
                 shared.endpoint.receive(message, flow, now)
             else:
                 count(shared.counters.dropped, "gate")

@@ -24,6 +24,8 @@ from callcontrol.transport.shared import Shared
 
 BATCH: Final = 64
 """Datagrams taken from one socket before the output is flushed."""
+BATCH_BYTES: Final = 128 * 1024
+"""Bytes of them: datagrams of the largest size are to hold nobody up either."""
 SOCKET_BUFFER: Final = 4 * 1024 * 1024
 """Bytes asked for in each direction: with the default a stall of some 20 ms under load already loses datagrams."""
 BACKLOG: Final = 2000
@@ -134,6 +136,7 @@ class UdpSocket:
     def _read_batch(self, now: Monotonic) -> None:
         shared = self._shared
         recvfrom, receive, admit = self._sock.recvfrom, shared.endpoint.receive, shared.gate.admit
+        inspect = shared.gate.inspect
         flows = self._flows
         taken = size = 0
         if now >= self._next_sample:
@@ -141,6 +144,8 @@ class UdpSocket:
             self._sample_queue_delay()
         try:
             for _ in range(BATCH):
+                if size >= BATCH_BYTES:
+                    break
                 try:
                     data, address = recvfrom(65535)
                 except BlockingIOError:
@@ -160,6 +165,9 @@ class UdpSocket:
                     flow = self._flow_of(address)
                 # No SIP message starts with a control character; CRLF before one is skipped by the parser.
                 if (len(data) <= 4 or data[0] < 33) and self._keep_alive(data, flow, now):
+                    continue
+                if not inspect(data, address[0], now, reliable=False):
+                    count(shared.counters.dropped, "gate")
                     continue
                 receive(data, flow, now)
         finally:

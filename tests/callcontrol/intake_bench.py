@@ -91,10 +91,15 @@ class Suspected:
 
     def __init__(self) -> None:
         self.seen: list[tuple[str, str, bool]] = []
+        self.forgiven: list[tuple[str, str]] = []
 
     def suspect(self, host: str, kind: str, now: float, *, proven: bool) -> None:
         assert now == NOW
         self.seen.append((host, kind, proven))
+
+    def absolve(self, host: str, kind: str, now: float) -> None:
+        assert now == NOW
+        self.forgiven.append((host, kind))
 
 
 class KnownCalls:

@@ -11,6 +11,7 @@ from callcontrol.limits import (
     MALFORMED,
     SCANNER,
     UNKNOWN_TARGET,
+    Doorkeeper,
     Gate,
     GatePolicy,
     Networks,
@@ -351,3 +352,41 @@ def test_any_history_keeps_the_promises(calls: list[tuple[str, str, str, bool, f
             assert ban.count or ban.until - now <= 300.0
         assert len(g) <= 4
         assert len(g._bans) <= 3
+
+
+@pytest.mark.rule("OPS-05")
+def test_a_name_in_a_body_is_nobodys() -> None:
+    """A phone may be sent a fragment of somebody else's message."""
+    g = gate()
+    assert g.scanner_name(options("friendly-scanner")) == "friendly-scanner"
+    quoting = b"MESSAGE sip:a@x SIP/2.0\r\nVia: SIP/2.0/UDP y\r\n\r\n" + options("friendly-scanner")
+    assert g.scanner_name(quoting) == ""
+    assert g.inspect(quoting, PHONE, 0.0, reliable=True)
+
+
+def test_a_suspicion_can_be_taken_back() -> None:
+    g = gate(unknown_targets=2)
+    for now in range(10):
+        g.suspect(PHONE, UNKNOWN_TARGET, float(now), proven=False)
+        g.absolve(PHONE, UNKNOWN_TARGET, float(now))
+    assert g.admit(PHONE, 10.0)
+    offend(g, PHONE, 11.0, proven=False, times=9)
+    g.absolve(PHONE, UNKNOWN_TARGET, 11.0)
+    offend(g, PHONE, 11.0, proven=False, times=5)
+    assert g.admit(PHONE, 11.0), "half a score was forgiven"
+    offend(g, PHONE, 11.0, proven=False, times=1)
+    assert not g.admit(PHONE, 11.0)
+
+
+@pytest.mark.rule("OPS-05")
+def test_bans_told_by_the_wall_clock_end_on_the_sockets_clock() -> None:
+    """The core tells of suspicions in unix seconds, the sockets ask in seconds since the machine was started."""
+    g = gate(ban_s=60.0)
+    door = Doorkeeper(g, lambda monotonic: 1_800_000_000.0 + monotonic)
+    offend(g, PHONE, 1_800_000_005.0, proven=True)
+    assert not door.admit(PHONE, 5.0)
+    assert not door.admit(PHONE, 64.9)
+    assert door.admit(PHONE, 65.1)
+    assert not door.inspect(options("sipvicious"), PHONE, 66.0, reliable=True)
+    assert not door.admit(PHONE, 66.1)
+    assert g.list_bans(1_800_000_067.0)[0].until == 1_800_000_066.0 + 120.0

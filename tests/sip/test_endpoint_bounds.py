@@ -5,6 +5,7 @@ import tracemalloc
 
 import pytest
 
+from callcontrol.sip import build
 from callcontrol.sip.events import RequestReceived
 from callcontrol.sip.flow import Flow
 from callcontrol.sip.message import Message
@@ -97,7 +98,60 @@ def test_room_comes_back_with_time() -> None:
     assert bench.told() == ["request OPTIONS"]
 
 
+# ---- once
+
+
+@pytest.mark.rule("OPS-05")
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_an_invite_answered_once_leaves_nothing_and_is_not_repeated(transport: str) -> None:
+    """Else a forged address would be sent the same challenge ten times (RFC 3261 §26.3.2.4)."""
+    bench = Bench(transport)
+    data = arriving("INVITE", transport=transport.upper())
+    bench.receive(data)
+    answer = build.response(bench.message, 407, to_tag="t") if bench.message is not None else b""
+    assert bench.endpoint.answer_once(bench.key, 407, answer, bench.now)
+    assert (bench.told(), bench.sent()) == (["request INVITE"], ["407"])
+    assert bench.endpoint.transactions == 0
+    assert bench.run(200) == []
+    assert bench.is_empty()
+    assert bench.endpoint.counters.stateless == {407: 1}
+    bench.receive(arriving("ACK", to_tag="t", transport=transport.upper()))
+    assert (bench.told(), bench.sent()) == (["ACK"], [])
+    bench.receive(data)
+    assert bench.told() == ["request INVITE"], "sent again it is a new request"
+
+
+def test_nobody_is_answered_once_twice() -> None:
+    bench = Bench()
+    bench.receive(arriving("OPTIONS"))
+    assert bench.message is not None
+    answer = build.response(bench.message, 405, to_tag="t")
+    assert bench.endpoint.answer_once(bench.key, 405, answer, bench.now)
+    assert not bench.endpoint.answer_once(bench.key, 405, answer, bench.now)
+    assert bench.sent() == ["405"]
+
+
 # ---- garbage
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", True),
+        (arriving("OPTIONS").replace(b"CSeq: 1", b"CSeq: x"), True),
+        (b"\r\n\r\n", False),
+        (b"\0\0\0\0", False),
+        (b"jaK", False),
+        (b"\x00\x01\x00\x00\x21\x12\xa4\x42" + b"id" * 6, False),
+        (arriving("OPTIONS"), False),
+    ],
+)
+def test_who_sends_no_sip_is_told_of_but_not_for_a_keep_alive(data: bytes, told: bool) -> None:
+    bench = Bench()
+    seen: list[Flow] = []
+    bench.endpoint.on_malformed = seen.append
+    bench.receive(data)
+    assert seen == ([bench.flow] if told else [])
 
 
 def exchange(bench: Bench, index: int) -> None:

@@ -145,13 +145,20 @@ async def test_the_gate_stops_messages_and_new_connections() -> None:
         def admit(self, host: str, now: float) -> bool:
             return self.open
 
+        def inspect(self, data: bytes, host: str, now: float, *, reliable: bool) -> bool:
+            assert reliable
+            return b"scanner" not in data
+
     gate = Gate()
     async with rig(TCP, gate=gate) as server, connected(server.port("tcp")) as peer:
+        peer.send(sip().replace(b"OPTIONS", b"scanner"))
+        await until(lambda: server.driver.counters.dropped.get("gate") == 1)
+        assert not server.endpoint.received
         peer.send(sip())
         await until(lambda: server.endpoint.received)
         gate.open = False
         peer.send(sip())
-        await until(lambda: server.driver.counters.dropped.get("gate") == 1)
+        await until(lambda: server.driver.counters.dropped.get("gate") == 2)
         other = raw_socket(server.port("tcp"))
         await until(lambda: server.driver.counters.refused == {"gate": 1})
         other.close()

@@ -97,10 +97,42 @@ async def test_what_the_gate_refuses_is_not_parsed() -> None:
         def admit(self, host: str, now: float) -> bool:
             return False
 
+        def inspect(self, data: bytes, host: str, now: float, *, reliable: bool) -> bool:
+            raise AssertionError("what is not admitted is not looked at")
+
     async with rig("udp:127.0.0.1:0", gate=Closed()) as server, UdpPeer() as peer:
         peer.send(sip(), server.port("udp"))
         await until(lambda: server.driver.counters.dropped.get("gate") == 1)
         assert not server.endpoint.received
+
+
+@on_both_loops
+async def test_nor_is_what_it_recognises_as_a_scanner() -> None:
+    class Doorkeeper:
+        def admit(self, host: str, now: float) -> bool:
+            return True
+
+        def inspect(self, data: bytes, host: str, now: float, *, reliable: bool) -> bool:
+            assert not reliable
+            return b"scanner" not in data
+
+    async with rig("udp:127.0.0.1:0", gate=Doorkeeper()) as server, UdpPeer() as peer:
+        peer.send(sip(method="scanner"), server.port("udp"))
+        peer.send(sip(), server.port("udp"))
+        await until(lambda: server.endpoint.received)
+        assert [data for data, _ in server.endpoint.received] == [sip()]
+        assert server.driver.counters.dropped == {"gate": 1}
+
+
+@on_both_loops
+async def test_a_batch_of_huge_datagrams_is_a_small_one() -> None:
+    """Others wait for a batch to end; what it costs goes by bytes more than by datagrams."""
+    async with rig("udp:127.0.0.1:0") as server, UdpPeer() as peer:
+        huge = sip(b"x" * 60_000)
+        for _ in range(20):
+            peer.send(huge, server.port("udp"))
+        await until(lambda: len(server.endpoint.received) == 20)
+        assert server.driver.counters.reads["udp"] >= 7
 
 
 @on_both_loops
