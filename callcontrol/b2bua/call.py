@@ -39,6 +39,7 @@ from callcontrol.sip.usage import CALLING, CLOSED, INCOMING, NEVER, Turn, Usage
 from callcontrol.sip.usage_events import (
     Acked,
     Answered,
+    AskCancelled,
     Asked,
     CallerCancelled,
     Ended,
@@ -331,6 +332,8 @@ class Call:
                 ringing.on_progress(self, turn, leg, event)
         elif isinstance(event, CallerCancelled):
             talking.on_caller_cancelled(self, turn, leg, event.reason)
+        elif isinstance(event, AskCancelled):
+            talking.on_ask_cancelled(self, turn, leg, event.key)
         else:
             self.dirty = True
             if isinstance(event, Answered):

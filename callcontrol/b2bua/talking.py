@@ -133,6 +133,13 @@ def _ask(turn: Turn, leg: Leg, other: Leg, method: str, event: Asked) -> None:
         _answer(leg, turn, event.key, 481)
 
 
+def on_ask_cancelled(call: Call, turn: Turn, leg: Leg, key: str) -> None:
+    """The asker gave its re-INVITE up: so do we; what the other party says to that is the answer."""
+    other = call.partner(leg.id)
+    if other is not None:
+        usage_session.cancel_request(other.usage, turn, f"{leg.id} {key}")
+
+
 # -- responses ------------------------------------------------------------------------------------------------------
 
 

@@ -130,6 +130,7 @@ USAGE_FIELDS: Final = (
     "final_interval",
     "bye_wanted",
     "can_update",
+    "refused_update",
     "local_body",
     "local_type",
     "remote_body",
@@ -179,6 +180,8 @@ class Usage:
         """BYE to be sent as soon as the ACK came (RFC 3261 §15); the header lines that it carries."""
         self.can_update = False
         """The peer's Allow names UPDATE."""
+        self.refused_update = False
+        """It refused one all the same: whatever its Allow says, it is not asked again."""
         self.local_body = b""
         """Our session description as last agreed."""
         self.local_type = ""
@@ -243,7 +246,7 @@ class Usage:
 
     def note_peer(self, message: Message) -> None:
         """Remember what the peer can do."""
-        if message.has("allow"):
+        if message.has("allow") and not self.refused_update:
             self.can_update = "UPDATE" in message.items("allow")
 
     def set_local(self, body: bytes, content_type: str) -> None:

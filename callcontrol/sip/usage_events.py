@@ -127,3 +127,13 @@ class Replied(UsageEvent):
         self.message = message
         self.offered = offered
         """Our request carried a body."""
+
+
+class AskCancelled(UsageEvent):
+    """The peer cancelled a re-INVITE that was reported by ``Asked``; it still has to be answered."""
+
+    __slots__ = ("key",)
+
+    def __init__(self, leg: str, key: str) -> None:
+        super().__init__(leg)
+        self.key = key

@@ -20,6 +20,7 @@ PENDING_FIELDS: Final = (
     "authorization",
     "data",
     "hop",
+    "cancelled",
 )
 
 
@@ -46,6 +47,7 @@ class Pending:
         self.data = b""
         """As sent, so that another node can send it again."""
         self.hop = ""
+        self.cancelled = False
 
 
 ASKED_FIELDS: Final = (

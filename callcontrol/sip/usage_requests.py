@@ -24,7 +24,7 @@ from .usage import (
 )
 from .usage_events import Asked, Ended
 from .usage_open import AskedState
-from .usage_uac import start_session_timer
+from .usage_uac import end_deadlines, start_session_timer
 from .usage_uas import after_prack, on_ack, on_prack, session_lines, start_final
 
 
@@ -161,10 +161,10 @@ def _on_bye(usage: Usage, turn: Turn, message: Message, key: str) -> None:
     answer_open_requests(usage, turn, 487)
     if usage.state != INCOMING:  # else the INVITE is still to be answered 487, which the call does
         usage.state = CLOSED
-        usage.deadlines = {}
         usage.final_data = b""
         usage.bye_wanted = None
         usage.incoming = None
+        end_deadlines(usage, turn)
     turn.events.append(Ended(usage.leg, "bye", message))
 
 

@@ -8,6 +8,8 @@ no BYE before the ACK when we are the UAS (§15).
 
 from __future__ import annotations
 
+from typing import Final
+
 from . import session_timer
 from .commands import SendRequest, SendResponse
 from .dialog import Dialog
@@ -36,6 +38,7 @@ from .usage_uac import (
     MAX_TRIES,
     acknowledge,
     cancel,
+    end_deadlines,
     on_invite_failed,
     on_invite_response,
     resend_invite,
@@ -44,6 +47,9 @@ from .usage_uac import (
     start_session_timer,
 )
 from .usage_uas import on_no_ack, repeat_final, repeat_provisional, repeat_reliable
+
+LONGEST_REINVITE_S: Final = 180.0
+"""A re-INVITE may ask a person (for video, say); this long, as for Timer C of a proxy (§16.6), it may stay unanswered."""
 
 # -- requests that we send ------------------------------------------------------------------------------------------
 
@@ -84,7 +90,35 @@ def _send(usage: Usage, turn: Turn, dialog: Dialog, pending: Pending) -> None:
     lines.extend(pending.lines)
     pending.cseq = dialog.next_cseq()
     pending.data = dialog.request(pending.method, pending.cseq, lines, pending.body, pending.content_type)
+    if pending.method == "INVITE":
+        usage.deadlines["pending"] = turn.now + LONGEST_REINVITE_S
     start(usage, turn, dialog, pending)
+
+
+def cancel_request(usage: Usage, turn: Turn, ref: str) -> None:
+    """Give up the own re-INVITE that was sent for ``ref`` (§9.1); its final response still comes."""
+    dialog = usage.dialog
+    if dialog is None:
+        return
+    for branch, pending in usage.pending.items():
+        if pending.method == "INVITE" and pending.ref == ref:
+            data = dialog.request("CANCEL", pending.cseq, [], b"", "")
+            turn.commands.append(SendRequest(usage.leg, branch, "CANCEL", data, pending.hop))
+            usage.deadlines["pending"] = turn.now + 64 * turn.env.t1
+
+
+def _too_long(usage: Usage, turn: Turn) -> None:
+    """A re-INVITE got no final response: cancel it, and do without its answer if not even that brings one."""
+    del usage.deadlines["pending"]
+    for branch, pending in list(usage.pending.items()):
+        if pending.method != "INVITE":
+            continue
+        if not pending.cancelled:
+            pending.cancelled = True
+            cancel_request(usage, turn, pending.ref)
+        else:
+            del usage.pending[branch]
+            _finish(usage, turn, pending, 500, None)
 
 
 def release(usage: Usage, turn: Turn, lines: list[str]) -> None:
@@ -156,6 +190,8 @@ def on_response(
             on_invite_response(usage, turn, message, login, hop)
         return
     del usage.pending[branch]
+    if pending.method == "INVITE":
+        usage.deadlines.pop("pending", None)
     usage.note_peer(message)
     if not _try_again(usage, turn, pending, message, login):
         _finish(usage, turn, pending, message.status, message)
@@ -199,6 +235,8 @@ def on_failed(usage: Usage, turn: Turn, branch: str, cause: str) -> None:
         return
     pending = usage.pending.pop(branch, None)
     if pending is not None:
+        if pending.method == "INVITE":
+            usage.deadlines.pop("pending", None)
         _finish(usage, turn, pending, status, None)
 
 
@@ -206,7 +244,7 @@ def _finish(usage: Usage, turn: Turn, pending: Pending, status: int, message: Me
     purpose = pending.purpose
     if purpose == FOR_BYE:
         usage.state = CLOSED
-        usage.deadlines = {}
+        end_deadlines(usage, turn)
         return
     if purpose in (FOR_FORK, FOR_PRACK):
         return
@@ -263,6 +301,7 @@ def _refresh_done(usage: Usage, turn: Turn, pending: Pending, status: int, messa
     elif pending.method == "UPDATE":
         # the peer said it has UPDATE and refuses it: try a re-INVITE before the session is given up
         usage.can_update = False
+        usage.refused_update = True
         usage.deadlines["refresh"] = turn.now + 0.1
     # any other refusal: the session goes on until its expiry (RFC 4028 §10)
 
@@ -297,6 +336,8 @@ def on_deadlines(usage: Usage, turn: Turn) -> None:
             _no_prack(usage, turn)
         elif name == "refresh":
             send_refresh(usage, turn)
+        elif name == "pending":
+            _too_long(usage, turn)
         else:
             del usage.deadlines[name]
             if name == "expire" and usage.state == ESTABLISHED:

@@ -233,7 +233,7 @@ def _success(usage: Usage, turn: Turn, message: Message) -> None:
     if usage.state == CANCELLING:
         # the answer crossed our CANCEL: ACK, then BYE, in this order (RFC 3261 §9.1); without both the callee hangs
         acknowledge(usage, turn, b"", "")
-        send_bye(usage, turn, ['Reason: SIP;cause=487;text="Cancelled"'])
+        send_bye(usage, turn, request.cancel_lines)
         turn.events.append(Failed(usage.leg, 487, None, True, True))
         return
     usage.note_peer(message)
@@ -283,12 +283,20 @@ def send_bye(usage: Usage, turn: Turn, lines: list[str]) -> None:
     if dialog is None:
         return
     usage.state = CLOSING
-    usage.deadlines = {}
     usage.final_data = b""
     usage.bye_wanted = None
+    end_deadlines(usage, turn)
     request = Pending("BYE", FOR_BYE, "", dialog.next_cseq(), b"", "", lines)
     request.data = dialog.request("BYE", request.cseq, lines, b"", "")
     start(usage, turn, dialog, request)
+
+
+def end_deadlines(usage: Usage, turn: Turn) -> None:
+    """Nothing is watched any more, but an own re-INVITE is not waited for without end: its transaction has no timer."""
+    usage.deadlines = {}
+    for pending in usage.pending.values():
+        if pending.method == "INVITE":
+            usage.deadlines["pending"] = turn.now + 64 * turn.env.t1
 
 
 def start_session_timer(usage: Usage, turn: Turn, agreed: tuple[int, int]) -> None:

@@ -14,7 +14,7 @@ from .commands import SendResponse, UseTag
 from .dialog import assemble, response_head, tagged, uas_dialog
 from .message import Message
 from .usage import ACCEPTED, CLOSED, CLOSING, ESTABLISHED, INCOMING, Turn, Usage, body_type
-from .usage_events import Acked, CallerCancelled, Ended
+from .usage_events import Acked, AskCancelled, CallerCancelled, Ended
 from .usage_open import IncomingInvite, Reliable
 from .usage_uac import send_bye, start_session_timer
 
@@ -303,10 +303,10 @@ def refuse(
 
 
 def on_cancel(usage: Usage, turn: Turn, message: Message) -> None:
-    """CANCEL of the open INVITE (the endpoint answered the CANCEL itself); after a 2xx it has no effect (§9.2).
-
-    A re-INVITE that is cancelled is answered when the other party answers: §9.2 leaves that open, and what was agreed by then
-    holds for both.
-    """
+    """CANCEL of an open INVITE or re-INVITE (the endpoint answered the CANCEL itself); after a 2xx it has no effect (§9.2)."""
     if usage.state == INCOMING:
         turn.events.append(CallerCancelled(usage.leg, message.get("reason") or ""))
+        return
+    for key, asked in usage.asked.items():
+        if asked.method == "INVITE" and asked.cseq == message.cseq:
+            turn.events.append(AskCancelled(usage.leg, key))

@@ -9,10 +9,10 @@ import os
 
 import pytest
 
-from tests.scenarios import early, incoming, outgoing
+from tests.scenarios import early, incoming, midcall, outgoing, races, timers
 from tests.scenarios.stage import LADDERS, Stage, scenarios_of
 
-SCENARIOS = scenarios_of(incoming, outgoing, early)
+SCENARIOS = scenarios_of(incoming, outgoing, early, midcall, races, timers)
 
 
 def expected(name: str, played: str) -> str:
