@@ -33,6 +33,8 @@ def scripted_call(world: World) -> tuple[Leg, Leg]:
     call.expect_provisional(180)
     leg.accept()
     call.expect_answer()
+    # its answer says that the ACK sent before it has been read: the call is up on both sides
+    assert call.request("OPTIONS").status == 200
     return call, leg
 
 

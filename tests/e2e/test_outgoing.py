@@ -133,10 +133,10 @@ def test_a_carrier_that_is_unavailable_is_followed_by_the_next(world: World) -> 
     """503 of SIPp at the trunk for Great Britain; the trunk for everything takes over."""
     phone = world.phone("ana-1")
     first = world.sipp("carrier_unavailable", "carrier-gb")
-    second = world.carrier("carrier-b")
+    carrier, second = world.carrier("carrier-a"), world.carrier("carrier-b")
     before = world.server.records_now()
     call = phone.dial("+447700900123")
-    leg = Leg.answering(world.carrier("carrier-a"))
+    leg = Leg.answering(carrier)
     leg.ring()
     leg.accept()
     phone.wait("up", call)
@@ -167,8 +167,9 @@ def test_a_silent_carrier_is_followed_by_the_next(world: World) -> None:
 def test_a_dead_carrier_is_followed_by_the_next(world: World) -> None:
     """Nobody listens at its port: the refusal of the network is known at once."""
     phone = world.phone("ana-1", "pjsua", "tcp")
+    carrier = world.carrier("carrier-a")
     call = phone.dial("+33261910001")
-    leg = Leg.answering(world.carrier("carrier-a"), timeout=4)
+    leg = Leg.answering(carrier, timeout=4)
     leg.accept()
     phone.wait("up", call)
     leg.hang_up()
