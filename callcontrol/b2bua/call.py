@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Final
 
 from callcontrol.b2bua import records, ringing, takeover, talking, transfer
-from callcontrol.b2bua.causes import CAUSES, phrase_of, reason_lines
+from callcontrol.b2bua.causes import CAUSES, end_line, phrase_of, reason_lines
 from callcontrol.b2bua.dialling import SILENCE, give_up_silent
 from callcontrol.b2bua.effects import CallOver, Effect, TrunkReleased, WriteRecord
 from callcontrol.b2bua.env import CallEnv
@@ -401,7 +401,7 @@ class Call:
         self._forget_answer()
         self.note("outcome", reason, ended_by)
         if ended_by == "server" and not lines:
-            lines = [f'Reason: SIP;cause={self.status};text="{reason}"']
+            lines = [end_line(reason, self.status)]
         for leg in self.legs.values():
             self._close(turn, leg, lines, repeat)
             self.leg_done(turn, leg)

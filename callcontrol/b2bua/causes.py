@@ -190,6 +190,13 @@ def reason_lines(reason: str, status: int) -> list[str]:
     ]
 
 
+def end_line(reason: str, status: int) -> str:
+    """Reason header of a BYE or CANCEL by which we end a call ourselves.  A SIP cause of 200 would say "answered elsewhere"."""
+    if status < 300:
+        return f'Reason: Q.850;cause={CAUSES[reason].q850};text="{reason}"'
+    return f'Reason: SIP;cause={status};text="{reason}"'
+
+
 def phrase_of(status: int) -> str:
     """Reason phrase of a refusal."""
     return REASONS.get(status, "Refused")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from callcontrol.b2bua.causes import phrase_of, reason_lines
+from callcontrol.b2bua.causes import end_line, phrase_of, reason_lines
 from callcontrol.b2bua.dialling import drop
 from callcontrol.b2bua.leg import CALLEE, CALLER, Leg
 from callcontrol.b2bua.phases import TALKING
@@ -108,7 +108,8 @@ def tell(call: Call, turn: Turn, status: int, phrase: str, final: bool) -> None:
 
 def let_go(call: Call, turn: Turn, leg: Leg) -> None:
     """Release a party that was transferred away from."""
-    drop(call, turn, leg, ['Reason: SIP;cause=200;text="transferred"'], 200, reasons.TRANSFERRED, "server")
+    line = end_line(reasons.TRANSFERRED, 200)
+    drop(call, turn, leg, [line], 200, reasons.TRANSFERRED, "server")
 
 
 # -- connecting -----------------------------------------------------------------------------------------------------
@@ -252,15 +253,15 @@ def failed(call: Call, turn: Turn, status: int) -> None:
     call.deadlines.pop("transfer", None)
     call.deadlines.pop("connect", None)
     call.dirty = True
+    reason = reasons.CALLER_CANCELLED if status == 487 else reasons.UNREACHABLE
     for leg in list(call.legs.values()):
         if leg.id in (call.a, call.b):
             continue
         if leg.usage.state == INCOMING:
-            refusal = reason_lines(reasons.UNREACHABLE, status)
-            usage_uas.refuse(leg.usage, turn, status, phrase_of(status), refusal)
+            usage_uas.refuse(leg.usage, turn, status, phrase_of(status), reason_lines(reason, status))
         elif leg.usage.state in (CALLING, ESTABLISHED):
-            drop(call, turn, leg, [], status, reasons.UNREACHABLE, "server")
-        leg.finish(turn.now, status, reasons.UNREACHABLE, "server")
+            drop(call, turn, leg, [], status, reason, "server")
+        leg.finish(turn.now, status, reason, "server")
     transferor = call.legs.get(move.transferor)
     staying = call.legs.get(move.staying)
     if transferor is None or staying is None or transferor.ended_at or staying.ended_at:

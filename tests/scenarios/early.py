@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.scenarios.stage import ANA, CALLER, Stage
-from tests.support.party import Party, sdp
+from tests.support.party import Party, own, sdp
 from tests.support.wire import DELIVER, LOSE
 
 REL = (("supported", "100rel"),)
@@ -225,7 +225,7 @@ def early_update_by_the_callee(stage: Stage) -> None:
     ana.request(dialog, "UPDATE", sdp(6002))
     stage.run(0.3)
     assert dialog.last("UPDATE").status == 200
-    assert dialog.last("UPDATE").body == sdp(4002)
+    assert dialog.last("UPDATE").body == own(4002)
     assert call.got("UPDATE")[0].body == sdp(6002)
     ana.answer(sdp(6002))
     stage.run(1.0)

@@ -291,7 +291,7 @@ def info_before_the_caller_acknowledged(stage: Stage) -> None:
 
 def info_is_refused(stage: Stage) -> None:
     """What the other party says to an INFO is what the asker is told; 481 to an INFO ends no call (RFC 5057)."""
-    carrier, ana, call, talk = _up(stage)
+    carrier, ana, call, _talk = _up(stage)
 
     def auto(dialog: Dialog, message: Message, key: str) -> bool:
         if message.method == "INFO":
@@ -371,18 +371,18 @@ def out_of_order_request(stage: Stage) -> None:
 def maximum_duration(stage: Stage) -> None:
     """A call that nobody ends is ended by us (14400 s by default, here 60)."""
     stage.configure(max_duration_seconds=60.0)
-    carrier, ana, call, talk = _up(stage)
+    _carrier, _ana, call, talk = _up(stage)
     stage.run(62.0)
     assert call.over
     assert talk.over
     record = stage.record
     assert (record.reason, record.ended_by) == ("max_duration", "server")
-    assert call.got("BYE")[0].all("reason") == ['SIP;cause=200;text="max_duration"']
+    assert call.got("BYE")[0].all("reason") == ['Q.850;cause=102;text="max_duration"']
 
 
 def operator_hangs_up(stage: Stage) -> None:
     """A call that the operator ends, while it is up."""
-    carrier, ana, call, talk = _up(stage)
+    _carrier, _ana, call, talk = _up(stage)
     runner = stage.world.server.runner
     ref = next(iter(runner.calls))
     assert runner.hang_up(ref, "operator", stage.world.now())

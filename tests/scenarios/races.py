@@ -199,7 +199,7 @@ def bye_for_a_call_that_is_gone(stage: Stage) -> None:
 
 def cancel_for_nothing(stage: Stage) -> None:
     """A CANCEL that matches no INVITE is answered 481."""
-    carrier, phones, call = _ring(stage, "ana-phone")
+    carrier, _phones, call = _ring(stage, "ana-phone")
     lines = [
         ("max-forwards", "70"),
         ("from", call.local),

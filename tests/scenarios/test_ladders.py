@@ -9,10 +9,10 @@ import os
 
 import pytest
 
-from tests.scenarios import early, incoming, midcall, outgoing, races, timers
+from tests.scenarios import early, hiding, incoming, midcall, outgoing, races, timers, transfers
 from tests.scenarios.stage import LADDERS, Stage, scenarios_of
 
-SCENARIOS = scenarios_of(incoming, outgoing, early, midcall, races, timers)
+SCENARIOS = scenarios_of(incoming, outgoing, early, midcall, races, timers, transfers, hiding)
 
 
 def expected(name: str, played: str) -> str:
@@ -40,7 +40,7 @@ def test_scenario_plays_the_same_when_calls_are_loaded_at_each_event(name: str) 
     SCENARIOS[name](stage)
     assert stage.ladder() == expected(name, stage.ladder())
     stage.settle()
-    assert stage.reloads
+    assert stage.reloads or not stage.world.commits
 
 
 def test_every_ladder_has_its_scenario() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from callcontrol.sip.message import Message
 from tests.scenarios.stage import ANA, CALLER, Stage
 from tests.support.party import Dialog, Headers, Party, sdp
@@ -29,7 +31,7 @@ def _up(
 
 def both_parties_without_timers(stage: Stage) -> None:
     """Nobody knows timers: we offer them to the callee and watch nobody; the longest call is bounded anyway."""
-    carrier, ana, call, talk = _up(stage)
+    carrier, _ana, call, talk = _up(stage)
     invite = talk.invite
     assert invite is not None
     assert invite.get("session-expires") == "1800"
@@ -45,7 +47,7 @@ def both_parties_without_timers(stage: Stage) -> None:
 def caller_refreshes(stage: Stage) -> None:
     """The caller names itself the refresher; each refresh by UPDATE moves the end of the session."""
     headers = (*TIMER, ("session-expires", "600;refresher=uac"))
-    carrier, ana, call, talk = _up(stage, headers)
+    carrier, _ana, call, talk = _up(stage, headers)
     final = call.last("INVITE")
     assert final.get("session-expires") == "600;refresher=uac"
     assert final.get("require") == "timer"
@@ -62,7 +64,7 @@ def caller_refreshes(stage: Stage) -> None:
 
 def caller_stops_refreshing(stage: Stage) -> None:
     """The refresher vanished: BYE to both, at the interval less 32 s (§10)."""
-    carrier, ana, call, talk = _up(stage, (*TIMER, ("session-expires", "600;refresher=uac")))
+    carrier, _ana, call, talk = _up(stage, (*TIMER, ("session-expires", "600;refresher=uac")))
     stage.run(566.0)
     assert call.live
     stage.run(5.0)
@@ -75,7 +77,9 @@ def caller_stops_refreshing(stage: Stage) -> None:
 
 def we_refresh_the_callee_by_update(stage: Stage) -> None:
     """The callee takes our offer of a timer and leaves the refreshing to us: UPDATE without body at half the interval."""
-    carrier, ana, call, talk = _up(stage, answer=(("session-expires", "1800;refresher=uac"), ("require", "timer")))
+    carrier, ana, call, talk = _up(
+        stage, answer=(("session-expires", "1800;refresher=uac"), ("require", "timer"))
+    )
 
     def auto(dialog: Dialog, message: Message, key: str) -> bool:
         if message.method == "UPDATE":
@@ -113,7 +117,7 @@ def we_refresh_the_callee_by_reinvite(stage: Stage) -> None:
 
 def callee_refreshes(stage: Stage) -> None:
     """The callee is the refresher of its own leg."""
-    carrier, ana, call, talk = _up(stage, answer=(("session-expires", "1800;refresher=uas"),))
+    _carrier, ana, _call, talk = _up(stage, answer=(("session-expires", "1800;refresher=uas"),))
     stage.run(900.0)
     ana.request(talk, "UPDATE", headers=(*TIMER, ("session-expires", "1800;refresher=uac")))
     stage.run(1700.0)
@@ -148,7 +152,7 @@ def session_interval_too_small(stage: Stage) -> None:
 
 def refresh_meets_glare(stage: Stage) -> None:
     """491 to our refresh: again after 2.1-4 s towards the callee, whose Call-ID is ours (RFC 3261 §14.1)."""
-    carrier, ana, call, talk = _up(stage, answer=(("session-expires", "1800;refresher=uac"),))
+    carrier, ana, call, _talk = _up(stage, answer=(("session-expires", "1800;refresher=uac"),))
     answers = [491, 491, 200]
 
     def auto(dialog: Dialog, message: Message, key: str) -> bool:
@@ -160,7 +164,7 @@ def refresh_meets_glare(stage: Stage) -> None:
     stage.run(920.0)
     times = stage.times(ana, "UPDATE")
     assert len(times) == 3
-    assert all(2.1 <= after - before <= 4.1 for before, after in zip(times, times[1:], strict=False))
+    assert all(2.1 <= after - before <= 4.1 for before, after in itertools.pairwise(times))
     carrier.bye(call)
     stage.run(1.0)
 
@@ -181,14 +185,14 @@ def refresh_towards_the_caller_meets_glare(stage: Stage) -> None:
     stage.run(320.0)
     times = stage.times(carrier, "UPDATE")
     assert len(times) == 4
-    assert all(0.0 <= after - before <= 2.1 for before, after in zip(times, times[1:], strict=False))
+    assert all(0.0 <= after - before <= 2.1 for before, after in itertools.pairwise(times))
     ana.bye(talk)
     stage.run(1.0)
 
 
 def refresh_answered_481(stage: Stage) -> None:
     """The callee does not know the call any more: BYE, and the other side is released (field hazard 9)."""
-    carrier, ana, call, talk = _up(stage, answer=(("session-expires", "1800;refresher=uac"),))
+    _carrier, ana, call, talk = _up(stage, answer=(("session-expires", "1800;refresher=uac"),))
 
     def auto(dialog: Dialog, message: Message, key: str) -> bool:
         if message.method in ("UPDATE", "BYE"):
@@ -229,7 +233,7 @@ def refresh_by_update_is_not_allowed(stage: Stage) -> None:
 
 def refresh_refused_otherwise(stage: Stage) -> None:
     """Any other refusal: the session goes on until its end, then BYE (§10)."""
-    carrier, ana, call, talk = _up(
+    _carrier, ana, call, _talk = _up(
         stage, answer=(("session-expires", "1800;refresher=uac"),), allow="INVITE, ACK, BYE, CANCEL"
     )
 
@@ -249,7 +253,7 @@ def refresh_refused_otherwise(stage: Stage) -> None:
 
 def refresh_is_not_answered(stage: Stage) -> None:
     """The callee was switched off: our refresh times out, and the call ends 64·T1 later, not at the end of the session."""
-    carrier, ana, call, talk = _up(stage, answer=(("session-expires", "1800;refresher=uac"),))
+    _carrier, ana, call, talk = _up(stage, answer=(("session-expires", "1800;refresher=uac"),))
     ana.node.up = False
     stage.run(900.0 + 33.0)
     assert call.over

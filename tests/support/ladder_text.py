@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from callcontrol.sip.errors import RemoteProtocolError
 from callcontrol.sip.message import Message, parse
 
 _SHOWN = {"reason": "", "rseq": "rseq:", "rack": "rack:"}
@@ -73,10 +74,14 @@ def render(
     tags = Tags()
     lines = []
     for at, source, target, data in log:
-        message = parse(data)
-        if message.cseq_method == "REGISTER":
-            continue
-        what = label(message, tags, headers)
+        try:
+            message = parse(data)
+        except RemoteProtocolError as error:
+            what = f"{data[:60].partition(b' ')[0].decode('utf-8', 'replace')} malformed: {error.reason}"
+        else:
+            if message.cseq_method == "REGISTER":
+                continue
+            what = label(message, tags, headers)
         left, right = names.get(source, source), names.get(target, target)
         lines.append(f"{at - start:9.3f}  {left:<12} -> {right:<12}  {what}".rstrip())
     return "\n".join(lines) + "\n"

@@ -42,6 +42,11 @@ def sdp(port: int, session: int = 1, version: int = 1, direction: str = "") -> b
     ).encode()
 
 
+def own(port: int) -> bytes:
+    """A description whose origin is told apart by its port too, as those of different devices are."""
+    return sdp(port, port)
+
+
 class Ground(Protocol):
     """What a party stands on."""
 
@@ -134,6 +139,8 @@ class Party:
         """Repeats its 2xx until the ACK; off for a party that is known to be alone with a lost one."""
         self.supported = ""
         self.allow = "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, PRACK, INFO, REFER, NOTIFY"
+        by = f";transport={transport}" if transport != "udp" else ""
+        self.contact = f"<sip:{name}@{host}:5060{by}>"
         self.contact_params = ""
         self.replies: list[Message] = []
         self._ids = 0
@@ -147,11 +154,6 @@ class Party:
     @property
     def flow(self) -> Flow:
         return Flow(self.transport, SERVER, 5060, f"{self.transport}:{self.host}:5060")
-
-    @property
-    def contact(self) -> str:
-        transport = f";transport={self.transport}" if self.transport != "udp" else ""
-        return f"<sip:{self.name}@{self.host}:5060{transport}>"
 
     @property
     def now(self) -> float:
@@ -445,5 +447,5 @@ class Party:
         elif message.method in ("PRACK", "OPTIONS", "INFO", "NOTIFY"):
             self.reply(dialog, 200, message=message)
         elif self.answers and message is not dialog.invite and message.method in ("INVITE", "UPDATE"):
-            body = b"" if message.method == "UPDATE" and not message.body else sdp(self.answers)
+            body = b"" if message.method == "UPDATE" and not message.body else own(self.answers)
             self.reply(dialog, 200, body, message=message)
