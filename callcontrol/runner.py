@@ -375,8 +375,8 @@ class Runner:
             self.ladders.add(
                 call.ref, now, effect.leg, True, leg.address if leg is not None else "", effect.data
             )
-            flow = leg.usage.flow if leg is not None and call.ref in self._resumed else ""
-            self._wire.send_response(effect, flow)
+            path = _path_back(leg) if leg is not None and call.ref in self._resumed else ""
+            self._wire.send_response(effect, path)
         elif isinstance(effect, SendAck):
             self.ladders.add(call.ref, now, effect.leg, True, effect.target, effect.data)
             self._wire.send_ack(self._owner(call, effect.leg), effect)
@@ -420,6 +420,12 @@ class Runner:
 def rung_users(call: Call) -> set[str]:
     """Users whose devices the plan rings."""
     return {target.user for step in call.plan.steps if isinstance(step, Ring) for target in step.targets}
+
+
+def _path_back(leg: Leg) -> str:
+    """Where a response goes whose transaction was on another node."""
+    usage = leg.usage
+    return usage.flow or (usage.dialog.next_hop() if usage.dialog is not None else "")
 
 
 def leg_tags(leg: Leg) -> list[str]:

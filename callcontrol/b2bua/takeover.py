@@ -44,7 +44,8 @@ def policy(call: Call) -> str:
 def resume(call: Call, turn: Turn) -> None:
     """Carry out the policy; the effects go where those of any event go."""
     what = policy(call)
-    call.note("takeover", what)
+    if what != FINISH:
+        call.note("takeover", what)
     call.choosing = False
     for leg in call.legs.values():
         _forget_connection(leg)
@@ -58,7 +59,21 @@ def resume(call: Call, turn: Turn) -> None:
 
 
 def _forget_connection(leg: Leg) -> None:
-    """A stream connection ended with the node that had it: requests follow route set and Contact from now on."""
-    dialog = leg.usage.dialog
-    if dialog is not None and dialog.target and not dialog.target.startswith("udp|"):
+    """A stream connection ended with the node that had it: what went over it follows route set and Contact from now on."""
+    usage = leg.usage
+    dialog, invite = usage.dialog, usage.invite
+    if _is_stream(usage.flow):
+        usage.flow = ""
+    if dialog is not None and _is_stream(dialog.target):
         dialog.target = ""
+    if invite is not None and _is_stream(invite.hop):
+        invite.hop = invite.target = invite.routes[0].strip("<>") if invite.routes else invite.uri
+        for early in invite.early.values():
+            early.dialog.target = ""
+    for pending in usage.pending.values():
+        if dialog is not None and _is_stream(pending.hop):
+            pending.hop = dialog.next_hop()
+
+
+def _is_stream(target: str) -> bool:
+    return "|" in target and not target.startswith("udp|")

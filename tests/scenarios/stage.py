@@ -38,15 +38,15 @@ Scenario = Callable[["Stage"], None]
 class Stage:
     """One play of a scenario."""
 
-    def __init__(self, reload: bool = False, crash_at: int = 0, crash_after_acting: bool = False) -> None:
+    def __init__(self, reload: bool = False, crash_at: int = 0, crash_how: str = "") -> None:
         self.reload = reload
         self._crash_at = crash_at
-        self._crash_after_acting = crash_after_acting
+        self._crash_how = crash_how
         self.headers: tuple[str, ...] = ()
         """Headers that the ladder shows with their values."""
         self.world = World()
         self.world.crash_at = crash_at
-        self.world.crash_after_acting = crash_after_acting
+        self.world.crash_how = crash_how
         self.reloads = 0
         self._names = {SERVER: "cloudline"}
         self._begun = 0
@@ -61,7 +61,7 @@ class Stage:
         settings = settings.model_copy(update={"calls": type(settings.calls)(**known)})
         self.world = World(settings=settings)
         self.world.crash_at = self._crash_at
-        self.world.crash_after_acting = self._crash_after_acting
+        self.world.crash_how = self._crash_how
         if self.reload:
             self._reload_at_each_event()
 
@@ -155,7 +155,7 @@ class Stage:
         tags = self.world.server.runner.census()
         assert not any(tags.values()), tags
         for party in self.world.parties:
-            for dialog in party.dialogs:
+            for dialog in party.dialogs if party.node.up else ():
                 assert not dialog.live, f"{party.name} is left in a session"
                 assert not dialog.hanging, f"{party.name} still waits"
         assert not self.world.server.endpoint.transactions, "transactions are left"

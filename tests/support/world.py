@@ -122,6 +122,14 @@ class Fuse:
         self.blown = False
 
 
+UNSAVED = "unsaved"
+"""The server dies before a save: what it was about to save is lost."""
+SAVED = "saved"
+"""It dies between a save and its effects."""
+ACTED = "acted"
+"""It dies after the effects."""
+
+
 class FusedStore:
     """The live state as one process sees it; counts its commits and dies at one of them."""
 
@@ -130,32 +138,37 @@ class FusedStore:
     def __init__(self, world: World, fuse: Fuse) -> None:
         self._world = world
         self._fuse = fuse
-        self._noted = False
+        self._noted: list[tuple[str, int, bytes | None]] = []
 
     def save(self, ref: str, epoch: int, snapshot: bytes) -> None:
-        if not self._fuse.blown:
-            self._noted = True
-            self._world.store.save(ref, epoch, snapshot)
+        self._noted.append((ref, epoch, snapshot))
 
     def delete(self, ref: str, epoch: int) -> None:
-        if not self._fuse.blown:
-            self._noted = True
-            self._world.store.delete(ref, epoch)
+        self._noted.append((ref, epoch, None))
 
     def commit(self, done: Callable[[frozenset[str]], None]) -> None:
         world = self._world
         if self._fuse.blown:
             return
-        if self._noted:
-            self._noted = False
+        noted, self._noted = self._noted, []
+        if noted:
             world.commits += 1
-        dies = world.commits == world.crash_at
-        if dies and not world.crash_after_acting:
+        dies = world.crash_how if noted and world.commits == world.crash_at else ""
+        if dies == UNSAVED:
+            world.blow(self._fuse)
+            return
+        for ref, epoch, snapshot in noted:
+            if snapshot is None:
+                world.store.delete(ref, epoch)
+            else:
+                world.store.save(ref, epoch, snapshot)
+                world.saved.add(ref)
+        if dies == SAVED:
             world.store.commit(lambda lost: None)
             world.blow(self._fuse)
             return
         world.store.commit(done)
-        if dies:
+        if dies == ACTED:
             world.blow(self._fuse)
 
 
@@ -194,9 +207,11 @@ class World:
         """Commits that saved something."""
         self.crash_at = 0
         """The server dies at this commit; 0: never."""
-        self.crash_after_acting = False
-        """It dies after the effects of that commit, not before."""
+        self.crash_how = SAVED
         self.crashes = 0
+        self._told = 0
+        self.saved: set[str] = set()
+        """References of all calls that were ever saved."""
         self._sent: list[tuple[Flow, bytes]] | None = None
         self.server = self.build()
         self.node = self.network.node(SERVER, transports=(), endpoint=self.server.endpoint)
@@ -272,10 +287,10 @@ class World:
         self._turn()
 
     def run(self, seconds: float) -> None:
-        """Let time pass.  Raises Crashed when the server died meanwhile and a crash was asked for."""
-        crashes = self.crashes
+        """Let time pass.  Raises Crashed, once, when the server died since the last time."""
         self.network.run_until(self.network.now + seconds)
-        if self.crashes > crashes:
+        if self.crashes > self._told:
+            self._told = self.crashes
             raise Crashed
 
     @property
