@@ -103,7 +103,7 @@ compile: $(STAMP) ## compile the pure core (callcontrol/sip, callcontrol/b2bua) 
 	@echo "==> Compiled; make uncompile goes back to the interpreted core"
 
 uncompile: ## remove the compiled core
-	@find callcontrol -name '*.so' -delete
+	@find callcontrol dialplan -name '*.so' -delete
 	@rm -f *__mypyc*.so
 	@rm -rf build
 	@echo "==> The core runs interpreted"

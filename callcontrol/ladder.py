@@ -16,17 +16,29 @@ MAX_LINES: Final = 400
 class Line:
     """One message of one leg."""
 
-    __slots__ = ("at", "data", "flow", "label", "leg", "outgoing")
+    __slots__ = ("_label", "at", "data", "flow", "leg", "outgoing")
 
-    def __init__(self, at: float, leg: str, outgoing: bool, flow: str, label: str, data: bytes) -> None:
+    def __init__(self, at: float, leg: str, outgoing: bool, flow: str, data: bytes) -> None:
         self.at = at
         self.leg = leg
         self.outgoing = outgoing
         self.flow = flow
         """Dumped flow, or the URI that was not resolved yet."""
-        self.label = label
         self.data: bytes = data
         """The whole message; empty once the budget needed the room."""
+        self._label = ""
+
+    @property
+    def label(self) -> str:
+        """The start line as a ladder shows it; worked out when somebody looks."""
+        return self._label or label_of(self.data)
+
+    def shrink(self) -> int:
+        """Keep the label alone; returns the bytes given back."""
+        size = len(self.data)
+        self._label = label_of(self.data)
+        self.data = b""
+        return size
 
 
 class Ladders:
@@ -49,14 +61,12 @@ class Ladders:
         elif len(lines) >= MAX_LINES:
             self.dropped[ref] = self.dropped.get(ref, 0) + 1
             return
-        line = Line(at, leg, outgoing, flow, label_of(data), data)
+        line = Line(at, leg, outgoing, flow, data)
         lines.append(line)
         self._full.append(line)
         self._bytes += len(data)
         while self._bytes > self._budget:
-            oldest = self._full.popleft()
-            self._bytes -= len(oldest.data)
-            oldest.data = b""
+            self._bytes -= self._full.popleft().shrink()
 
     def of(self, ref: str) -> list[Line]:
         return self._lines.get(ref, [])

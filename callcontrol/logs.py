@@ -202,7 +202,7 @@ class CallLog:
                 "duration_s": round(duration_s, 3),
                 "trunk": trunk,
             }
-            self._out.write(_to_json(fields) + "\n")
+            self._out.write(msgspec.json.encode(fields).decode() + "\n")
         else:
             because = f" ({reason})" if reason else ""
             self._out.write(
