@@ -78,6 +78,8 @@ class Runner:
         """Told of an error of ours while one call was served, so that it does not take the others along; None: it is
         raised."""
         self.epochs: dict[str, int] = {}
+        self.tap: Callable[[Call, Event], None] | None = None
+        """Sees every event before its call does: recordings, and tests that store and load between two events."""
         self._store = store
         self._wire = wire
         self._trunking = trunking
@@ -94,8 +96,11 @@ class Runner:
         self._number = 0
         self._dirty: dict[str, Call] = {}
         self._pending: list[tuple[Call, Effect]] = []
+        self._stored: set[str] = set()
+        """Calls of which a snapshot is in the store."""
         self._resumed: set[str] = set()
         """Calls that began on another node: their server transactions are gone with it."""
+        self._deleted = False
         self._now = 0.0
 
     def census(self) -> dict[str, int]:
@@ -108,6 +113,7 @@ class Runner:
             "pending": len(self._pending),
             "resumed": len(self._resumed),
             "scheduled": len(self._scheduled),
+            "stored": len(self._stored),
             "tags": len(self._tags),
             "users": len(self._by_user),
             "attempts": self._wire.attempts,
@@ -140,6 +146,7 @@ class Runner:
         """Take a call over from its snapshot: what its node may not have done any more is done, and its tags lead here."""
         call = snapshot.load(data, self.env)
         self._resumed.add(call.ref)
+        self._stored.add(call.ref)
         self._own(call, epoch)
         for leg in call.legs.values():
             for tag in leg_tags(leg):
@@ -158,6 +165,8 @@ class Runner:
 
     def handle(self, call: Call, event: Event, now: float) -> None:
         """Feed one event; effects wait for ``flush``."""
+        if self.tap is not None:
+            self.tap(call, event)
         self._now = now
         self._take(call, call.handle(event, now), now)
 
@@ -229,8 +238,9 @@ class Runner:
             call.ignored = []
         if call.dirty:
             call.dirty = False
-            # what comes after the end (another 2xx of a fork) must not bring the snapshot back
-            if call.ref in self.calls and not call.over:
+            # what comes after the end (another 2xx of a fork) must not bring the snapshot back, and who was refused at
+            # once, or has nothing left to be done, need not be stored
+            if call.ref in self.calls and not (call.over and (len(effects) == 1 or call.ref not in self._stored)):
                 self._dirty[call.ref] = call
         follow: list[Effect] = []
         for effect in effects:
@@ -391,8 +401,9 @@ class Runner:
         elif isinstance(effect, TrunkReleased):
             self._trunking.release(effect.trunk, effect.channel)
         elif isinstance(effect, CallOver):
-            self._store.delete(call.ref, self.epochs.get(call.ref, 1))
-            self._store.commit(lambda lost: None)
+            if call.ref in self._stored:
+                self._store.delete(call.ref, self.epochs.get(call.ref, 1))
+                self._deleted = True
             self._forget(call.ref)
 
     def _owner(self, call: Call, leg: str) -> Owner:
@@ -410,6 +421,7 @@ class Runner:
                     del self._by_user[user]
         self.epochs.pop(ref, None)
         self._resumed.discard(ref)
+        self._stored.discard(ref)
         self._scheduled.pop(ref, None)
         self.ladders.end(ref)
         for owner in self._owners.pop(ref, {}).values():

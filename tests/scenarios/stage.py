@@ -75,16 +75,14 @@ class Stage:
     def _reload_at_each_event(self) -> None:
         """``call = load(dump(call))`` before every event: what is not stored does not live."""
         runner = self.world.server.runner
-        handle = runner.handle
 
-        def handle_reloaded(call: Call, event: Event, now: float) -> None:
+        def reload(call: Call, event: Event) -> None:
             loaded = snapshot.load(snapshot.dump(call), runner.env)
             for name in CALL_FIELDS:
                 setattr(call, name, getattr(loaded, name))
             self.reloads += 1
-            handle(call, event, now)
 
-        runner.handle = handle_reloaded  # type: ignore[method-assign]
+        runner.tap = reload
 
     # -- parties
 
