@@ -355,6 +355,7 @@ class Runner:
         if self._store.encodes:
             data = snapshot.dump(call, [effect for owner, effect in pending if owner is call])
         self._store.save(call.ref, self.epochs.get(call.ref, 1), data)
+        self._stored.add(call.ref)
 
     def defect(self, error: Exception) -> None:
         """An error of ours has hit one call or message: the others go on, unless nobody wants to know of it."""
@@ -374,6 +375,9 @@ class Runner:
                 self._perform(call, effect)
             except Exception as error:  # noqa: BLE001
                 self.defect(error)
+        if self._deleted:
+            self._deleted = False
+            self._store.commit(lambda lost: None)
 
     def _perform(self, call: Call, effect: Effect) -> None:
         now = self._now

@@ -354,7 +354,7 @@ class Call:
 
     def _on_failed(self, turn: Turn, leg: Leg, event: Failed) -> None:
         message = event.message
-        if message is not None:
+        if message is not None and self.phase != ENDED:
             leg.user_agent = leg.user_agent or message.get("server") or message.get("user-agent") or ""
         self.leg_done(turn, leg)
         if self.phase == ENDED:

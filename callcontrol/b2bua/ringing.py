@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from callcontrol.b2bua.causes import (
     CAUSES,
-    phrase_of,
     better,
+    phrase_of,
     reason_lines,
     reason_of,
     status_for_caller,

@@ -14,12 +14,11 @@ from typing import Any, Final
 import msgspec
 
 from callcontrol.b2bua.call import CALL_FIELDS, Call
-from callcontrol.b2bua.effects import Effect, TrunkReleased, WriteRecord
+from callcontrol.b2bua.effects import Effect, TrunkReleased
 from callcontrol.b2bua.env import CallEnv
 from callcontrol.b2bua.joining import TRANSFER_FIELDS, Transfer
 from callcontrol.b2bua.leg import LEG_FIELDS, Leg
-from callcontrol.cdr.records import CallRecord
-from callcontrol.sip.commands import SendAck, SendRequest, SendResponse
+from callcontrol.sip.commands import SendAck, SendResponse
 from callcontrol.sip.dialog import DIALOG_FIELDS, Dialog
 from callcontrol.sip.usage import USAGE_FIELDS, Usage
 from callcontrol.sip.usage_open import (
@@ -112,15 +111,11 @@ def _read(data: bytes) -> list[Any]:
 
 
 def _pack_effect(effect: Effect) -> list[Any]:
-    """An effect that another node can repeat; empty for those that only this one can do."""
-    if isinstance(effect, SendRequest):
-        return ["request", effect.leg, effect.branch, effect.method, effect.data, effect.target]
+    """An effect that another node has to repeat; empty for the others."""
     if isinstance(effect, SendResponse):
         return ["response", effect.leg, effect.key, effect.status, effect.data]
     if isinstance(effect, SendAck):
         return ["ack", effect.leg, effect.branch, effect.data, effect.target]
-    if isinstance(effect, WriteRecord):
-        return ["record", msgspec.msgpack.encode(effect.record)]
     if isinstance(effect, TrunkReleased):
         return ["released", effect.trunk, effect.channel]
     return []
@@ -128,14 +123,10 @@ def _pack_effect(effect: Effect) -> list[Any]:
 
 def _unpack_effect(packed: list[Any]) -> Effect:
     match packed:
-        case ["request", leg, branch, method, data, target]:
-            return SendRequest(leg, branch, method, data, target)
         case ["response", leg, key, status, data]:
             return SendResponse(leg, key, status, data)
         case ["ack", leg, branch, data, target]:
             return SendAck(leg, branch, data, target)
-        case ["record", data]:
-            return WriteRecord(msgspec.msgpack.decode(data, type=CallRecord))
         case ["released", trunk, channel]:
             return TrunkReleased(trunk, channel)
     raise SnapshotError(f"unknown effect {packed[:1]!r}")

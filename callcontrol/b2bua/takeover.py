@@ -46,7 +46,7 @@ def resume(call: Call, turn: Turn) -> None:
     what = policy(call)
     if what != FINISH:
         call.note("takeover", what)
-    call.choosing = False
+    call.choosing = call.over = False
     for leg in call.legs.values():
         _forget_connection(leg)
         usage_session.resend(leg.usage, turn)

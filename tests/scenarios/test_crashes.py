@@ -81,7 +81,7 @@ def check(stage: Stage) -> None:
     by_ref: dict[str, list[object]] = {}
     for record in stage.world.records:
         by_ref.setdefault(record.call_ref, []).append(record)
-    assert set(by_ref) == stage.world.saved, "each call has its record"
+    assert stage.world.saved <= set(by_ref), "each call has its record"
     for records in by_ref.values():
         assert all(record == records[0] for record in records), "a record is written again as it was"
 

@@ -360,6 +360,8 @@ class Party:
         data = build.response(request, status, "", own_tag, extra, body, kind)
         key = dialog.invite_key if request is first else dialog.keys.get(request.cseq, "")
         if request is first and status >= 200:
+            if tag and not dialog.given:
+                dialog.local = f"{dialog.local.rpartition(';tag=')[0]};tag={tag}"
             dialog.given.append(status)
         self.endpoint.send_response(key, status, data, self.now)
         self.node.settle()
