@@ -21,28 +21,29 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from callcontrol import census, logs, metric_wiring
 from callcontrol import demo as demo_data
+from callcontrol import logs
 from callcontrol.assembly import Signalling, Surroundings, make_endpoint, make_gate
 from callcontrol.bindings import MemoryBindingStore
+from callcontrol.call_log import LoggedOutbox
 from callcontrol.call_store import MemoryCallStore
-from callcontrol.cdr import CallRecord
 from callcontrol.cdr.exporter import CdrExporter, sync_journal
 from callcontrol.cdr.journal import JournalBusy
 from callcontrol.cdr.outbox import JournalOutbox
 from callcontrol.cdr.store import SqlCallStore
+from callcontrol.census import register_parts
 from callcontrol.http_api import build_api
 from callcontrol.http_server import HttpServer
 from callcontrol.ids import KeyedIds
 from callcontrol.limits import Doorkeeper
 from callcontrol.metrics import Metrics
 from callcontrol.node import BansOf, CallsOf, LiveNode
-from callcontrol.node_view import BanView, ComponentView, ReloadView
+from callcontrol.node_view import ComponentView, ReloadView
 from callcontrol.operator_access import AccessError, NodeNote, ensure_token, leave_note, token_path
 from callcontrol.probing import Prober
 from callcontrol.resolution import NameResolver
-from callcontrol.sip.clock import Monotonic
 from callcontrol.sip.flow import Listeners
+from callcontrol.system_clock import SystemClock
 from callcontrol.transport.bounds import StreamBounds
 from callcontrol.transport.dns_cache import DnsCache, DnsPython, read_hosts
 from callcontrol.transport.driver import Driver
@@ -72,51 +73,6 @@ STALE_S: Final = 10.0
 
 class StartError(Exception):
     """The node cannot start; the text says why and what to do."""
-
-
-class SystemClock:
-    """Monotonic time, and wall time that moves with it: a clock that is set back makes no call timer wait."""
-
-    def __init__(self) -> None:
-        self._offset = time.time() - time.monotonic()
-
-    def monotonic(self) -> Monotonic:
-        return Monotonic(time.monotonic())
-
-    def wall(self) -> float:
-        return time.monotonic() + self._offset
-
-    def wall_at(self, monotonic: float) -> float:
-        """What the wall clock showed at that instant."""
-        return monotonic + self._offset
-
-    def follow(self) -> None:
-        """Go with the machine's wall clock by at most 10 ms a turn of housekeeping."""
-        drift = time.time() - time.monotonic() - self._offset
-        self._offset += max(min(drift, 0.01), -0.01)
-
-
-class LoggedOutbox:
-    """Hands records to the outbox and writes the one log line of a finished call."""
-
-    def __init__(self, outbox: JournalOutbox, log: logs.CallLog) -> None:
-        self._outbox = outbox
-        self._log = log
-
-    def put(self, record: CallRecord) -> None:
-        self._outbox.put(record)
-        self._log.finished(
-            record.call_ref,
-            ended_at=record.ended_ms / 1000,
-            direction=record.direction,
-            caller=record.caller_presented if record.caller_hidden else record.caller,
-            called=record.called or record.dialled,
-            result="answered" if record.answered_ms else "failed",
-            reason=record.reason,
-            status=record.status,
-            duration_s=record.duration_ms / 1000,
-            trunk=record.trunk,
-        )
 
 
 class App:
@@ -290,42 +246,29 @@ class App:
         )
 
     def _open_node(self) -> None:
-        core = (
+        build = (
             "compiled"
             if not str(sys.modules["callcontrol.sip.message"].__file__).endswith(".py")
             else "interpreted"
         )
-        self.metrics = Metrics(VERSION, self._started_at, core)
+        self.metrics = Metrics(VERSION, self._started_at, build)
         self._register_metrics()
-        runner, ladders, gate = self.signalling.runner, self.signalling.ladders, self.signalling.gate
+        core = self.signalling
         self.node = LiveNode(
             node_id=self.settings.node.id,
             version=VERSION,
             domain=self.settings.sip.domain,
             started_at=self._started_at,
             wall=self._clock.wall,
-            calls=CallsOf(
-                runner.calls,
-                runner.recent.get,
-                lambda: list(reversed(runner.recent)),
-                ladders.of,
-                lambda ref: ladders.dropped.get(ref, 0),
-                self._hang_up,
-            ),
-            bindings=self.signalling.bindings,
+            calls=CallsOf(core.runner, core.ladders, self._hang_up),
+            bindings=core.bindings,
             prober=self.prober,
             listeners=lambda: tuple(listener.name for listener in self.listeners.all()),
             metrics=self.metrics,
             records=self.records,
             health=self._health,
             readiness=self._readiness,
-            bans=BansOf(
-                lambda now: [
-                    BanView(address=b.address, reason=b.reason, since=b.since, until=b.until, slowed=b.slowed)
-                    for b in gate.list_bans(now)
-                ],
-                gate.unban,
-            ),
+            bans=BansOf(core.gate),
             on_drain=self.drain,
             on_reload=self.reload,
             config_version=lambda: self.directory.version,
@@ -333,40 +276,16 @@ class App:
         )
 
     def _register_metrics(self) -> None:
-        metrics, core, clock = self.metrics, self.signalling, self._clock
-        calls = core.runner.calls
-        metric_wiring.sip(metrics, core.endpoint.counters, lambda: core.endpoint.transactions)
-        metric_wiring.transport(
-            metrics,
-            self.driver.counters,
-            self.driver.lag,
-            self.driver.connection_totals,
-            self.driver.queue_delay_s,
-            self.driver.kernel_drops,
-        )
-        metric_wiring.calls(
-            metrics,
-            core.runner.stats,
-            lambda: census.by_state(calls.values()),
-            lambda: census.dialogs(calls.values()),
-        )
-        metric_wiring.registrar(metrics, core.registrar, core.digest, lambda: len(core.bindings))
-        metric_wiring.gate(metrics, core.gate, lambda: core.gate.list_bans(clock.wall()))
-        metric_wiring.records(metrics, self.outbox, self.exporter, clock.wall)
-        metric_wiring.directory(metrics, self.directory, self.cache.age, STALE_S)
-        metric_wiring.trunks(
-            metrics,
-            self.trunks.all,
-            core.trunking.channels.in_use,
-            self.prober.is_up,
-            lambda: core.trunking.refused_full,
-        )
-        metrics.register_all(
-            {
-                "calls_past_deadline": lambda: census.past_deadline(calls.values(), clock.wall()),
-                "draining": lambda: int(core.core.draining),
-                "tls_certificate_expiry_timestamp_seconds": self._certificate_expiry,
-            }
+        register_parts(
+            self.metrics,
+            self.signalling,
+            self.driver,
+            self.prober,
+            self.outbox,
+            self.exporter,
+            self.cache,
+            self._clock.wall,
+            STALE_S,
         )
 
     async def _open_http(self, stack: AsyncExitStack) -> None:
@@ -449,10 +368,6 @@ class App:
 
     def _directory_fresh(self) -> bool:
         return self.cache.age() < STALE_S
-
-    def _certificate_expiry(self) -> dict[str, float]:
-        tls = self.driver.tls
-        return {"sip": tls.not_after} if tls is not None else {}
 
     def _health(self) -> Sequence[ComponentView]:
         dead = [task.get_name() for task in self._tasks if task.done()]

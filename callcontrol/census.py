@@ -1,12 +1,23 @@
-"""Counting what is in memory, for metrics: walks over the calls when Prometheus scrapes, never in between."""
+"""Counting what is in memory, for metrics: walks over the calls when Prometheus scrapes, never in between.
+
+And the list of all parts of a node whose counters the metrics read.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
+from callcontrol import metric_wiring
+from callcontrol.assembly import Signalling
 from callcontrol.b2bua.call import Call
 from callcontrol.b2bua.phases import PHASE_NAMES
+from callcontrol.cdr.exporter import CdrExporter
+from callcontrol.cdr.outbox import Outbox
+from callcontrol.metrics import Metrics
+from callcontrol.probing import Prober
+from callcontrol.transport.driver import Driver
+from numbering.cache import DirectoryCache
 
 LATE_S: Final = 5.0
 
@@ -27,3 +38,53 @@ def dialogs(calls: Iterable[Call]) -> int:
 def past_deadline(calls: Iterable[Call], now: float) -> int:
     """Calls whose next deadline passed more than ``LATE_S`` seconds ago: nobody woke them, which is a bug."""
     return sum(1 for call in calls if call.next_deadline() < now - LATE_S)
+
+
+def register_parts(
+    metrics: Metrics,
+    signalling: Signalling,
+    driver: Driver,
+    prober: Prober,
+    outbox: Outbox,
+    exporter: CdrExporter,
+    cache: DirectoryCache,
+    wall: Callable[[], float],
+    stale_after_s: float,
+) -> None:
+    """Let the metrics read every part of a node."""
+    calls, gate, trunking = signalling.runner.calls, signalling.gate, signalling.trunking
+    endpoint = signalling.endpoint
+    metric_wiring.sip(metrics, endpoint.counters, lambda: endpoint.transactions)
+    metric_wiring.transport(
+        metrics,
+        driver.counters,
+        driver.lag,
+        driver.connection_totals,
+        driver.queue_delay_s,
+        driver.kernel_drops,
+    )
+    metric_wiring.calls(
+        metrics, signalling.runner.stats, lambda: by_state(calls.values()), lambda: dialogs(calls.values())
+    )
+    metric_wiring.registrar(
+        metrics, signalling.registrar, signalling.digest, lambda: len(signalling.bindings)
+    )
+    metric_wiring.gate(metrics, gate, lambda: gate.list_bans(wall()))
+    metric_wiring.records(metrics, outbox, exporter, wall)
+    metric_wiring.directory(metrics, cache.directory, cache.age, stale_after_s)
+    metric_wiring.trunks(
+        metrics,
+        signalling.trunks.all,
+        trunking.channels.in_use,
+        prober.is_up,
+        lambda: trunking.refused_full,
+    )
+    metrics.register_all(
+        {
+            "calls_past_deadline": lambda: past_deadline(calls.values(), wall()),
+            "draining": lambda: int(signalling.core.draining),
+            "tls_certificate_expiry_timestamp_seconds": lambda: (
+                {"sip": driver.tls.not_after} if driver.tls is not None else {}
+            ),
+        }
+    )

@@ -13,7 +13,8 @@ from callcontrol.b2bua.phases import ENDED, RINGING, TALKING
 from callcontrol.bindings import BindingStore
 from callcontrol.cdr import CallRecord
 from callcontrol.cdr.store import CallFilter, SqlCallStore
-from callcontrol.ladder import Line
+from callcontrol.ladder import Ladders, Line
+from callcontrol.limits import Gate
 from callcontrol.metrics import Metrics
 from callcontrol.node_view import (
     BanView,
@@ -33,6 +34,7 @@ from callcontrol.node_view import (
     cdr_view,
 )
 from callcontrol.probing import Prober
+from callcontrol.runner import Runner
 from callcontrol.sip.flow import Flow
 from callcontrol.sip.usage import CALLING, CANCELLING, CLOSED, CLOSING, INCOMING
 from dialplan import reasons
@@ -209,60 +211,50 @@ class LiveNode:
 class CallsOf:
     """The calls of a runner, running and recent."""
 
-    def __init__(
-        self,
-        calls: dict[str, Call],
-        recent: Callable[[str], CallRecord | None],
-        recent_refs: Callable[[], list[str]],
-        lines: Callable[[str], list[Line]],
-        dropped: Callable[[str], int],
-        hang_up: Callable[[str, str], bool],
-    ) -> None:
-        self._calls = calls
-        self._recent = recent
-        self._recent_refs = recent_refs
-        self._lines = lines
-        self._dropped = dropped
-        self._hang_up = hang_up
+    def __init__(self, runner: Runner, ladders: Ladders, hang_up: Callable[[str, str], bool]) -> None:
+        self._runner = runner
+        self._ladders = ladders
+        self.hang_up = hang_up
 
     def count(self) -> int:
-        return sum(1 for call in self._calls.values() if call.phase != ENDED)
+        return sum(1 for call in self._runner.calls.values() if call.phase != ENDED)
 
     def running_refs(self) -> list[str]:
-        return [ref for ref, call in reversed(self._calls.items()) if call.phase != ENDED]
+        return [ref for ref, call in reversed(self._runner.calls.items()) if call.phase != ENDED]
 
     def ended_refs(self) -> list[str]:
-        return self._recent_refs()
+        return list(reversed(self._runner.recent))
 
     def running(self, ref: str) -> Call | None:
-        call = self._calls.get(ref)
+        call = self._runner.calls.get(ref)
         return call if call is not None and call.phase != ENDED else None
 
     def ended(self, ref: str) -> CallRecord | None:
-        return self._recent(ref)
+        return self._runner.recent.get(ref)
 
     def lines(self, ref: str) -> list[Line]:
-        return self._lines(ref)
+        return self._ladders.of(ref)
 
     def dropped(self, ref: str) -> int:
-        return self._dropped(ref)
-
-    def hang_up(self, ref: str, reason: str) -> bool:
-        return self._hang_up(ref, reason)
+        return self._ladders.dropped.get(ref, 0)
 
 
 class BansOf:
     """Bans as views."""
 
-    def __init__(self, found: Callable[[float], list[BanView]], lift: Callable[[str], bool]) -> None:
-        self._found = found
-        self._lift = lift
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
 
     def list(self, now: float) -> Sequence[BanView]:
-        return self._found(now)
+        return [
+            BanView(
+                address=ban.address, reason=ban.reason, since=ban.since, until=ban.until, slowed=ban.slowed
+            )
+            for ban in self._gate.list_bans(now)
+        ]
 
     def lift(self, address: str) -> bool:
-        return self._lift(address)
+        return self._gate.unban(address)
 
 
 def running_view(call: Call) -> CallView:
