@@ -194,8 +194,8 @@ class Call:
                 self.ignore("request for unknown leg")
             else:
                 leg.address = event.flow
-                if event.message.method == "UPDATE":
-                    self.dirty = True  # it may move the end of the session
+                if event.message.method in ("UPDATE", "PRACK"):
+                    self.dirty = True  # it may move the end of the session, or release a 2xx
                 usage_requests.on_request(leg.usage, turn, event.message, event.key, event.flow)
         elif isinstance(event, DeadlinePassed):
             self._on_deadline(turn)

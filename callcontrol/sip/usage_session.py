@@ -163,6 +163,7 @@ def resend(usage: Usage, turn: Turn) -> None:
     """
     resend_invite(usage, turn)
     for branch, pending in usage.pending.items():
+        pending.cancelled = False
         turn.commands.append(SendRequest(usage.leg, branch, pending.method, pending.data, pending.hop))
     if usage.final_data:
         turn.commands.append(SendResponse(usage.leg, usage.final_key, usage.final_status, usage.final_data))
@@ -338,6 +339,8 @@ def on_deadlines(usage: Usage, turn: Turn) -> None:
             send_refresh(usage, turn)
         elif name == "pending":
             _too_long(usage, turn)
+        elif name == "cancelled":
+            on_invite_failed(usage, turn, 408)
         else:
             del usage.deadlines[name]
             if name == "expire" and usage.state == ESTABLISHED:

@@ -109,13 +109,19 @@ def _send_cancel(usage: Usage, turn: Turn, request: OutgoingInvite) -> None:
 
 
 def resend_invite(usage: Usage, turn: Turn) -> None:
-    """After a takeover: the open INVITE again as it was (a retransmission for the peer), and its CANCEL if it has one."""
+    """After a takeover: what is open goes out again as it was, which is a retransmission for the peer.
+
+    An INVITE that was cancelled is not repeated: if it is over at the peer, it would ring there again, and the CANCEL would be
+    taken for a retransmission.  So its final response finds no transaction, and is waited for by our own clock.
+    """
     request = usage.invite
-    if request is None or usage.state not in (CALLING, CANCELLING):
+    if request is None:
         return
-    _send_invite(usage, turn, request)
-    if usage.state == CANCELLING:
+    if usage.state == CALLING:
+        _send_invite(usage, turn, request)
+    elif usage.state == CANCELLING:
         _send_cancel(usage, turn, request)
+        usage.deadlines["cancelled"] = turn.now + 64 * turn.env.t1
 
 
 def on_invite_response(usage: Usage, turn: Turn, message: Message, login: Login | None, hop: str) -> None:

@@ -439,6 +439,9 @@ class Party:
             status = 200 if message.method in ("OPTIONS", "NOTIFY") else 481
             self.endpoint.send_response(key, status, build.response(message, status, "", "x"), self.now)
             return
+        elif message.method == "INVITE" and not message.to_tag:
+            # the same call once more, with credentials or another session interval
+            dialog.invite, dialog.invite_key, dialog.given = message, key, []
         dialog.requests.append(message)
         dialog.keys[message.cseq] = key
         if self.auto is not None and self.auto(dialog, message, key):
