@@ -12,7 +12,19 @@ from setuptools import setup
 
 CORE = ("callcontrol/sip", "callcontrol/b2bua")
 AROUND = (
-    *("call_stats", "call_store", "callers", "core", "dialled", "gather", "ids", "intake", "ladder", "ports"),
+    *(
+        "call_index",
+        "call_stats",
+        "call_store",
+        "callers",
+        "core",
+        "dialled",
+        "gather",
+        "ids",
+        "intake",
+        "ladder",
+        "ports",
+    ),
     *("runner", "trunking", "wire"),
 )
 DECIDING = ("evaluate", "incoming", "outgoing", "trace")

@@ -35,6 +35,7 @@ from callcontrol.b2bua.events import (
 )
 from callcontrol.b2bua.leg import Leg
 from callcontrol.b2bua.phases import ENDED, RINGING
+from callcontrol.call_index import CallIndex, leg_tags
 from callcontrol.call_stats import CallStats
 from callcontrol.cdr import CallRecord
 from callcontrol.ladder import Ladders
@@ -46,7 +47,7 @@ from callcontrol.sip.usage import Turn
 from callcontrol.trunking import Trunking
 from callcontrol.wire import Owner, Wire
 from dialplan.facts import OwnCall
-from dialplan.plan import Decision, Ring
+from dialplan.plan import Decision
 
 TransferRoute = Callable[[str, str, str, float], Decision | None]
 """(device, target URI, cloud number of the call, now) -> decision, None when the target is refused."""
@@ -87,10 +88,7 @@ class Runner:
         self._route_transfer = route_transfer
         self.ladders = ladders
         self._recent_max = recent
-        self._tags: dict[str, Owner] = {}
-        self._by_user: dict[str, set[str]] = {}
-        """Calls whose plan rings a user's devices."""
-        self._owners: dict[str, dict[str, Owner]] = {}
+        self._index = CallIndex()
         self._due: list[tuple[float, int, str]] = []
         self._scheduled: dict[str, float] = {}
         self._number = 0
@@ -109,13 +107,11 @@ class Runner:
             "calls": len(self.calls),
             "dirty": len(self._dirty),
             "epochs": len(self.epochs),
-            "owners": len(self._owners),
             "pending": len(self._pending),
             "resumed": len(self._resumed),
             "scheduled": len(self._scheduled),
             "stored": len(self._stored),
-            "tags": len(self._tags),
-            "users": len(self._by_user),
+            **self._index.census(),
             "attempts": self._wire.attempts,
         }
 
@@ -123,7 +119,7 @@ class Runner:
 
     def by_tag(self, tag: str) -> Owner | None:
         """The leg that uses ``tag`` as ours."""
-        return self._tags.get(tag)
+        return self._index.by_tag(tag)
 
     def start(self, call: Call, event: Event, now: float) -> None:
         """Take a new call and feed it its first event."""
@@ -139,8 +135,8 @@ class Runner:
 
     def ringing(self, user: str) -> list[Call]:
         """Calls that ring the user's devices now."""
-        refs = self._by_user.get(user, ())
-        return [call for ref in refs if (call := self.calls.get(ref)) is not None and call.phase == RINGING]
+        found = [self.calls.get(ref) for ref in self._index.of_user(user)]
+        return [call for call in found if call is not None and call.phase == RINGING]
 
     def resume(self, data: bytes, epoch: int, now: float) -> None:
         """Take a call over from its snapshot: what its node may not have done any more is done, and its tags lead here."""
@@ -150,16 +146,14 @@ class Runner:
         self._own(call, epoch)
         for leg in call.legs.values():
             for tag in leg_tags(leg):
-                self._use_tag(call, leg.id, tag)
+                self._index.use_tag(call, leg.id, tag)
         self._pending.extend([(call, effect) for effect in snapshot.outbox(data)])
         self.handle(call, Resumed(), now)
 
     def _own(self, call: Call, epoch: int) -> None:
         self.calls[call.ref] = call
         self.epochs[call.ref] = epoch
-        self._owners[call.ref] = {}
-        for user in rung_users(call):
-            self._by_user.setdefault(user, set()).add(call.ref)
+        self._index.add(call)
 
     # -- events ---------------------------------------------------------------------------------------------
 
@@ -240,12 +234,14 @@ class Runner:
             call.dirty = False
             # what comes after the end (another 2xx of a fork) must not bring the snapshot back, and who was refused at
             # once, or has nothing left to be done, need not be stored
-            if call.ref in self.calls and not (call.over and (len(effects) == 1 or call.ref not in self._stored)):
+            if call.ref in self.calls and not (
+                call.over and (len(effects) == 1 or call.ref not in self._stored)
+            ):
                 self._dirty[call.ref] = call
         follow: list[Effect] = []
         for effect in effects:
             if isinstance(effect, UseTag):
-                self._use_tag(call, effect.leg, effect.tag)
+                self._index.use_tag(call, effect.leg, effect.tag)
             elif isinstance(effect, (ChooseTrunk, RouteTransfer, JoinDialog)):
                 follow.append(effect)
             else:
@@ -275,7 +271,7 @@ class Runner:
 
         A dialog that is still ringing, or is not ours, leads to its target like a blind transfer.
         """
-        owner = self._tags.get(effect.to_tag) or self._tags.get(effect.from_tag)
+        owner = self._index.by_tag(effect.to_tag) or self._index.by_tag(effect.from_tag)
         if owner is not None and owner.call is not call:
             other = owner.call
             leg = other.legs.get(owner.leg)
@@ -294,10 +290,7 @@ class Runner:
         old = leg.id
         adopted: list[Effect] = []
         joining.adopt(call, Turn(self.env.usage, now, adopted), leg)
-        owner = self._owners[other.ref].pop(old, None)
-        if owner is not None:
-            owner.call, owner.leg = call, leg.id
-            self._owners[call.ref][leg.id] = owner
+        self._index.move(other, old, call, leg.id)
         call.dirty = other.dirty = True
         self._take(other, [*effects, *other.handle(DeadlinePassed(), now)], now)
         self._take(call, adopted, now)
@@ -311,14 +304,6 @@ class Runner:
             call.dirty = True
             self._take(call, effects, now)
         return done
-
-    def _use_tag(self, call: Call, leg: str, tag: str) -> None:
-        owners = self._owners[call.ref]
-        owner = owners.get(leg)
-        if owner is None:
-            owner = owners[leg] = Owner(call, leg)
-        owner.tags.append(tag)
-        self._tags[tag] = owner
 
     def _schedule(self, call: Call) -> None:
         at = call.next_deadline()
@@ -383,7 +368,7 @@ class Runner:
         now = self._now
         if isinstance(effect, SendRequest):
             self.ladders.add(call.ref, now, effect.leg, True, effect.target, effect.data)
-            self._wire.send_request(self._owner(call, effect.leg), effect)
+            self._wire.send_request(self._index.owner(call, effect.leg), effect)
         elif isinstance(effect, SendResponse):
             leg = call.legs.get(effect.leg)
             self.ladders.add(
@@ -393,7 +378,7 @@ class Runner:
             self._wire.send_response(effect, path)
         elif isinstance(effect, SendAck):
             self.ladders.add(call.ref, now, effect.leg, True, effect.target, effect.data)
-            self._wire.send_ack(self._owner(call, effect.leg), effect)
+            self._wire.send_ack(self._index.owner(call, effect.leg), effect)
         elif isinstance(effect, WriteRecord):
             self._records.put(effect.record)
             self.stats.ended(effect.record)
@@ -410,48 +395,21 @@ class Runner:
                 self._deleted = True
             self._forget(call.ref)
 
-    def _owner(self, call: Call, leg: str) -> Owner:
-        owners = self._owners.get(call.ref)
-        owner = owners.get(leg) if owners is not None else None
-        return owner if owner is not None else Owner(call, leg)
-
     def _forget(self, ref: str) -> None:
         call = self.calls.pop(ref, None)
-        for user in rung_users(call) if call is not None else ():
-            refs = self._by_user.get(user)
-            if refs is not None:
-                refs.discard(ref)
-                if not refs:
-                    del self._by_user[user]
+        if call is not None:
+            self._index.forget(call)
+            # transactions hold on to the call for half a minute: they need to know that it was, not what it was
+            call.legs = {}
+            call.trace = []
         self.epochs.pop(ref, None)
         self._resumed.discard(ref)
         self._stored.discard(ref)
         self._scheduled.pop(ref, None)
         self.ladders.end(ref)
-        for owner in self._owners.pop(ref, {}).values():
-            for tag in owner.tags:
-                self._tags.pop(tag, None)
-
-
-def rung_users(call: Call) -> set[str]:
-    """Users whose devices the plan rings."""
-    return {target.user for step in call.plan.steps if isinstance(step, Ring) for target in step.targets}
 
 
 def _path_back(leg: Leg) -> str:
     """Where a response goes whose transaction was on another node."""
     usage = leg.usage
     return usage.flow or (usage.dialog.next_hop() if usage.dialog is not None else "")
-
-
-def leg_tags(leg: Leg) -> list[str]:
-    """Our tags of a leg, from its stored state."""
-    usage = leg.usage
-    tags: list[str] = []
-    if usage.dialog is not None:
-        tags.append(usage.dialog.local_tag)
-    if usage.invite is not None:
-        tags.append(usage.invite.from_header.rpartition(";tag=")[2])
-    if usage.incoming is not None:
-        tags.extend(usage.incoming.fork_tags.values())
-    return list(dict.fromkeys(tags))

@@ -1,0 +1,88 @@
+"""Finding the call that something belongs to: by our tag, by the user whose devices ring."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from callcontrol.b2bua.call import Call
+from callcontrol.b2bua.leg import Leg
+from callcontrol.wire import Owner
+from dialplan.plan import Ring
+
+
+class CallIndex:
+    """Tags, owners and users of the calls of a runner; nothing of a forgotten call stays."""
+
+    def __init__(self) -> None:
+        self._tags: dict[str, Owner] = {}
+        self._owners: dict[str, dict[str, Owner]] = {}
+        self._by_user: dict[str, set[str]] = {}
+        """Calls whose plan rings a user's devices."""
+
+    def census(self) -> dict[str, int]:
+        """Entries of every table by name."""
+        return {"owners": len(self._owners), "tags": len(self._tags), "users": len(self._by_user)}
+
+    def add(self, call: Call) -> None:
+        self._owners[call.ref] = {}
+        for user in rung_users(call):
+            self._by_user.setdefault(user, set()).add(call.ref)
+
+    def by_tag(self, tag: str) -> Owner | None:
+        """The leg that uses ``tag`` as ours."""
+        return self._tags.get(tag)
+
+    def of_user(self, user: str) -> Iterable[str]:
+        """References of the calls whose plan rings the user's devices."""
+        return tuple(self._by_user.get(user, ()))
+
+    def use_tag(self, call: Call, leg: str, tag: str) -> None:
+        """From now on ``tag`` leads to the leg."""
+        owners = self._owners[call.ref]
+        owner = owners.get(leg)
+        if owner is None:
+            owner = owners[leg] = Owner(call, leg)
+        owner.tags.append(tag)
+        self._tags[tag] = owner
+
+    def owner(self, call: Call, leg: str) -> Owner:
+        """The one object that stands for the leg in transactions."""
+        owners = self._owners.get(call.ref)
+        owner = owners.get(leg) if owners is not None else None
+        return owner if owner is not None else Owner(call, leg)
+
+    def move(self, source: Call, leg: str, target: Call, name: str) -> None:
+        """A leg went over to another call, under another name: what is under way for it leads there."""
+        owner = self._owners[source.ref].pop(leg, None)
+        if owner is not None:
+            owner.call, owner.leg = target, name
+            self._owners[target.ref][name] = owner
+
+    def forget(self, call: Call) -> None:
+        for user in rung_users(call):
+            refs = self._by_user.get(user)
+            if refs is not None:
+                refs.discard(call.ref)
+                if not refs:
+                    del self._by_user[user]
+        for owner in self._owners.pop(call.ref, {}).values():
+            for tag in owner.tags:
+                self._tags.pop(tag, None)
+
+
+def rung_users(call: Call) -> set[str]:
+    """Users whose devices the plan rings."""
+    return {target.user for step in call.plan.steps if isinstance(step, Ring) for target in step.targets}
+
+
+def leg_tags(leg: Leg) -> list[str]:
+    """Our tags of a leg, from its stored state."""
+    usage = leg.usage
+    tags: list[str] = []
+    if usage.dialog is not None:
+        tags.append(usage.dialog.local_tag)
+    if usage.invite is not None:
+        tags.append(usage.invite.from_header.rpartition(";tag=")[2])
+    if usage.incoming is not None:
+        tags.extend(usage.incoming.fork_tags.values())
+    return list(dict.fromkeys(tags))
