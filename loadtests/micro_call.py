@@ -26,6 +26,7 @@ from numbering.models import Account, AccountKind, CloudNumber, Device, DeviceKi
 
 SERVER, CARRIER, PHONE = "10.0.0.1", "10.0.1.1", "10.0.2.1"
 CALLED, DOMAIN = "+33639981001", "bench.example"
+NUMBERS_OF_A_USER = 5
 LISTENER = f"udp:{SERVER}:5060"
 BODY = (
     "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 20000 RTP/AVP 8 0 101\r\n"
@@ -139,10 +140,14 @@ class Node:
 def provisioning(numbers: int) -> tuple[Directory, TrunkDirectory]:
     from loadtests.servers import fictional_number
 
-    more = [CloudNumber(e164=E164(fictional_number(i)), user="bench") for i in range(numbers - 1)]
+    more = [
+        CloudNumber(e164=E164(fictional_number(i)), user=f"user{i // NUMBERS_OF_A_USER}")
+        for i in range(numbers - 1)
+    ]
+    holders = [User(ref=f"user{i}", account="bench") for i in range(-(-numbers // NUMBERS_OF_A_USER))]
     directory = Directory(
         accounts=[Account(ref="bench", kind=AccountKind.COMPANY, plan="all", manager="bench")],
-        users=[User(ref="bench", account="bench", name="Bench")],
+        users=[User(ref="bench", account="bench", name="Bench"), *holders],
         devices=[
             Device(
                 ref="desk", user="bench", kind=DeviceKind.DESKTOP, sip_username="bench", sip_password="secret"
