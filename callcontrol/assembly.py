@@ -120,6 +120,7 @@ class Signalling:
                     ring_s=calls.ring_seconds,
                     trunk_ring_s=calls.trunk_answer_seconds,
                     max_duration_s=calls.max_duration_seconds,
+                    barred_classes=tuple(calls.barred_classes),
                 ),
             ),
             directory,

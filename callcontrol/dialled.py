@@ -9,12 +9,15 @@ name.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from ipaddress import ip_address
 
 from callcontrol.sip.flow import Listener
 from callcontrol.sip.uri import Uri, unescape
 from dialplan.facts import CalledNumber
+from numbering.classes import classify, emergency_number, short_number
 from numbering.e164 import E164, NumberError, country_of, read
+from numbering.plans import NumberClass
 
 Reader = Callable[[str], E164 | NumberError]
 """Reads digits the way one caller means them: in the country of a SIM, in the format of a trunk."""
@@ -58,12 +61,14 @@ def our_hosts(domains: Iterable[str], listeners: Iterable[Listener]) -> OurHosts
 class Dialled:
     """What was dialled, read."""
 
-    __slots__ = ("called", "is_telephone")
+    __slots__ = ("called", "country", "is_telephone")
 
-    def __init__(self, called: CalledNumber, *, is_telephone: bool) -> None:
+    def __init__(self, called: CalledNumber, *, is_telephone: bool, country: str = "") -> None:
         self.called = called
         self.is_telephone = is_telephone
         """The URI says that it holds a telephone number (tel, ``user=phone``), so it is no name."""
+        self.country = country
+        """Country in which the URI says that its digits are meant; empty: it does not say."""
 
 
 def read_dialled(uri: Uri, reader: Reader, ours: OurHosts) -> Dialled:
@@ -72,13 +77,32 @@ def read_dialled(uri: Uri, reader: Reader, ours: OurHosts) -> Dialled:
         return Dialled(CalledNumber(dialled=clean(f"{uri.scheme}:{uri.rest}")), is_telephone=False)
     is_telephone = uri.scheme == "tel" or (uri.params.get("user") or "").lower() == "phone"
     number, context = _without_parameters(uri)
-    result = _in_context(number, context, reader)
+    country = _country_of_context(number, context)
+    result = read(number, country) if country else reader(number)
     foreign = "" if uri.scheme == "tel" or uri.host in ours else uri.host
     if isinstance(result, NumberError):
         called = CalledNumber(dialled=clean(number), fault=result.fault.value, foreign_host=clean(foreign))
     else:
         called = CalledNumber(dialled=clean(number), e164=result, foreign_host=clean(foreign))
-    return Dialled(called, is_telephone=is_telephone)
+    return Dialled(called, is_telephone=is_telephone, country=country)
+
+
+def classified(dialled: Dialled, home: str, emergency_countries: Iterable[str]) -> CalledNumber:
+    """What was dialled with its class (OUT-04), and as the short number that it may be.
+
+    ``home`` is the country in which the caller's digits are read; the emergency numbers of all the given
+    countries count (OUT-05).  Never raises.
+    """
+    called = dialled.called
+    emergency = emergency_number(called.dialled, emergency_countries)
+    if emergency:
+        return replace(called, e164="", short=emergency, number_class=NumberClass.EMERGENCY)
+    country = dialled.country or home
+    short = short_number(called.dialled, country)
+    if short:
+        number_class = classify(short, country)
+        return replace(called, e164="", short=short, country=country, number_class=number_class)
+    return replace(called, number_class=classify(called.e164)) if called.e164 else called
 
 
 def _without_parameters(uri: Uri) -> tuple[str, str]:
@@ -96,13 +120,11 @@ def _without_parameters(uri: Uri) -> tuple[str, str]:
     return number, unescape(context)
 
 
-def _in_context(number: str, context: str, reader: Reader) -> E164 | NumberError:
-    """Read a number; ``phone-context=+33`` says in which country a local one is meant (RFC 3966 §5.1.5)."""
+def _country_of_context(number: str, context: str) -> str:
+    """The country in which ``phone-context=+33`` says that a local number is meant (RFC 3966 §5.1.5)."""
     if context.startswith("+") and not number.startswith("+"):
-        country = country_of(context.replace("-", ""))
-        if country:
-            return read(number, country)
-    return reader(number)
+        return country_of(context.replace("-", ""))
+    return ""
 
 
 def clean(text: str) -> str:

@@ -11,12 +11,13 @@ from typing import Final, Protocol
 
 from callcontrol.bindings import Binding, BindingStore
 from callcontrol.callers import diverted, from_device, from_trunk
-from callcontrol.dialled import OurHosts, Reader, read_dialled
+from callcontrol.dialled import OurHosts, Reader, classified, read_dialled
 from callcontrol.sip.message import Message
 from callcontrol.sip.uri import Uri
 from dialplan.facts import (
     FROM_DEVICE,
     FROM_TRUNK,
+    CalledNumber,
     Callee,
     CallerDevice,
     CallerNumber,
@@ -26,8 +27,9 @@ from dialplan.facts import (
     OwnCall,
 )
 from dialplan.plan import DeviceTarget
-from gateway.routes import read_number
+from gateway.routes import read_number, terminating
 from gateway.trunk import Trunk, TrunkDirectory
+from numbering.classes import local_number
 from numbering.directory import Directory
 from numbering.e164 import E164, NumberError, country_of, read
 from numbering.models import CloudNumber, Device
@@ -116,11 +118,12 @@ class Gatherer:
         self, uri: Uri, device: Device, country: str, caller: CallerNumber, loop: LoopFacts, now: float
     ) -> CallFacts:
         dialled = read_dialled(uri, self._reader(country), self._settings.hosts)
-        e164 = dialled.called.e164
         about = self._caller_device(device, country)
         # Names before numbers: user names of digits are extensions within the account.
         colleague = "" if dialled.is_telephone else self._colleague(dialled.called.dialled, about.account)
-        number = None if colleague else self._number(e164)
+        home = country or self._settings.country
+        called = classified(dialled, "" if colleague else home, about.emergency_countries)
+        number = None if colleague else self._number(called.e164)
         callee = colleague or ("" if number is None else number.user)
         return CallFacts(
             source=FROM_DEVICE,
@@ -128,14 +131,18 @@ class Gatherer:
             config_version=self._directory.version,
             device=about,
             caller=caller,
-            called=dialled.called,
+            called=called,
             number=number,
             callee=self._callee(callee, now) if callee else None,
             colleague=bool(colleague),
-            trunk_available=bool(e164) and bool(self._trunks.terminating(e164)),
+            trunk_available=self._is_terminated(called),
             loop=loop,
             limits=self._settings.limits,
         )
+
+    def _is_terminated(self, called: CalledNumber) -> bool:
+        number = local_number(called.short, called.country) if called.country else called.e164
+        return bool(number) and bool(terminating(self._trunks, number, self._settings.country))
 
     def _reader(self, country: str) -> Reader:
         home = country or self._settings.country

@@ -43,7 +43,7 @@ class Trunking:
         for peer in [peer for peer, until in self._down.items() if until <= now]:
             del self._down[peer]
         full = False
-        for candidate in rank(self.directory, number, self._dice(), self._down.keys()):
+        for candidate in rank(self.directory, number, self._dice(), self._down.keys(), self._country):
             trunk = candidate.trunk
             if f"{trunk.ref} {candidate.peer_uri}" in tried:
                 continue

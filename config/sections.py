@@ -219,6 +219,24 @@ class MediaSettings(Section):
         return value
 
 
+BarredClass = Literal[
+    "free_short",
+    "priced_short",
+    "unknown_short",
+    "toll_free",
+    "shared_cost",
+    "premium",
+    "mobile",
+    "fixed",
+    "fixed_or_mobile",
+    "voip",
+    "machine",
+    "unknown",
+]
+"""Classes of numbers that may be barred (``numbering.plans.NumberClass``); emergency numbers are never called,
+whatever is set."""
+
+
 class CallSettings(Section):
     country: str = Field(default="FR", pattern=r"^[A-Z]{2}$")
     ring_seconds: Seconds = 30.0
@@ -230,6 +248,7 @@ class CallSettings(Section):
     session_expires_seconds: Annotated[int, Field(ge=90)] = 1800
     min_se_seconds: Annotated[int, Field(ge=90)] = 90
     kept_ladders: CountOrNone = 1000
+    barred_classes: tuple[BarredClass, ...] = ("premium", "shared_cost", "priced_short", "unknown_short")
 
     @model_validator(mode="after")
     def _ordered(self) -> CallSettings:

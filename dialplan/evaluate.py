@@ -7,11 +7,12 @@ order, is told on one page in ``docs/routing.md``; here they are called in that 
 from __future__ import annotations
 
 from dialplan import incoming, outgoing, reasons
-from dialplan.emergency import emergency_number
 from dialplan.facts import CallerDevice, CallerNumber, CallFacts
 from dialplan.plan import Decision, Identity, Plan, Refuse, Step, ToTrunk
 from dialplan.trace import DIAL, PASS, Trace
+from numbering.classes import local_number
 from numbering.models import NumberState
+from numbering.plans import NumberClass
 
 INCOMING = "incoming"
 OUTGOING = "outgoing"
@@ -63,11 +64,10 @@ def _presented(caller: CallerNumber) -> Identity:
 def _from_device(facts: CallFacts, device: CallerDevice, trace: Trace) -> Plan:
     direction = INTERNAL if _is_internal(facts) else OUTGOING
     nobody = Identity(user=device.sip_username)  # a call refused before it has an identity
-    emergency = emergency_number(facts.called.dialled, device.emergency_countries)
-    if emergency:
+    if facts.called.number_class is NumberClass.EMERGENCY:
         # Before anything else: neither a suspension nor a full plan may stand between a person and help
         # (OUT-05).
-        detail = f"{emergency} must be dialled on the SIM"
+        detail = f"{facts.called.short or facts.called.dialled} must be dialled on the SIM"
         reason = trace.refuse("OUT-05", reasons.EMERGENCY, detail)
         return _device_plan(facts, device, OUTGOING, (Refuse(reason=reason),), nobody, "")
     trace.add("OUT-05", PASS, "not an emergency number")
@@ -91,18 +91,22 @@ def _steps(facts: CallFacts, identity: Identity, trace: Trace) -> tuple[Step, ..
     if facts.colleague:
         return incoming.to_colleague(facts, trace)
     called = facts.called
-    if not called.e164:
+    number = local_number(called.short, called.country) if called.short else called.e164
+    if not number:
         reason = reasons.INVALID_NUMBER if _looks_like_number(called.dialled) else reasons.NOT_FOUND
         detail = f"{called.dialled} is neither a number ({called.fault or 'empty'}) nor a colleague"
         return (Refuse(reason=trace.refuse("NUM-01", reason, detail)),)
     if _is_internal(facts):
         trace.add("internal", PASS, f"{called.e164} is one of our own; no trunk is used")
         return incoming.to_number(facts, identity, trace)
+    reason = outgoing.barred(facts, trace)
+    if reason:
+        return (Refuse(reason=reason),)
     if not facts.trunk_available:
-        detail = f"no trunk terminates {called.e164}"
+        detail = f"no trunk terminates {number}"
         return (Refuse(reason=trace.refuse("route", reasons.NO_ROUTE, detail)),)
-    trace.add("route", DIAL, f"{called.e164} over a trunk for {facts.limits.trunk_ring_s:g} s")
-    return (ToTrunk(number=called.e164, for_s=facts.limits.trunk_ring_s),)
+    trace.add("route", DIAL, f"{number} over a trunk for {facts.limits.trunk_ring_s:g} s")
+    return (ToTrunk(number=number, for_s=facts.limits.trunk_ring_s),)
 
 
 def _is_internal(facts: CallFacts) -> bool:

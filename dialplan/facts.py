@@ -12,6 +12,7 @@ from typing import Final
 
 from dialplan.plan import DeviceTarget
 from numbering.models import CloudNumber
+from numbering.plans import NumberClass
 
 FROM_TRUNK: Final = "trunk"
 FROM_DEVICE: Final = "device"
@@ -27,6 +28,13 @@ class Limits:
     """How long a call to the outside world may ring; carriers end it before."""
     max_duration_s: float = 14400.0
     """How long an answered call may last."""
+    barred_classes: tuple[str, ...] = (
+        NumberClass.PREMIUM,
+        NumberClass.SHARED_COST,
+        NumberClass.PRICED_SHORT,
+        NumberClass.UNKNOWN_SHORT,
+    )
+    """Classes of numbers that nobody may call (OUT-04)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +90,12 @@ class CalledNumber:
     """Read in the caller's country; empty: it cannot be read."""
     fault: str = ""
     """Why it cannot be read (``numbering.e164.NumberFault``); empty: it could."""
+    short: str = ""
+    """Digits of a short number, or the service URN of an emergency call; empty: it is none."""
+    country: str = ""
+    """Country whose short number it is, ISO 3166 alpha-2; empty: none, or every country's."""
+    number_class: NumberClass = NumberClass.UNKNOWN
+    """Kind of destination by the national tables of the time of the call (OUT-04)."""
     foreign_host: str = ""
     """Host of the Request-URI when it is neither our domain nor our address; empty: it is ours."""
 

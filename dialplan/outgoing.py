@@ -1,5 +1,5 @@
-"""Decisions about the calling side of a device's call: who may it be, and what is the callee shown (OUT-01,
-OUT-07).
+"""Decisions about the calling side of a device's call: who may it be, which kinds of numbers may it call, and
+what is the callee shown (OUT-01, OUT-04, OUT-07).
 
 An identity is named by the device (P-Preferred-Identity, else From) or chosen here; it is always a number of
 the device's user, so that nothing is ever presented which we cannot prove.
@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dialplan import reasons
-from dialplan.facts import CallerDevice, CallerNumber
+from dialplan.facts import CallerDevice, CallerNumber, CallFacts
 from dialplan.plan import Identity
 from dialplan.trace import CHOOSE, PASS, Trace
 from numbering.models import CloudNumber, NumberState
@@ -94,6 +94,17 @@ def _unusable(number: CloudNumber) -> tuple[str, str] | None:
         case _:
             # Quarantined, ported out and the like: whoever held it holds it no longer.
             return reasons.NOT_YOUR_NUMBER, f"it is {number.state.value}"
+
+
+def barred(facts: CallFacts, trace: Trace) -> str:
+    """Reason why numbers of this class are not called (OUT-04); empty: they are."""
+    called = facts.called
+    where = f"{called.short} of {called.country}" if called.short else called.e164
+    detail = f"{where} is {called.number_class.value}"
+    if called.number_class in facts.limits.barred_classes:
+        return trace.refuse("OUT-04", reasons.BARRED_CLASS, f"{detail}, which is barred")
+    trace.add("OUT-04", PASS, detail)
+    return ""
 
 
 def shown_as(number: CloudNumber, caller: CallerNumber, display: str, trace: Trace) -> Identity:

@@ -45,7 +45,8 @@ class ToTrunk:
     live."""
 
     number: str
-    """Destination, E.164 with plus sign."""
+    """Destination: E.164 with plus sign, or a short number with its country, ``3179;phone-context=+33`` (RFC
+    3966 section 5.1.5)."""
     for_s: float
 
 

@@ -7,7 +7,7 @@ from collections.abc import Set
 from dataclasses import dataclass
 from typing import Final
 
-from phonenumbers import PhoneMetadata
+from phonenumbers import PhoneMetadata, country_code_for_region
 
 from gateway.trunk import NumberFormat, Trunk, TrunkDirectory
 from numbering.e164 import E164, NumberError, country_code, country_of, read
@@ -21,10 +21,40 @@ class Candidate:
     peer_uri: str
 
 
+_CONTEXT: Final = ";phone-context=+"
+
+
+def terminating(
+    directory: TrunkDirectory, number: str, country: str = ""
+) -> tuple[tuple[tuple[Trunk, float], ...], ...]:
+    """Trunks that terminate a number, with their cost, grouped by prefix, the longest first.
+
+    ``number`` is E.164, or a short number with its country (``3179;phone-context=+33``, RFC 3966).  A short
+    number means something in its country only: of the trunks that terminate the country, those at home there
+    take it.  ``country`` is the platform's, for trunks that name none.
+    """
+    digits, context, code = number.partition(_CONTEXT)
+    if not context:
+        return directory.terminating(number)
+    groups = (
+        tuple(pair for pair in group if _home_code(pair[0], country) == code)
+        for group in directory.terminating(f"+{code}{digits}")
+    )
+    return tuple(group for group in groups if group)
+
+
+def _home_code(trunk: Trunk, country: str) -> str:
+    return str(country_code_for_region(trunk.country or country))
+
+
 def rank(
-    directory: TrunkDirectory, number: str, dice: float, down: Set[str] = frozenset()
+    directory: TrunkDirectory,
+    number: str,
+    dice: float,
+    down: Set[str] = frozenset(),
+    country: str = "",
 ) -> tuple[Candidate, ...]:
-    """Peers to try for ``number`` (E.164), best first; empty when no trunk terminates it.
+    """Peers to try for ``number`` (as for `terminating`), best first; empty when no trunk terminates it.
 
     Longest prefix, then priority, then the lower cost; among equals the order is drawn by weight with
     ``dice`` in [0, 1). Each trunk brings all its peers, so that the next one is at hand when one fails.
@@ -32,7 +62,7 @@ def rank(
     than one that must.
     """
     ordered: list[Trunk] = []
-    for group in directory.terminating(number):
+    for group in terminating(directory, number, country):
         levels: dict[tuple[int, float], list[Trunk]] = {}
         for trunk, cost in group:
             levels.setdefault((trunk.priority, cost), []).append(trunk)
@@ -90,11 +120,13 @@ def check_peer(uri: str) -> str:
 
 
 def format_number(trunk: Trunk, e164: str, country: str = "") -> str:
-    """Write a number in E.164 the way the trunk wants it.
+    """Write a number the way the trunk wants it.
 
     ``country`` is the platform's, for trunks that name none.  A number that cannot be written nationally is
-    written internationally.
+    written internationally; a short number stays as it is dialled, without its country.
     """
+    if _CONTEXT in e164:
+        return e164.partition(_CONTEXT)[0]
     if trunk.number_format is NumberFormat.E164 or not e164.startswith("+"):
         return e164
     home = trunk.country or country

@@ -1,9 +1,10 @@
 """Reading telephone numbers into E.164 (ITU-T E.164, RFC 3966) in the caller's context (NUM-01).  Pure.
 
 A number in international form is checked by country code and length, from the metadata of phonenumbers;
-anything else is read by phonenumbers in a country.  Whether a range is *assigned* is not asked: the library
-lags behind regulators and calls numbers invalid that ring.  Ranges reserved for fiction are legal everywhere,
-also those whose length the library refuses.
+anything else is read by phonenumbers in a country.  The national tables of `numbering.plans` put right what
+the library does not know: overseas territories, long machine numbers, routing prefixes.  Whether a range is
+*assigned* is not asked: the library lags behind regulators and calls numbers invalid that ring.  Ranges
+reserved for fiction are legal everywhere, also those whose length the library refuses.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from typing import Final, NewType
 
 import phonenumbers
 from phonenumbers import NumberParseException, PhoneMetadata
+
+from numbering.national import PLANS
+from numbering.plans import NumberingPlan, by_prefix
 
 E164 = NewType("E164", str)
 """A number with plus sign and digits only, ``+33639981001``."""
@@ -69,7 +73,8 @@ _CODES: Final[dict[str, tuple[str, ...]]] = {
     str(code): regions for code, regions in phonenumbers.COUNTRY_CODE_TO_REGION_CODE.items()
 }
 _MAX_TEXT: Final = 64
-_NOISE: Final = str.maketrans("", "", " \t.-()/\u00a0\u202f\u2011")
+NOISE: Final = str.maketrans("", "", " \t.-()/\u00a0\u202f\u2011")
+"""What people and phones write between digits."""
 
 
 def is_fiction(e164: str) -> bool:
@@ -107,7 +112,7 @@ def read(text: str, country: str = "") -> E164 | NumberError:
     ``country`` (ISO 3166 alpha-2, may be empty) is where a national number is read: ``0639981001`` in ``FR``,
     also its international prefix (``00``, ``011``).  Never raises.
     """
-    compact = text.translate(_NOISE)
+    compact = text.translate(NOISE)
     if not compact:
         return NumberError(text, NumberFault.EMPTY)
     if len(text) > _MAX_TEXT:
@@ -150,6 +155,13 @@ def _parse(text: str, compact: str, country: str) -> E164 | NumberError:
 
 
 def _sized(text: str, number: E164, code: str, size: int) -> E164 | NumberError:
+    plan = PLANS.of_code(code)
+    if plan is not None:
+        number = _by_plan(plan, number)
+        code = country_code(number)
+        size = len(number) - 1 - len(code)
+        if plan.code == code and plan.has_length(number[1 + len(code) :]):
+            return number
     lengths = _lengths(code)
     if size in lengths or is_fiction(number):
         return number
@@ -158,6 +170,23 @@ def _sized(text: str, number: E164, code: str, size: int) -> E164 | NumberError:
     if size < min(lengths):
         return NumberError(text, NumberFault.TOO_SHORT)
     return NumberError(text, NumberFault.TOO_LONG if size > max(lengths) else NumberFault.WRONG_LENGTH)
+
+
+def _by_plan(plan: NumberingPlan, number: E164) -> E164:
+    """The number without a carrier's routing prefix, under the country code of its territory."""
+    lengths = _lengths(plan.code)
+    national = number[1 + len(plan.code) :]
+    # A prefix makes a number longer than any; what has a legal length has none.
+    if plan.porting and lengths and len(national) > max(lengths) and not plan.has_length(national):
+        behind = plan.without_porting_prefix(national)
+        if len(behind) in lengths:
+            national = behind
+            number = E164(f"+{plan.code}{national}")
+    if plan.overseas_ranges and len(national) in lengths:
+        place = plan.overseas_of(national)
+        if place is not None:
+            return E164(f"+{place.code}{national.removeprefix(place.strip)}")
+    return number
 
 
 _FAULTS: Final[dict[int, NumberFault]] = {
@@ -174,7 +203,7 @@ def country_of(e164: str) -> str:
     +800).
 
     Of the countries that share a code (+1, +44, +590) the number's range decides; where the library knows no
-    range, the main country of the code (``US``, ``GB``) is taken.
+    range, the national tables do, and else the main country of the code (``US``, ``GB``) is taken.
     """
     code = country_code(e164)
     if not code:
@@ -188,4 +217,7 @@ def country_of(e164: str) -> str:
         found = phonenumbers.region_code_for_number(phonenumbers.parse(e164))
     except NumberParseException:
         found = None
-    return found or regions[0]
+    if found:
+        return found
+    territory = by_prefix(PLANS.territories.get(code, {}), e164[1 + len(code) :])
+    return regions[0] if territory is None else territory[0]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from callcontrol.dialled import clean, our_hosts, read_dialled
+from callcontrol.dialled import classified, clean, our_hosts, read_dialled
 from callcontrol.sip.flow import Listener
 from callcontrol.sip.uri import parse_uri
 from dialplan.facts import CalledNumber
 from numbering.e164 import read
+from numbering.plans import NumberClass
 
 DOMAINS = ("cloudline.example", "Second.Example.")
 BOUND = Listener("udp:a", "udp", "192.0.2.1", 5060)
@@ -55,6 +56,31 @@ def test_targets_that_are_no_numbers(uri: str, called: CalledNumber, is_telephon
     dialled = read_dialled(parse_uri(uri), lambda text: read(text, "FR"), our_hosts(DOMAINS, []))
     assert dialled.called == called
     assert dialled.is_telephone is is_telephone
+
+
+@pytest.mark.rule("OUT-04", "OUT-05", "NUM-01")
+@pytest.mark.parametrize(
+    ("uri", "short", "country", "number_class"),
+    [
+        ("sip:3179@cloudline.example", "3179", "FR", NumberClass.FREE_SHORT),
+        ("sip:31%2079@cloudline.example;user=phone", "3179", "FR", NumberClass.FREE_SHORT),
+        ("sip:3200@cloudline.example", "3200", "FR", NumberClass.PRICED_SHORT),
+        ("sip:12@cloudline.example", "12", "FR", NumberClass.UNKNOWN_SHORT),
+        ("tel:101;phone-context=+44", "101", "GB", NumberClass.FREE_SHORT),
+        ("tel:999;phone-context=+44", "999", "GB", NumberClass.EMERGENCY),
+        ("sip:111@cloudline.example", "111", "", NumberClass.EMERGENCY),
+        ("tel:15;phone-context=+44", "15", "", NumberClass.EMERGENCY),
+        ("urn:service:sos.police", "urn:service:sos.police", "", NumberClass.EMERGENCY),
+        ("sip:0639981001@cloudline.example", "", "", NumberClass.MOBILE),
+        ("sip:ana@cloudline.example", "", "", NumberClass.UNKNOWN),
+        ("sip:0199@cloudline.example", "", "", NumberClass.UNKNOWN),
+    ],
+)
+def test_classes_of_what_was_dialled(uri: str, short: str, country: str, number_class: NumberClass) -> None:
+    dialled = read_dialled(parse_uri(uri), lambda text: read(text, "FR"), our_hosts(DOMAINS, []))
+    called = classified(dialled, "FR", ("FR", "NZ"))
+    assert (called.short, called.country, called.number_class) == (short, country, number_class)
+    assert not (called.short and called.e164)
 
 
 @pytest.mark.parametrize(

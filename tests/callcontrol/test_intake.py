@@ -310,6 +310,17 @@ def test_emergency_numbers_of_the_sims_and_of_the_numbers_country_count(bench: B
     assert reason(admitted) == reasons.EMERGENCY
 
 
+@pytest.mark.rule("OUT-04")
+def test_short_numbers_are_those_of_the_country_of_the_sim(bench: Bench) -> None:
+    bench.register("ana-phone", "ana", ANA_FLOW)
+    free = bench.admitted(invite(f"sip:3179@{DOMAIN}"), ANA_FLOW)
+    assert free.decision.plan.steps == (ToTrunk(number="3179;phone-context=+33", for_s=120.0),)
+    for barred in ("3200", "118000", "0899" + 6 * "0", "+33825" + 6 * "0", "12"):
+        assert reason(bench.admitted(invite(f"sip:{barred}@{DOMAIN}"), ANA_FLOW)) == reasons.BARRED_CLASS
+    abroad = bench.admitted(invite("tel:101;phone-context=+44"), ANA_FLOW)
+    assert reason(abroad) == reasons.NO_ROUTE  # a British short number means nothing to a French carrier
+
+
 def test_without_a_trunk_for_the_prefix_there_is_no_route(bench: Bench) -> None:
     bench.register("ana-phone", "ana", ANA_FLOW)
     assert reason(bench.admitted(invite(f"sip:+15555550123@{DOMAIN}"), ANA_FLOW)) == reasons.NO_ROUTE
@@ -325,7 +336,7 @@ def test_a_colleague_by_user_name_also_when_it_is_digits(bench: Bench) -> None:
     (target,) = step.targets
     assert (target.user, target.device, target.flow) == ("ben", "ben-phone", BEN_FLOW.dump())
     # As a telephone number the same digits are something else.
-    assert reason(bench.admitted(invite(f"sip:1002@{DOMAIN};user=phone"), ANA_FLOW)) == reasons.INVALID_NUMBER
+    assert reason(bench.admitted(invite(f"sip:1002@{DOMAIN};user=phone"), ANA_FLOW)) == reasons.BARRED_CLASS
 
 
 def test_user_names_of_other_accounts_are_as_good_as_unknown(bench: Bench) -> None:

@@ -17,6 +17,7 @@ from dialplan.facts import (
 from dialplan.plan import Decision, DeviceTarget, Refuse, Ring, ToTrunk
 from numbering.e164 import E164
 from numbering.models import CloudNumber, NumberState
+from numbering.plans import NumberClass
 
 ANA = E164("+33639981001")
 ANA_SECOND = E164("+33639981002")
@@ -70,7 +71,7 @@ TO_OUTSIDE = CallFacts(
     config_version=7,
     device=ANA_PHONE,
     caller=CallerNumber(presented="ana-phone", source="from"),
-    called=CalledNumber(dialled="0199001234", e164=OUTSIDE),
+    called=CalledNumber(dialled="0199001234", e164=OUTSIDE, number_class=NumberClass.FIXED),
     trunk_available=True,
 )
 TO_BEN = CallFacts(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dialplan import reasons
 from dialplan.evaluate import evaluate
 from dialplan.facts import (
     CalledNumber,
@@ -18,6 +19,7 @@ from dialplan.facts import (
 from dialplan.plan import DeviceTarget, Refuse, Ring, ToTrunk
 from numbering.e164 import E164
 from numbering.models import CloudNumber, NumberState
+from numbering.plans import NumberClass
 from tests.dialplan.cases import (
     ANA,
     ANA_SECOND,
@@ -28,6 +30,7 @@ from tests.dialplan.cases import (
     target,
 )
 
+CODES = {"FR": "33", "GB": "44", "": "0", "XX": "0"}
 e164s = st.sampled_from([ANA, ANA_SECOND, BEN, OUTSIDE, STRANGER, SIM, E164("")])
 texts = st.one_of(
     st.sampled_from(["112", "15", "ana-phone", "ben-phone", ANA, "", "urn:service:sos"]), st.text(max_size=12)
@@ -69,7 +72,14 @@ facts_of_all_kinds = st.builds(
         CallerNumber, presented=texts, e164=e164s, display=texts, hidden=st.booleans(), source=texts
     ),
     called=st.builds(
-        CalledNumber, dialled=texts, e164=e164s, fault=texts, foreign_host=st.sampled_from(["", "x.example"])
+        CalledNumber,
+        dialled=texts,
+        e164=e164s,
+        fault=texts,
+        foreign_host=st.sampled_from(["", "x.example"]),
+        short=st.sampled_from(["", "", "3179", "urn:service:sos"]),
+        country=st.sampled_from(["FR", "GB", "", "XX"]),
+        number_class=st.sampled_from(NumberClass),
     ),
     number=st.none() | numbers,
     callee=st.none()
@@ -112,7 +122,12 @@ def test_what_no_plan_may_do(facts: CallFacts) -> None:
             assert facts.device is not None
             assert plan.number
             assert plan.caller.asserted == plan.number
-            assert step.number == facts.called.e164
+            assert step.number in (
+                facts.called.e164,
+                f"{facts.called.short};phone-context=+{CODES[facts.called.country]}",
+            )
+            assert facts.called.number_class not in facts.limits.barred_classes
+            assert facts.called.number_class is not NumberClass.EMERGENCY
             assert facts.trunk_available
         if isinstance(step, Ring):
             assert step.targets
@@ -125,5 +140,7 @@ def test_what_no_plan_may_do(facts: CallFacts) -> None:
         assert not plan.caller.number
         assert not plan.caller.user
         assert not plan.caller.display
+    if facts.device is not None and facts.called.number_class is NumberClass.EMERGENCY:
+        assert plan.steps == (Refuse(reason=reasons.EMERGENCY),)
     if facts.called.foreign_host:
         assert all(isinstance(step, Refuse) for step in plan.steps)

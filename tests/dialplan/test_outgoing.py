@@ -14,10 +14,12 @@ from dialplan.facts import (
     CallerDevice,
     CallerNumber,
     CallFacts,
+    Limits,
     LoopFacts,
 )
-from dialplan.plan import Identity, Refuse, ToTrunk
+from dialplan.plan import Identity, Ring, ToTrunk
 from numbering.models import CloudNumber, NumberState
+from numbering.plans import SHORT_CLASSES, NumberClass
 from tests.dialplan.cases import (
     ANA,
     ANA_SECOND,
@@ -49,6 +51,7 @@ def test_an_outgoing_call_shows_the_default_number() -> None:
         ("FWD-04", "pass"),
         ("OUT-01", "choose"),
         ("OUT-07", "pass"),
+        ("OUT-04", "pass"),
         ("route", "dial"),
     ]
 
@@ -163,45 +166,65 @@ def test_a_number_that_is_elsewhere_is_called_over_a_trunk(state: NumberState) -
     assert decision.plan.direction == "outgoing"
 
 
-# -- emergency --
+# -- classes --
 
 
-@pytest.mark.rule("OUT-05")
+def to(number_class: NumberClass, *, short: str = "") -> CallFacts:
+    called = CalledNumber(dialled=short or OUTSIDE, e164="" if short else OUTSIDE, number_class=number_class)
+    return replace(TO_OUTSIDE, called=replace(called, short=short, country="FR" if short else ""))
+
+
+@pytest.mark.rule("OUT-04", "OUT-09")
 @pytest.mark.parametrize(
-    ("text", "countries", "emergency"),
+    ("number_class", "short"),
     [
-        ("112", (), True),
-        ("911", ("FR",), True),
-        ("15", ("FR",), True),
-        ("1 5", ("FR",), True),
-        ("116 000", ("FR",), True),
-        ("115", ("RE",), True),
-        ("999", ("GB",), True),
-        ("999", ("FR",), False),
-        ("999", ("FR", "GB"), True),
-        ("111", ("NZ",), True),
-        ("144", ("AT",), True),
-        ("+33112", ("FR",), True),
-        ("0033112", ("FR",), True),
-        ("+112", ("FR",), True),
-        ("+1911", ("US",), True),
-        ("urn:service:sos", (), True),
-        ("urn:service:sos.fire", (), True),
-        ("1120", ("FR",), False),
-        ("0112", ("FR",), False),
-        ("3179", ("FR",), False),
-        ("+33199001234", ("FR",), False),
-        ("ana", ("FR",), False),
-        ("", ("FR",), False),
+        (NumberClass.PREMIUM, ""),
+        (NumberClass.SHARED_COST, ""),
+        (NumberClass.PRICED_SHORT, "3200"),
+        (NumberClass.UNKNOWN_SHORT, "12"),
     ],
 )
-def test_emergency_numbers(text: str, countries: tuple[str, ...], emergency: bool) -> None:
-    facts = device(
-        replace(TO_OUTSIDE, called=CalledNumber(dialled=text, fault="too_short")),
-        emergency_countries=countries,
-    )
-    is_emergency = evaluate(facts).plan.steps == (Refuse(reason=reasons.EMERGENCY),)
-    assert is_emergency is emergency
+def test_classes_that_are_barred(number_class: NumberClass, short: str) -> None:
+    decision = evaluate(to(number_class, short=short))
+    assert refused(decision) == ("OUT-04", reasons.BARRED_CLASS)
+    assert number_class.value in decision.trace[-1].detail
+    # The policy is a setting.
+    open_to_all = replace(to(number_class, short=short), limits=Limits(barred_classes=()))
+    assert isinstance(evaluate(open_to_all).plan.steps[0], ToTrunk)
+
+
+@pytest.mark.rule("OUT-04")
+@pytest.mark.parametrize(
+    "number_class",
+    sorted(set(NumberClass) - SHORT_CLASSES - {NumberClass.PREMIUM, NumberClass.SHARED_COST}),
+)
+def test_classes_that_may_be_called(number_class: NumberClass) -> None:
+    decision = evaluate(to(number_class))
+    assert dialled(decision) == OUTSIDE
+    assert ("OUT-04", "pass") in [(line.rule, line.outcome) for line in decision.trace]
+
+
+@pytest.mark.rule("OUT-04")
+def test_any_class_may_be_barred_by_the_settings() -> None:
+    facts = replace(to(NumberClass.MACHINE), limits=Limits(barred_classes=("machine",)))
+    assert refused(evaluate(facts)) == ("OUT-04", reasons.BARRED_CLASS)
+
+
+@pytest.mark.rule("OUT-04")
+def test_a_free_short_number_goes_to_a_trunk_with_its_country() -> None:
+    decision = evaluate(to(NumberClass.FREE_SHORT, short="3179"))
+    assert decision.plan.steps == (ToTrunk(number="3179;phone-context=+33", for_s=120.0),)
+    no_trunk = replace(to(NumberClass.FREE_SHORT, short="3179"), trunk_available=False)
+    assert refused(evaluate(no_trunk)) == ("route", reasons.NO_ROUTE)
+
+
+@pytest.mark.rule("OUT-04")
+def test_numbers_of_ours_are_never_barred() -> None:
+    facts = replace(TO_BEN, called=replace(TO_BEN.called, number_class=NumberClass.PREMIUM))
+    assert isinstance(evaluate(facts).plan.steps[0], Ring)
+
+
+# -- emergency --
 
 
 @pytest.mark.rule("OUT-05", "NUM-13")
@@ -211,7 +234,16 @@ def test_no_rule_stands_before_an_emergency_call() -> None:
         now=0.0,
         device=CallerDevice(device="d", user="u", suspended=True),
         caller=CallerNumber(presented=BEN, e164=BEN, source="from"),
-        called=CalledNumber(dialled="112", fault="no_country", foreign_host="other.example"),
+        called=CalledNumber(
+            dialled="112",
+            fault="no_country",
+            foreign_host="other.example",
+            short="112",
+            number_class=NumberClass.EMERGENCY,
+        ),
         loop=LoopFacts(max_forwards=0),
+        limits=Limits(barred_classes=tuple(NumberClass)),
     )
-    assert refused(evaluate(facts)) == ("OUT-05", reasons.EMERGENCY)
+    decision = evaluate(facts)
+    assert refused(decision) == ("OUT-05", reasons.EMERGENCY)
+    assert len(decision.trace) == 1

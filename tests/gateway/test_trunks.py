@@ -165,6 +165,11 @@ def test_longest_prefix_then_priority_then_cost() -> None:
     assert refs(rank(d, "+33199001234", 0.5)) == ["france", "world", "mobile-dear"]
     assert refs(rank(d, "+447700900123", 0.5)) == ["world", "mobile-dear"]
     assert rank(TrunkDirectory(), "+33639980001", 0.5) == ()
+    # A short number goes to trunks that are at home in its country, and terminate it as a whole.
+    assert refs(rank(d, "3179;phone-context=+33", 0.5, country="FR")) == ["france", "world", "mobile-dear"]
+    assert rank(d, "3179;phone-context=+33", 0.5, country="US") == ()
+    assert rank(d, "101;phone-context=+44", 0.5, country="FR") == ()
+    assert rank(d, "101;phone-context=+44", 0.5) == ()
     assert rank(TrunkDirectory([trunk("a", prefixes=(Prefix("+44"),))]), "+33639980001", 0.5) == ()
     assert rank(d, "", 0.5) == ()
 
