@@ -50,7 +50,9 @@ def label(message: Message, tags: Tags, headers: Sequence[str] = ()) -> str:
     if message.is_request:
         parts = [f"{message.method} {message.cseq}"]
     else:
-        parts = [f"{message.status} {message.reason} ({message.cseq_method} {message.cseq}){tags.mark(message)}"]
+        parts = [
+            f"{message.status} {message.reason} ({message.cseq_method} {message.cseq}){tags.mark(message)}"
+        ]
     if message.content_type == "application/sdp":
         parts.append(description(message.body))
     elif message.content_type == "message/sipfrag":
