@@ -160,10 +160,10 @@ def _sized(text: str, number: E164, code: str, size: int) -> E164 | NumberError:
         number = _by_plan(plan, number)
         code = country_code(number)
         size = len(number) - 1 - len(code)
-        if plan.code == code and plan.has_length(number[1 + len(code) :]):
-            return number
     lengths = _lengths(code)
     if size in lengths or is_fiction(number):
+        return number
+    if plan is not None and plan.code == code and plan.has_length(number[1 + len(code) :]):
         return number
     if not lengths:
         return NumberError(text, NumberFault.UNKNOWN_COUNTRY_CODE)
@@ -177,7 +177,8 @@ def _by_plan(plan: NumberingPlan, number: E164) -> E164:
     lengths = _lengths(plan.code)
     national = number[1 + len(plan.code) :]
     # A prefix makes a number longer than any; what has a legal length has none.
-    if plan.porting and lengths and len(national) > max(lengths) and not plan.has_length(national):
+    illegal = len(national) not in lengths
+    if illegal and plan.porting and len(national) > max(lengths, default=0) and not plan.has_length(national):
         behind = plan.without_porting_prefix(national)
         if len(behind) in lengths:
             national = behind

@@ -194,6 +194,8 @@ def parse(name: str, document: Mapping[str, Any]) -> NumberingPlan:
     if re.fullmatch(r"[1-9][0-9]{0,2}", code) is None:
         raise reading.fail("code", f"{code!r} is no country code")
     ranges = reading.ranges("ranges", reading.get("ranges", dict, {}))
+    overseas = reading.overseas(ranges)
+    own_again = {digits for digits in ranges if any(digits.startswith(other) for other in overseas)}
     porting = reading.get("porting", dict, {}).get("prefixes", [])
     fiction = document.get("fiction")
     return NumberingPlan(
@@ -205,7 +207,9 @@ def parse(name: str, document: Mapping[str, Any]) -> NumberingPlan:
         complete=reading.get("complete", bool, False),
         shorts=reading.shorts(),
         ranges=ranges,
-        overseas_ranges=reading.overseas(ranges),
+        overseas_ranges=overseas,
+        own_again=frozenset(own_again),
+        overseas_sizes=tuple(sorted({len(digits) for digits in own_again.union(overseas)}, reverse=True)),
         lengths=reading.lengths(),
         porting=frozenset(digits for digits, _ in reading.patterns("porting.prefixes", porting)),
         fiction=None if fiction is None else reading.number_class("fiction", fiction),

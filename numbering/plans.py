@@ -97,6 +97,10 @@ class NumberingPlan:
     ranges: Mapping[str, NumberClass] = field(default_factory=dict)
     """Prefix -> class; prefixes of overseas territories are in ``overseas_ranges``."""
     overseas_ranges: Mapping[str, tuple[Overseas, NumberClass]] = field(default_factory=dict)
+    own_again: frozenset[str] = frozenset()
+    """Prefixes of the country itself within ranges of a territory."""
+    overseas_sizes: tuple[int, ...] = ()
+    """Lengths of the prefixes of both, the longest first."""
     lengths: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     """Prefix -> lengths that its numbers have, where it is not the usual one."""
     porting: frozenset[str] = frozenset()
@@ -121,12 +125,13 @@ class NumberingPlan:
 
     def overseas_of(self, national: str) -> Overseas | None:
         """The territory that a national significant number is of; None: the country itself."""
-        for size in range(min(len(national), MAX_PREFIX), 0, -1):
+        for size in self.overseas_sizes:
             prefix = national[:size]
-            if prefix in self.overseas_ranges:
-                return self.overseas_ranges[prefix][0]
-            if prefix in self.ranges:
+            if prefix in self.own_again:
                 return None
+            found = self.overseas_ranges.get(prefix)
+            if found is not None:
+                return found[0]
         return None
 
     def without_porting_prefix(self, national: str) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
+from config.sections import BarredClass, CallSettings
 from dialplan import reasons
 from dialplan.evaluate import evaluate
 from dialplan.facts import (
@@ -208,6 +209,12 @@ def test_classes_that_may_be_called(number_class: NumberClass) -> None:
 def test_any_class_may_be_barred_by_the_settings() -> None:
     facts = replace(to(NumberClass.MACHINE), limits=Limits(barred_classes=("machine",)))
     assert refused(evaluate(facts)) == ("OUT-04", reasons.BARRED_CLASS)
+
+
+@pytest.mark.rule("OUT-04")
+def test_the_settings_know_all_classes_and_bar_the_same_ones() -> None:
+    assert set(get_args(BarredClass)) == set(NumberClass) - {NumberClass.EMERGENCY}
+    assert CallSettings().barred_classes == Limits().barred_classes
 
 
 @pytest.mark.rule("OUT-04")

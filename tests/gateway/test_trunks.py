@@ -170,6 +170,8 @@ def test_longest_prefix_then_priority_then_cost() -> None:
     assert rank(d, "3179;phone-context=+33", 0.5, country="US") == ()
     assert rank(d, "101;phone-context=+44", 0.5, country="FR") == ()
     assert rank(d, "101;phone-context=+44", 0.5) == ()
+    for number_format in NumberFormat:
+        assert format_number(trunk("any", number_format=number_format), "3179;phone-context=+33") == "3179"
     assert rank(TrunkDirectory([trunk("a", prefixes=(Prefix("+44"),))]), "+33639980001", 0.5) == ()
     assert rank(d, "", 0.5) == ()
 
