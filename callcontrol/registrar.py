@@ -53,6 +53,7 @@ from callcontrol.sip.errors import RemoteProtocolError
 from callcontrol.sip.fields import parse_name_addr
 from callcontrol.sip.flow import Flow
 from callcontrol.sip.message import Message
+from callcontrol.sip.screening import MAX_NAMED
 from callcontrol.sip.uri import Uri, escape_user, parse_uri
 from numbering.models import Device, PlanLimits
 
@@ -118,7 +119,7 @@ class Registrar:
             if message.has("require"):
                 unknown = [tag for tag in message.tokens("require") if tag not in EXTENSIONS]
                 if unknown:
-                    header = ("unsupported", ", ".join(unknown))
+                    header = ("unsupported", ", ".join(unknown[:MAX_NAMED]))
                     refusal = Refusal(420, "bad_extension", "unknown extension", (header,))
                     return self._refuse(message, refusal, bare=True)
             verdict = self._auth.check(message, "REGISTER", now, self._secrets, source=flow.host)

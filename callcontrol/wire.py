@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from callcontrol.b2bua.call import Call
 
 _CACHE_MAX: Final = 20_000
+_CACHED_LENGTH: Final = 256
+"""Characters of a target that is remembered: longer ones are rare, and somebody's attempt to fill memory."""
 
 
 class Owner:
@@ -74,7 +76,7 @@ class Wire:
         found = self._flows.get(target)
         if found is None:
             found = Flow.load(target) if "|" in target else self._resolver.direct(target)
-            if found is not None:
+            if found is not None and len(target) <= _CACHED_LENGTH:
                 if len(self._flows) >= _CACHE_MAX:
                     self._flows.clear()
                 self._flows[target] = found
@@ -171,9 +173,10 @@ class ListenerContacts:
         end = self._ends.get(target)
         if end is None:
             end = self._end(target)
-            if len(self._ends) >= _CACHE_MAX:
-                self._ends.clear()
-            self._ends[target] = end
+            if len(target) <= _CACHED_LENGTH:
+                if len(self._ends) >= _CACHE_MAX:
+                    self._ends.clear()
+                self._ends[target] = end
         return f"sip:{scope}{end}"
 
     def _end(self, target: str) -> str:

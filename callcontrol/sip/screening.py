@@ -13,6 +13,8 @@ from typing import Final
 from callcontrol.sip.message import Message
 from callcontrol.sip.outputs import METHODS
 
+MAX_NAMED: Final = 20
+"""Option tags named in Unsupported: an answer need not be as long as the longest question."""
 _ANSWERED_HERE: Final = frozenset(("OPTIONS", "REGISTER"))
 
 
@@ -87,7 +89,9 @@ def _screen_extensions(message: Message, capabilities: Capabilities) -> Refusal 
     if message.method == "CANCEL" or not message.has("require"):
         return None
     unsupported = [tag for tag in message.items("require") if tag.lower() not in capabilities.supported]
-    return Refusal(420, headers=(("Unsupported", ", ".join(unsupported)),)) if unsupported else None
+    return (
+        Refusal(420, headers=(("Unsupported", ", ".join(unsupported[:MAX_NAMED])),)) if unsupported else None
+    )
 
 
 def _screen_body(message: Message, capabilities: Capabilities) -> Refusal | None:
