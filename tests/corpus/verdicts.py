@@ -99,10 +99,12 @@ VERDICTS: tuple[Verdict, ...] = (
     Verdict("rfc4475/zeromf", "3.3.11", "Max-Forwards 0: served, because it goes no further", "", 0),
     Verdict("rfc4475/cparam01", "3.3.12", "REGISTER, Contact with a header parameter of unknown name", "", 0),
     Verdict("rfc4475/cparam02", "3.3.13", "REGISTER, Contact with a URI parameter of unknown name", "", 0),
-    Verdict("rfc4475/regescrt", "3.3.14", "REGISTER, Contact URI with an escaped Route", "", 0),
+    Verdict("rfc4475/regescrt", "3.3.14", "REGISTER, Contact URI with an escaped Route", "user", 400),
     Verdict("rfc4475/sdp01", "3.3.15", "INVITE that does not accept SDP in the answer", "user", 406),
     # RFC 4475 §3.4
-    Verdict("rfc4475/inv2543", "3.4.1", "INVITE of RFC 2543: no branch, no From tag, no Max-Forwards", "", 0),
+    Verdict(
+        "rfc4475/inv2543", "3.4.1", "INVITE of RFC 2543: no branch, no From tag, no Contact", "user", 400
+    ),
     # RFC 5118 §4
     Verdict("rfc5118/ipv6-good", "4.1", "IPv6 in Request-URI, Via, Contact", "", 0),
     Verdict("rfc5118/ipv6-bad", "4.2", "IPv6 without brackets in the Request-URI", "parser", 400),

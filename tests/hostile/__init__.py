@@ -1,0 +1,1 @@
+"""What strangers, scanners, guessers and broken phones do to the server."""
