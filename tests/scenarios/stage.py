@@ -17,8 +17,12 @@ from callcontrol.b2bua import snapshot
 from callcontrol.b2bua.call import CALL_FIELDS, Call
 from callcontrol.b2bua.events import Event
 from callcontrol.cdr import CallRecord
+from callcontrol.gather import target_of
+from callcontrol.intake import Admitted, Answer
+from callcontrol.sip.flow import Flow
 from callcontrol.sip.message import Message, parse
 from config.settings import Settings
+from dialplan.plan import DeviceTarget, Step
 from tests.support.ladder_text import render
 from tests.support.party import SERVER, Dialog, Party, sdp
 from tests.support.world import Crashed, World
@@ -71,6 +75,29 @@ class Stage:
         found = directory.number(number)
         assert found is not None
         directory.put_one(dataclasses.replace(found, ring_seconds=seconds))
+
+    def plan(self, *steps: Step) -> None:
+        """Whatever is decided for the calls to come, these steps are carried out."""
+        intake = self.world.server.intake
+        admit = intake.admit
+
+        def admit_planned(message: Message, flow: Flow, now: float) -> Answer | Admitted:
+            outcome = admit(message, flow, now)
+            if isinstance(outcome, Answer):
+                return outcome
+            plan = dataclasses.replace(outcome.decision.plan, steps=steps)
+            return dataclasses.replace(outcome, decision=dataclasses.replace(outcome.decision, plan=plan))
+
+        intake.admit = admit_planned  # type: ignore[method-assign]
+
+    def targets(self, *users: str) -> tuple[DeviceTarget, ...]:
+        """The registered devices of users, as a step rings them."""
+        bindings = self.world.bindings
+        return tuple(
+            target_of(binding)
+            for user in users
+            for binding in bindings.bindings_of_user(user, self.world.now())
+        )
 
     def _reload_at_each_event(self) -> None:
         """``call = load(dump(call))`` before every event: what is not stored does not live."""

@@ -310,7 +310,8 @@ class Party:
         if method == "BYE":
             dialog.over = True
         if method in ("INVITE", "UPDATE", "REFER"):
-            headers = (("contact", self.contact), ("allow", self.allow), *headers)
+            contact = (("contact", self.contact),) if self.contact else ()
+            headers = (*contact, ("allow", self.allow), *headers)
             if self.supported:
                 headers = (*headers, ("supported", self.supported))
         data = self._in_dialog(dialog, method, dialog.cseq, headers, body, kind or (SDP if body else ""))

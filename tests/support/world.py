@@ -67,7 +67,7 @@ class NumericResolver:
 
 
 def provisioning() -> tuple[Directory, TrunkDirectory]:
-    """A company with ana and ben (two phones each), the consumer zoe, and two carriers."""
+    """A company with ana, ben and cleo, the consumer zoe, and three carriers, one of them behind a name."""
     people = {"ana": "acme", "ben": "acme", "cleo": "acme", "zoe": "zoe"}
     numbers = {"ana": "+33639981001", "ben": "+33639981002", "cleo": "+33639981003", "zoe": "+33639981009"}
     directory = Directory(
@@ -107,6 +107,15 @@ def provisioning() -> tuple[Directory, TrunkDirectory]:
                 accept_from=("10.0.2.0/24",),
                 prefixes=(Prefix("+"),),
                 priority=20,
+                username="cloudline",
+                password="trunk-secret",
+            ),
+            Trunk(
+                ref="carrier-c",
+                peers=("sip:gw.carrier-c.example",),
+                accept_from=("10.0.3.0/24",),
+                prefixes=(Prefix("+44"),),
+                priority=10,
                 username="cloudline",
                 password="trunk-secret",
             ),
