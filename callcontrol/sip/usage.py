@@ -263,7 +263,7 @@ class Usage:
 
     def quiet(self) -> bool:
         """Nothing is left to wait for."""
-        return self.state == CLOSED and not self.pending and not self.final_data
+        return self.state == CLOSED and not self.pending and "final_end" not in self.deadlines
 
 
 NEVER: Final = float("inf")

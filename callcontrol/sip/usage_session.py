@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 from . import session_timer
-from .commands import SendRequest, SendResponse
+from .commands import SendRequest
 from .dialog import Dialog
 from .digest_client import Login, authorize
 from .message import Message
@@ -46,7 +46,7 @@ from .usage_uac import (
     start,
     start_session_timer,
 )
-from .usage_uas import on_no_ack, repeat_final, repeat_provisional, repeat_reliable
+from .usage_uas import on_no_ack, repeat_final, repeat_provisional, repeat_reliable, resend_final
 
 LONGEST_REINVITE_S: Final = 180.0
 """A re-INVITE may ask a person (for video, say); this long, as for Timer C of a proxy (§16.6), it may stay unanswered."""
@@ -165,8 +165,7 @@ def resend(usage: Usage, turn: Turn) -> None:
     for branch, pending in usage.pending.items():
         pending.cancelled = False
         turn.commands.append(SendRequest(usage.leg, branch, pending.method, pending.data, pending.hop))
-    if usage.final_data:
-        turn.commands.append(SendResponse(usage.leg, usage.final_key, usage.final_status, usage.final_data))
+    resend_final(usage, turn)
 
 
 # -- responses to what we sent --------------------------------------------------------------------------------------

@@ -232,6 +232,17 @@ def start_final(usage: Usage, turn: Turn, key: str, status: int, data: bytes, cs
     turn.commands.append(SendResponse(usage.leg, key, status, data))
 
 
+def resend_final(usage: Usage, turn: Turn) -> None:
+    """After a takeover: the last final response goes out again, a refusal from now on until its ACK."""
+    if not usage.final_data:
+        return
+    if usage.final_status < 300:
+        turn.commands.append(SendResponse(usage.leg, usage.final_key, usage.final_status, usage.final_data))
+    else:
+        status, data = usage.final_status, usage.final_data
+        start_final(usage, turn, usage.final_key, status, data, usage.final_cseq)
+
+
 def repeat_final(usage: Usage, turn: Turn) -> None:
     turn.commands.append(SendResponse(usage.leg, usage.final_key, usage.final_status, usage.final_data))
     usage.final_interval = min(usage.final_interval * 2, turn.env.t2)
@@ -296,10 +307,9 @@ def refuse(
     usage.state = CLOSED
     usage.incoming = None
     usage.deadlines = {}
-    if repeat:
-        start_final(usage, turn, incoming.key, status, data, incoming.cseq)
-    else:
-        turn.commands.append(SendResponse(usage.leg, incoming.key, status, data))
+    start_final(usage, turn, incoming.key, status, data, incoming.cseq)
+    if not repeat:
+        usage.deadlines = {}
 
 
 def on_cancel(usage: Usage, turn: Turn, message: Message) -> None:

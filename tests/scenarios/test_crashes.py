@@ -6,6 +6,7 @@ each has exactly one record, however often it was written (LIVE-02, LIVE-03, CDR
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
 import pytest
@@ -62,7 +63,6 @@ def live(stage: Stage, incoming: bool) -> list[tuple[Party, Dialog]]:
 
 def go_on(stage: Stage, who: str) -> None:
     """What the people do who notice nothing of the crash, or too much."""
-    stage.world.crash_at = 0
     for number, party in enumerate(stage.world.parties):
         party.auto, party.auto_ack, party.answers = None, True, 9000 + number
     stage.run(1.0)
@@ -103,10 +103,27 @@ def test_nobody_is_left_behind_when_the_server_dies(name: str) -> None:
         stage = Stage(crash_at=commit, crash_how=how)
         with pytest.raises(Crashed):
             play_to_the_end(stage, name)
-        try:
-            go_on(stage, who)
-            check(stage)
-        except BaseException:
-            print(f"killed at save {commit} ({how}), then {who} hangs up")
-            print(stage.ladder())
-            raise
+        go_on_and_check(stage, who, f"killed at save {commit} ({how}), then {who} hangs up")
+
+
+def go_on_and_check(stage: Stage, who: str, what: str) -> None:
+    try:
+        go_on(stage, who)
+        check(stage)
+    except BaseException:
+        print(what)
+        print(stage.ladder())
+        raise
+
+
+@pytest.mark.rule("LIVE-02", "LIVE-03", "CDR-02")
+@pytest.mark.parametrize("name", sorted(THOROUGH))
+def test_nobody_is_left_behind_when_the_one_that_takes_over_dies_too(name: str) -> None:
+    for commit, how, who in points(name):
+        stage = Stage(crash_at=commit, crash_how=how)
+        stage.world.crash_again = 1 + commit % 2
+        with pytest.raises(Crashed):
+            play_to_the_end(stage, name)
+        with contextlib.suppress(Crashed):
+            stage.run(60.0)
+        go_on_and_check(stage, who, f"killed at save {commit} ({how}) and again, then {who} hangs up")

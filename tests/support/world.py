@@ -217,6 +217,8 @@ class World:
         self.crash_at = 0
         """The server dies at this commit; 0: never."""
         self.crash_how = SAVED
+        self.crash_again = 0
+        """The process that takes over dies too, at this one of its commits; 0: it lives."""
         self.crashes = 0
         self._told = 0
         self.saved: set[str] = set()
@@ -257,6 +259,7 @@ class World:
     def _restart(self, sent: list[tuple[Flow, bytes]]) -> None:
         """A new process takes the calls over that the old one had saved."""
         self.crashes += 1
+        self.crash_at = self.commits + self.crash_again if self.crash_again and self.crashes == 1 else 0
         self.server = self.build()
         self.node.endpoint = self.server.endpoint
         self.server.endpoint.out.extend(sent)
