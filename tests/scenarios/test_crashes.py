@@ -63,6 +63,7 @@ def live(stage: Stage, incoming: bool) -> list[tuple[Party, Dialog]]:
 
 def go_on(stage: Stage, who: str) -> None:
     """What the people do who notice nothing of the crash, or too much."""
+    stage.world.crash_at = 0
     for number, party in enumerate(stage.world.parties):
         party.auto, party.auto_ack, party.answers = None, True, 9000 + number
     stage.run(1.0)
