@@ -241,6 +241,7 @@ class Cloudline(Peer):
 
     def command(self) -> list[str]:
         code = self._stage()
+        self._check_build()
         config = self.folder / "cloudline.toml"
         config.write_text(self._config())
         run = [sys.executable, "-c", "import sys; from callcontrol.cli import main; sys.exit(main())"]
@@ -280,6 +281,17 @@ class Cloudline(Peer):
         buckets = [(float(le), float(count)) for le, count in re.findall(pattern, text, re.MULTILINE)]
         total = max((count for _, count in buckets), default=0.0)
         return min((le for le, count in buckets if count >= total > 0), default=math.nan)
+
+    def _check_build(self) -> None:
+        """The measured process must run the build that its row is named after."""
+        code = "from callcontrol.sip import message; print(message.__file__)"
+        environment = {**os.environ, **self.environment()}
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=self.folder, env=environment, capture_output=True, text=True
+        )
+        path = Path(done.stdout.strip() or "nothing")
+        if not path.is_relative_to(self.folder) or (path.suffix != ".py") != self.compiled:
+            raise UnavailableError(f"{self.name}: the core would be {path}: {done.stderr.strip()[-200:]}")
 
     def _stage(self) -> Path:
         """A copy of the packages with or without compiled modules: one checkout serves both measurements."""
