@@ -23,9 +23,12 @@ from callcontrol.registrar import Registrar
 from callcontrol.registration import RegistrarPolicy
 from callcontrol.runner import Runner
 from callcontrol.sip.endpoint import Endpoint
+from callcontrol.sip.errors import RemoteProtocolError
 from callcontrol.sip.flow import Flow, Listeners
 from callcontrol.sip.message import Limits as MessageLimits
+from callcontrol.sip.message import Message
 from callcontrol.sip.timers import SipTimers
+from callcontrol.sip.uri import parse_uri
 from callcontrol.sip.usage import UsageEnv
 from callcontrol.trunking import Trunking
 from callcontrol.wire import ListenerContacts, Owner, Wire
@@ -34,6 +37,7 @@ from dialplan.facts import Limits
 from dialplan.plan import Decision
 from gateway.capacity import MemoryTrunkChannels
 from gateway.trunk import TrunkDirectory
+from numbering.classes import emergency_number
 from numbering.directory import Directory
 
 
@@ -79,6 +83,7 @@ class Signalling:
         self.endpoint = endpoint
         self.gate = gate
         endpoint.on_malformed = self._on_malformed
+        endpoint.priority = self._is_emergency
         self.wire = Wire(self.endpoint, around.resolver, around.monotonic, self._unreachable)
         usage_env = UsageEnv(
             KeyedIds(around.key),
@@ -151,6 +156,15 @@ class Signalling:
 
     def _on_malformed(self, flow: Flow) -> None:
         self.gate.suspect(flow.host, MALFORMED, self._around.wall(), proven=flow.reliable)
+
+    def _is_emergency(self, message: Message) -> bool:
+        """Asked when others are turned away: such a call is not (OUT-05), whoever makes it and from wherever."""
+        try:
+            uri = parse_uri(message.uri)
+        except RemoteProtocolError:
+            return False
+        dialled = uri.user or f"{uri.scheme}:{uri.rest}"
+        return message.method == "INVITE" and bool(emergency_number(dialled, (self.settings.calls.country,)))
 
     def _device_class(self, ref: str) -> str:
         device = self.directory.device(ref) if ref else None

@@ -42,6 +42,7 @@ from callcontrol.sip.usage import ESTABLISHED, Turn, Usage
 from callcontrol.trunking import Trunking
 from callcontrol.wire import Owner, Wire
 from dialplan import reasons
+from dialplan.plan import Refuse
 
 ALLOW: Final = (
     "INVITE",
@@ -61,6 +62,7 @@ CAPABILITIES: Final = Capabilities(
     allow=ALLOW,
     accept=("application/sdp", "multipart/*"),
     supported=("100rel", "timer", "replaces", "path", "outbound", "gruu", "norefersub"),
+    schemes=("sip", "sips", "tel", "urn"),
     passed_on=("INFO", "MESSAGE", "NOTIFY", "INVITE", "UPDATE", "PRACK"),
 )
 _OUTSIDE: Final = ", ".join(("INVITE", "ACK", "CANCEL", "OPTIONS", "REGISTER"))
@@ -211,6 +213,8 @@ class Core:
             headers = (
                 ("Allow", ", ".join(ALLOW)),
                 ("Accept", "application/sdp"),
+                ("Accept-Encoding", "identity"),
+                ("Accept-Language", "en"),
                 ("Supported", ", ".join(CAPABILITIES.supported)),
             )
             self._turn_away(event, 200, monotonic, headers)
@@ -273,7 +277,7 @@ class Core:
         if message.has("replaces"):
             self._on_replaces(event, outcome, monotonic, now)
             return
-        if self.draining or len(self._runner.calls) >= self._max_calls:
+        if (self.draining or len(self._runner.calls) >= self._max_calls) and not _is_emergency(outcome):
             reason = reasons.DRAINING if self.draining else reasons.OVERLOAD
             self._refuse(event, reason, monotonic)
             return
@@ -379,6 +383,18 @@ class Core:
         """A device registers while its user is being rung: it gets the INVITE at once (DEV-05)."""
         if event.previous is not None and not event.previous.asleep:
             return
+        binding = event.binding
+        if binding.reg_id and any(
+            other.instance == binding.instance and other.key != binding.key and not other.asleep
+            for other in self._registrar.bindings_of(binding.aor, now)
+        ):
+            return  # a further flow of a device that rings over another one (RFC 5626 §5.3)
         target = target_of(event.binding)
         for call in self._runner.ringing(target.user):
             self._runner.handle(call, TargetJoined(target), now)
+
+
+def _is_emergency(outcome: Admitted) -> bool:
+    """An emergency call is answered with its advice whatever the load (OUT-05)."""
+    steps = outcome.decision.plan.steps
+    return any(isinstance(step, Refuse) and step.reason == reasons.EMERGENCY for step in steps)

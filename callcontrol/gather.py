@@ -12,6 +12,7 @@ from typing import Final, Protocol
 from callcontrol.bindings import Binding, BindingStore
 from callcontrol.callers import diverted, from_device, from_trunk
 from callcontrol.dialled import OurHosts, Reader, classified, read_dialled
+from callcontrol.registration import instance_id
 from callcontrol.sip.message import Message
 from callcontrol.sip.uri import Uri
 from dialplan.facts import (
@@ -133,7 +134,7 @@ class Gatherer:
             caller=caller,
             called=called,
             number=number,
-            callee=self._callee(callee, now) if callee else None,
+            callee=self._callee(callee, now, uri.params.get("gr") or "") if callee else None,
             colleague=bool(colleague),
             trunk_available=self._is_terminated(called),
             loop=loop,
@@ -183,14 +184,17 @@ class Gatherer:
             emergency_countries=tuple(name for name in countries if name),
         )
 
-    def _callee(self, ref: str, now: float) -> Callee:
+    def _callee(self, ref: str, now: float, instance: str = "") -> Callee:
+        """``instance``: the one device that a GRUU names (RFC 5627 §5.1); empty: all of the user's."""
         user = self._directory.user(ref)
-        bindings = self._bindings.bindings_of_user(ref, now)
+        bindings = one_flow_each([b for b in self._bindings.bindings_of_user(ref, now) if not b.asleep])
+        if instance:
+            bindings = [b for b in bindings if instance_id(b.instance) == instance_id(instance)]
         return Callee(
             user=ref,
             account="" if user is None else user.account,
             suspended=self._is_suspended(ref),
-            targets=tuple(target_of(binding) for binding in bindings if not binding.asleep),
+            targets=tuple(target_of(binding) for binding in bindings),
         )
 
     def _is_suspended(self, ref: str) -> bool:
@@ -206,6 +210,21 @@ class Gatherer:
             own_calls=self._calls.own_calls(message.call_id, message.get(CALL_HEADER) or ""),
             diverted=diverted(message, reader),
         )
+
+
+def one_flow_each(bindings: list[Binding]) -> list[Binding]:
+    """The bindings, but of a device with several outbound flows only the one it refreshed last.
+
+    Rung over each of them it would ring several times (RFC 5626 §5.3: never more than one contact with the same instance).
+    """
+    latest: dict[tuple[str, str], Binding] = {}
+    for binding in bindings:
+        if binding.reg_id:
+            key = (binding.aor, binding.instance)
+            known = latest.get(key)
+            if known is None or known.refreshed_at <= binding.refreshed_at:
+                latest[key] = binding
+    return [b for b in bindings if not b.reg_id or latest[(b.aor, b.instance)] is b]
 
 
 def target_of(binding: Binding) -> DeviceTarget:

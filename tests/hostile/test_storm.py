@@ -262,3 +262,43 @@ def test_the_same_call_again_and_again() -> None:
     assert fence.world.calls == 1
     assert seen.count(482) >= 149
     assert parse(phone.incoming.invite.data if phone.incoming.invite is not None else b"").body == OFFER
+
+
+def dial(fence: Fence, uri: str) -> int:
+    """The final answer to a call of ana's phone, which answers its challenge; 0: none yet."""
+    found: list[int] = []
+    headers: list[str] = []
+    for _ in range(2):
+        data = request("INVITE", fence.number(), uri=uri, sender=f"<sip:ana-phone@{DOMAIN}>", headers=headers)
+        out = fence.send(data)
+        found = [status for status in statuses(out) if status >= 200]
+        if 407 not in found:
+            break
+        (challenge, *_) = digest.parse_challenges(parse(out[-1]).all("proxy-authenticate"))
+        value = digest.answer(challenge, "INVITE", uri, "ana-phone", "secret-ana", cnonce="c")
+        headers = [f"Proxy-Authorization: {value}"]
+    return found[-1] if found else 0
+
+
+@pytest.mark.rule("OUT-05")
+@pytest.mark.parametrize("load", ["none", "overloaded", "full", "draining"])
+def test_emergency_calls_are_answered_whatever_the_load(load: str) -> None:
+    """A full server, or one that is being taken out of service: the advice to dial on the SIM comes at once."""
+    fence = Fence(Settings.model_validate({"limits": {"max_calls": 1}}))
+    phone, carrier = fence.world.phone("ana-phone"), fence.world.carrier()
+    if load == "full":
+        carrier.call("+33639981001")
+        fence.world.run(0.5)
+        assert phone.rang
+    fence.server.endpoint.overloaded = load == "overloaded"
+    fence.server.core.draining = load == "draining"
+    for uri in (
+        f"sip:112@{DOMAIN}",
+        "tel:15;phone-context=+33",
+        f"sip:+33112@{DOMAIN}",
+        "urn:service:sos.fire",
+    ):
+        assert dial(fence, uri) == 380, uri
+        fence.wait(1)
+    assert dial(fence, f"sip:+15550142@{DOMAIN}") == (0 if load == "none" else 503)
+    assert not [dialog for dialog in carrier.dialogs if dialog.incoming and load != "none"]

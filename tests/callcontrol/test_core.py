@@ -1,0 +1,138 @@
+"""What the transaction user does with requests, on a whole node: which device rings, what is told, what a bug may cost."""
+
+from __future__ import annotations
+
+import pytest
+
+from callcontrol.sip.message import Message, parse
+from tests.hostile.kit import Fence, request
+from tests.support.party import Party
+from tests.support.world import DOMAIN, World
+
+INSTANCE = "urn:uuid:00000000-0000-4000-8000-0000000000a1"
+OUTBOUND = (("supported", "path, outbound, gruu"),)
+
+
+def flow_of(phone: Party, number: int) -> None:
+    """Register an outbound flow of the phone."""
+    phone.contact_params = f';+sip.instance="<{INSTANCE}>";reg-id={number}'
+    phone.register(headers=OUTBOUND)
+    phone.world.network.run_until(phone.now + 0.5)
+
+
+def test_a_device_with_two_flows_rings_once() -> None:
+    """RFC 5626 section 5.3: over the flow that it refreshed last, and over the other one when that is gone."""
+    world = World()
+    phone, carrier = world.phone("ana-phone", transport="tcp", register=False), world.carrier()
+    flow_of(phone, 1)
+    flow_of(phone, 2)
+    assert len(world.bindings) == 2
+    call = carrier.call("+33639981001")
+    world.run(0.5)
+    assert len(phone.dialogs) == 1
+    carrier.cancel(call)
+    world.run(1)
+    flow_of(phone, 1)
+    call = carrier.call("+33639981001")
+    world.run(0.5)
+    assert len(phone.dialogs) == 2
+    flow_of(phone, 2)
+    world.run(0.5)
+    assert len(phone.dialogs) == 2, "another flow of a device that rings is no late device"
+
+
+def gruu(phone: Party) -> str:
+    """The public GRUU that the registrar gave."""
+    return phone.replies[-1].data.decode().partition('pub-gruu="')[2].partition('"')[0]
+
+
+def test_a_gruu_leads_to_its_device_alone() -> None:
+    """RFC 5627 section 5.1; a plain address of record leads to all devices of its user."""
+    world = World()
+    ana, other = world.phone("ana-phone", register=False), world.phone("ana-desktop")
+    flow_of(ana, 1)
+    ben = world.phone("ben-phone")
+    address = gruu(ana)
+    assert address == f"sip:ana-phone@{DOMAIN};gr={INSTANCE}"
+    first = ben.call("ana-phone")
+    world.run(0.5)
+    assert ana.rang
+    assert other.rang
+    ben.cancel(first)
+    world.run(1)
+    rang = len(other.dialogs)
+    world.network.transmit = _with_uri(world, f"sip:ana-phone@{DOMAIN}", address)  # type: ignore[method-assign]
+    ben.call("ana-phone")
+    world.run(0.5)
+    assert len(ana.dialogs) == 2
+    assert len(other.dialogs) == rang
+
+
+def test_a_gruu_of_a_device_that_is_gone_leads_nowhere() -> None:
+    world = World()
+    ana, other = world.phone("ana-phone", register=False), world.phone("ana-desktop")
+    flow_of(ana, 1)
+    address = gruu(ana)
+    ana.register(0, OUTBOUND)
+    world.run(0.5)
+    ben = world.phone("ben-phone")
+    world.network.transmit = _with_uri(world, f"sip:ana-phone@{DOMAIN}", address)  # type: ignore[method-assign]
+    call = ben.call("ana-phone")
+    world.run(0.5)
+    assert call.status == 480
+    assert not other.rang
+
+
+def _with_uri(world: World, old: str, new: str) -> object:
+    """Another Request-URI in each INVITE to the server, behind the back of the party's own dialog."""
+    passed = world.network.transmit
+
+    def transmit(sender: object, flow: object, data: bytes) -> None:
+        line = f"INVITE {old} SIP/2.0".encode()
+        passed(sender, flow, data.replace(line, f"INVITE {new} SIP/2.0".encode()))  # type: ignore[arg-type]
+
+    return transmit
+
+
+def test_options_tells_what_we_can() -> None:
+    """RFC 3261 section 11.2."""
+    fence = Fence()
+    (answer,) = [parse(data) for data in fence.send(request("OPTIONS", 1, uri=f"sip:{DOMAIN}"))]
+    assert answer.status == 200
+    assert {"INVITE", "ACK", "CANCEL", "BYE", "REGISTER", "UPDATE", "PRACK", "REFER"} <= set(
+        answer.items("allow")
+    )
+    assert answer.get("accept") == "application/sdp"
+    assert (answer.get("accept-encoding"), answer.get("accept-language")) == ("identity", "en")
+    assert {"100rel", "timer", "replaces"} <= set(answer.tokens("supported"))
+
+
+@pytest.mark.rule("OPS-05")
+def test_a_bug_that_one_message_meets_costs_the_others_nothing() -> None:
+    """The sender gets 500, the defect is told once, and what came in the same turn is dealt with."""
+    fence = Fence(open_gate=True)
+    told: list[Exception] = []
+    fence.server.runner.on_defect = told.append
+    served = fence.server.registrar.handle
+
+    def broken(message: Message, flow: object, now: float) -> bytes:
+        if message.call_id == "bad":
+            raise RuntimeError("a bug")
+        return served(message, flow, now)  # type: ignore[arg-type]
+
+    fence.server.registrar.handle = broken  # type: ignore[method-assign]
+    for call_id in ("good1", "bad", "good2"):
+        fence.receive(request("REGISTER", fence.number(), uri=f"sip:{DOMAIN}", call_id=call_id))
+    answers = {message.call_id: message.status for message in map(parse, fence.turn())}
+    assert answers == {"good1": 401, "bad": 500, "good2": 401}
+    assert [str(error) for error in told] == ["a bug"]
+    assert fence.server.runner.defects == 1
+
+
+def test_a_bug_is_raised_where_nobody_wants_to_know_of_it() -> None:
+    """So that no test passes over one."""
+    fence = Fence(open_gate=True)
+    fence.server.registrar.handle = None  # type: ignore[method-assign,assignment]
+    fence.receive(request("REGISTER", 1, uri=f"sip:{DOMAIN}"))
+    with pytest.raises(TypeError):
+        fence.turn()
