@@ -7,7 +7,7 @@ our tag.  Synchronous, and without a clock: the shell calls ``turn`` after each 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from callcontrol.b2bua.call import Call
 from callcontrol.b2bua.causes import CAUSES, reason_lines
@@ -18,7 +18,7 @@ from callcontrol.b2bua.leg import CALLER, Leg
 from callcontrol.bindings import BindingAdded, BindingAsleep, BindingRemoved
 from callcontrol.gather import target_of
 from callcontrol.ids import CallRefs
-from callcontrol.intake import Admitted, Answer, Intake
+from callcontrol.intake import Admitted, Answer
 from callcontrol.ladder import Ladders
 from callcontrol.limits import Gate, Suspicious
 from callcontrol.registrar import Registrar
@@ -68,6 +68,12 @@ CAPABILITIES: Final = Capabilities(
 _OUTSIDE: Final = ", ".join(("INVITE", "ACK", "CANCEL", "OPTIONS", "REGISTER"))
 
 
+class Admission(Protocol):
+    """Who may call, and what becomes of the call (``callcontrol.intake``)."""
+
+    def admit(self, message: Message, flow: Flow, now: float) -> Answer | Admitted: ...
+
+
 class Core:
     """Routes what the endpoint reports; see the module."""
 
@@ -76,7 +82,7 @@ class Core:
         endpoint: Endpoint,
         runner: Runner,
         registrar: Registrar,
-        intake: Intake,
+        intake: Admission,
         gate: Gate,
         wire: Wire,
         trunking: Trunking,
@@ -89,7 +95,7 @@ class Core:
         self._endpoint = endpoint
         self._runner = runner
         self._registrar = registrar
-        self._intake = intake
+        self.intake: Admission = intake
         self._gate = gate
         self._wire = wire
         self._trunking = trunking
@@ -266,7 +272,7 @@ class Core:
             # §8.1.1.8: without a SIP Contact nothing could be sent in the dialog
             self._turn_away(event, 400, monotonic)
             return
-        outcome = self._intake.admit(message, event.flow, now)
+        outcome = self.intake.admit(message, event.flow, now)
         if isinstance(outcome, Answer):
             self._endpoint.answer_once(event.key, outcome.status, outcome.data, monotonic)
             return

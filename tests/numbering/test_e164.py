@@ -177,4 +177,9 @@ def test_spellings_of_a_french_number_agree(national: int, prefix: str) -> None:
     digits = f"{national:09d}"
     if digits[0] == "0":
         return
-    assert read(prefix + digits, "FR") == "+33" + digits
+    found = read(prefix + digits, "FR")
+    assert found == read("+33" + digits), (
+        "overseas numbers have country codes of their own, however they are spelt"
+    )
+    assert isinstance(found, str)
+    assert found.endswith(digits)

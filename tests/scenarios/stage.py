@@ -17,6 +17,7 @@ from callcontrol.b2bua import snapshot
 from callcontrol.b2bua.call import CALL_FIELDS, Call
 from callcontrol.b2bua.events import Event
 from callcontrol.cdr import CallRecord
+from callcontrol.core import Admission
 from callcontrol.gather import target_of
 from callcontrol.intake import Admitted, Answer
 from callcontrol.sip.flow import Flow
@@ -37,6 +38,21 @@ CALLER = "+33199001234"
 OUTSIDE = "+33199005678"
 
 Scenario = Callable[["Stage"], None]
+
+
+class PlannedIntake:
+    """Admits whom the real one admits, with other steps."""
+
+    def __init__(self, intake: Admission, steps: tuple[Step, ...]) -> None:
+        self._intake = intake
+        self._steps = steps
+
+    def admit(self, message: Message, flow: Flow, now: float) -> Answer | Admitted:
+        outcome = self._intake.admit(message, flow, now)
+        if isinstance(outcome, Answer):
+            return outcome
+        plan = dataclasses.replace(outcome.decision.plan, steps=self._steps)
+        return dataclasses.replace(outcome, decision=dataclasses.replace(outcome.decision, plan=plan))
 
 
 class Stage:
@@ -78,17 +94,8 @@ class Stage:
 
     def plan(self, *steps: Step) -> None:
         """Whatever is decided for the calls to come, these steps are carried out."""
-        intake = self.world.server.intake
-        admit = intake.admit
-
-        def admit_planned(message: Message, flow: Flow, now: float) -> Answer | Admitted:
-            outcome = admit(message, flow, now)
-            if isinstance(outcome, Answer):
-                return outcome
-            plan = dataclasses.replace(outcome.decision.plan, steps=steps)
-            return dataclasses.replace(outcome, decision=dataclasses.replace(outcome.decision, plan=plan))
-
-        intake.admit = admit_planned  # type: ignore[method-assign]
+        core = self.world.server.core
+        core.intake = PlannedIntake(core.intake, steps)
 
     def targets(self, *users: str) -> tuple[DeviceTarget, ...]:
         """The registered devices of users, as a step rings them."""
