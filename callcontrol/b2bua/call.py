@@ -193,7 +193,8 @@ class Call:
             if leg is None:
                 self.ignore("request for unknown leg")
             else:
-                leg.address = event.flow
+                if not leg.ended_at:  # the record that was written of it stands
+                    leg.address = event.flow
                 if event.message.method in ("UPDATE", "PRACK"):
                     self.dirty = True  # it may move the end of the session, or release a 2xx
                 usage_requests.on_request(leg.usage, turn, event.message, event.key, event.flow)

@@ -24,7 +24,7 @@ from .usage import (
 )
 from .usage_events import Asked, Ended
 from .usage_open import AskedState
-from .usage_uac import end_deadlines, start_session_timer
+from .usage_uac import acknowledge, end_deadlines, start_session_timer
 from .usage_uas import after_prack, on_ack, on_prack, session_lines, start_final
 
 
@@ -159,6 +159,8 @@ def _on_bye(usage: Usage, turn: Turn, message: Message, key: str) -> None:
         return
     _reply(usage, turn, message, key, 200, [])
     answer_open_requests(usage, turn, 487)
+    if usage.ack_owed:
+        acknowledge(usage, turn, b"", "")  # its offer will have no answer, but its 2xx need not be repeated
     if usage.state != INCOMING:  # else the INVITE is still to be answered 487, which the call does
         usage.state = CLOSED
         usage.final_data = b""

@@ -274,7 +274,7 @@ def _release_fork(usage: Usage, turn: Turn, message: Message, dialog: Dialog) ->
     ack = other.request("ACK", message.cseq, lines, b"", "")
     turn.commands.append(SendAck(usage.leg, usage.new_branch(turn), ack, other.next_hop()))
     for pending in usage.pending.values():
-        if pending.ref == message.to_tag:
+        if pending.purpose == FOR_FORK and pending.ref == message.to_tag:
             return  # the BYE is on its way; only the ACK was lost
     if len(usage.pending) >= MAX_EARLY:
         return
