@@ -28,6 +28,7 @@ from callcontrol.b2bua.events import (
     DeadlinePassed,
     Event,
     HangUp,
+    JoinPostponed,
     ResponseIn,
     Resumed,
     TransactionEnded,
@@ -277,6 +278,10 @@ class Runner:
             leg = other.legs.get(owner.leg)
             # who transfers must be the one who holds both calls
             if leg is not None and leg.call_id == effect.call_id and leg.user == call.legs[effect.leg].user:
+                if joining.is_negotiating(other, owner.leg):
+                    again = JoinPostponed(effect.call_id, effect.to_tag, effect.from_tag, effect.target)
+                    self.handle(call, again, now)
+                    return
                 effects: list[Effect] = []
                 turn = Turn(self.env.usage, now, effects)
                 given = joining.give(other, turn, owner.leg)

@@ -21,6 +21,7 @@ from callcontrol.b2bua.events import (
     DeadlinePassed,
     Event,
     HangUp,
+    JoinPostponed,
     RequestIn,
     ResponseIn,
     Resumed,
@@ -219,6 +220,8 @@ class Call:
             self._on_trunk_chosen(turn, event)
         elif isinstance(event, TransferRouted):
             transfer.on_routed(self, turn, event)
+        elif isinstance(event, JoinPostponed):
+            transfer.on_postponed(self, turn, event)
         elif isinstance(event, TargetJoined):
             ringing.on_target_joined(self, turn, event.target)
         elif isinstance(event, HangUp):

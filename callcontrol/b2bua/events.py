@@ -123,6 +123,18 @@ class TransferRouted(Event):
         self.status = status
 
 
+class JoinPostponed(Event):
+    """Answer to ``JoinDialog``: the other call is negotiating; ask again in a moment."""
+
+    __slots__ = ("call_id", "from_tag", "target", "to_tag")
+
+    def __init__(self, call_id: str, to_tag: str, from_tag: str, target: str) -> None:
+        self.call_id = call_id
+        self.to_tag = to_tag
+        self.from_tag = from_tag
+        self.target = target
+
+
 class HangUp(Event):
     """End the call from inside: an operator, a limit, a shutdown."""
 

@@ -46,6 +46,9 @@ RESTORE: Final = "restore"
 CONNECT_S: Final = 20.0
 """How long the re-INVITEs that bring the parties together may take."""
 MAX_RETRIES: Final = 6
+JOIN_AGAIN_S: Final = 0.2
+"""A party of the other call is just negotiating (many phones send a re-INVITE as soon as they are answered): wait a little."""
+MAX_JOINS: Final = 25
 
 TRANSFER_FIELDS: Final = (
     "kind",
@@ -59,6 +62,7 @@ TRANSFER_FIELDS: Final = (
     "shown",
     "retries",
     "event",
+    "join",
 )
 
 
@@ -84,6 +88,8 @@ class Transfer:
         self.retries = 0
         self.event = "refer"
         """Event header of the NOTIFYs."""
+        self.join: list[str] = []
+        """The dialog to be joined as soon as its parties have agreed: Call-ID, to-tag, from-tag, target URI."""
 
 
 def tell(call: Call, turn: Turn, status: int, phrase: str, final: bool) -> None:
@@ -232,8 +238,8 @@ def _done(call: Call, turn: Turn, move: Transfer) -> None:
     call.note("transfer", reasons.TRANSFERRED, move.target)
     tell(call, turn, 200, "OK", True)
     call.a, call.b = move.staying, move.target
-    call.deadlines.pop("transfer", None)
-    call.deadlines.pop("connect", None)
+    for name in ("transfer", "connect", "join"):
+        call.deadlines.pop(name, None)
     call.transfer = None
     leaving = call.legs.get(move.transferor)
     if leaving is not None and not leaving.ended_at and not move.notify:
@@ -250,8 +256,8 @@ def failed(call: Call, turn: Turn, status: int) -> None:
     tell(call, turn, status, phrase_of(status), True)
     call.transfer = None
     call.choosing = False
-    call.deadlines.pop("transfer", None)
-    call.deadlines.pop("connect", None)
+    for name in ("transfer", "connect", "join"):
+        call.deadlines.pop(name, None)
     call.dirty = True
     reason = reasons.CALLER_CANCELLED if status == 487 else reasons.UNREACHABLE
     for leg in list(call.legs.values()):
@@ -287,6 +293,7 @@ def adopt(call: Call, turn: Turn, leg: Leg) -> None:
         let_go(call, turn, leg)
         return
     move.kind = JOIN
+    move.retries = 0
     begin(call, turn, move, leg.id)
 
 
@@ -304,6 +311,13 @@ def give(call: Call, turn: Turn, leg_id: str) -> Leg | None:
     call.legs[other.id] = other.husk()
     call.end(turn, reasons.TRANSFERRED, 200, leg.role, [])
     return other
+
+
+def is_negotiating(call: Call, leg_id: str) -> bool:
+    """The partner of ``leg_id`` could be given to another call, were no offer of it under way."""
+    other = call.partner(leg_id)
+    talking = call.phase == TALKING and call.transfer is None
+    return talking and other is not None and other.usage.state == ESTABLISHED and other.usage.busy()
 
 
 def replace(call: Call, turn: Turn, old: str, newcomer: Leg) -> bool:

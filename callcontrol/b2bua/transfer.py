@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from callcontrol.b2bua import dialling, joining
 from callcontrol.b2bua.causes import CAUSES, status_for_caller, tries_next
 from callcontrol.b2bua.effects import JoinDialog, RouteTransfer
-from callcontrol.b2bua.events import TransferRouted, TrunkChosen
+from callcontrol.b2bua.events import JoinPostponed, TransferRouted, TrunkChosen
 from callcontrol.b2bua.joining import CONNECTING, DIAL, JOIN, ROUTING, WAITING, Transfer, let_go, tell
 from callcontrol.b2bua.leg import ELSEWHERE, Leg
 from callcontrol.b2bua.phases import TALKING
@@ -232,12 +232,30 @@ def on_newcomer_cancelled(call: Call, turn: Turn) -> None:
         joining.failed(call, turn, 487)
 
 
+def on_postponed(call: Call, turn: Turn, event: JoinPostponed) -> None:
+    """The call to be joined is negotiating."""
+    move = call.transfer
+    if move is None or move.stage != ROUTING:
+        call.ignore("join postponed late")
+        return
+    move.retries += 1
+    if move.retries > joining.MAX_JOINS:
+        joining.failed(call, turn, 491)
+        return
+    move.join = [event.call_id, event.to_tag, event.from_tag, event.target]
+    call.deadlines["join"] = turn.now + joining.JOIN_AGAIN_S
+    call.dirty = True
+
+
 def on_deadline(call: Call, turn: Turn, name: str) -> None:
-    """``connect``: try the re-INVITE again after glare; ``transfer``: it took too long."""
+    """``connect``: try the re-INVITE again after glare; ``join``: ask for the other call again; ``transfer``: it took too long."""
     if call.transfer is None:
         return
     if name == "connect":
         joining.connect(call, turn, call.transfer)
+    elif name == "join":
+        call_id, to_tag, from_tag, target = call.transfer.join
+        turn.commands.append(JoinDialog(call.transfer.transferor, call_id, to_tag, from_tag, target))
     elif name == "transfer":
         joining.failed(call, turn, 408)
 

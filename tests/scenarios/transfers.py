@@ -367,6 +367,24 @@ def attended_transfer_on_the_other_leg(stage: Stage) -> None:
     assert call.over
 
 
+def attended_transfer_while_the_target_negotiates(stage: Stage) -> None:
+    """Cleo sends a re-INVITE as soon as she has answered, as some phones do: the transfer waits until it is settled."""
+    carrier, ben, cleo, call, talk, consult, hers = _consultation(stage)
+    cleo.request(hers, "INVITE", sdp(7001, 1, 2))
+    stage.run(0.1)
+    _refer(ben, talk, f"<sip:{CLEO}@cloudline.example?Replaces={_replaces(consult)}>")
+    stage.run(0.4)
+    assert len(hers.got("INVITE")) == 1, "not called a second time"
+    ben.reply(consult, 200, sdp(6002), message=consult.got("INVITE")[0])
+    stage.run(2.0)
+    assert _reports(talk) == ["100 Trying", "200 OK"]
+    assert consult.over
+    assert talk.over
+    carrier.bye(call)
+    stage.run(1.0)
+    assert hers.over
+
+
 def attended_transfer_fails(stage: Stage) -> None:
     """Cleo refuses the re-INVITE: the caller, who was asked for an offer, hears Ben again."""
     carrier, ben, cleo, call, talk, consult, hers = _consultation(stage)
