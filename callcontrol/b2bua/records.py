@@ -116,5 +116,8 @@ def _callee(call: Call) -> Leg | None:
 
 def trace_json(call: Call) -> str:
     """The decisions as JSON: a list of [rule, outcome, detail]."""
-    rows = [[line.rule, _text(line.outcome), _text(line.detail)] for line in call.trace]
-    return msgspec.json.encode(rows).decode()
+    rows = [[line.rule, line.outcome, line.detail] for line in call.trace]
+    try:
+        return msgspec.json.encode(rows).decode()
+    except UnicodeEncodeError:
+        return msgspec.json.encode([[_text(word) for word in row] for row in rows]).decode()

@@ -246,8 +246,9 @@ class Usage:
 
     def note_peer(self, message: Message) -> None:
         """Remember what the peer can do."""
-        if message.has("allow") and not self.refused_update:
-            self.can_update = "UPDATE" in message.items("allow")
+        allow = message.get("allow")
+        if allow is not None and not self.refused_update:
+            self.can_update = "UPDATE" in allow or "UPDATE" in message.items("allow")
 
     def set_local(self, body: bytes, content_type: str) -> None:
         """A description of ours was accepted."""

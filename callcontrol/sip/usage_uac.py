@@ -168,7 +168,9 @@ def _new_dialog(request: OutgoingInvite, message: Message) -> Dialog:
     """Requests in the dialog stay on the flow of the INVITE where the peer is bound to it (a registered connection or NAT
     binding); towards a peer that was reached by URI they follow route set and Contact."""
     target = request.target if "|" in request.target else ""
-    return uac_dialog(message, request.from_header, request.cseq, target, request.uri)
+    dialog = uac_dialog(message, request.from_header, request.cseq, target, request.uri)
+    dialog.call_id = request.call_id  # one string for the leg and its dialog
+    return dialog
 
 
 def _provisional(usage: Usage, turn: Turn, message: Message) -> None:

@@ -216,7 +216,7 @@ class Adversary:
         elif isinstance(effect, SendRequest):
             self._sent(effect)
         elif isinstance(effect, SendAck):
-            message = self._parsed(effect.data)
+            message = self.parsed(effect.data)
             self.acked.add((message.call_id, message.to_tag))
         elif isinstance(effect, SendResponse):
             message = parse(effect.data)
@@ -249,7 +249,7 @@ class Adversary:
         )
 
     def _sent(self, effect: SendRequest) -> None:
-        message = self._parsed(effect.data)
+        message = self.parsed(effect.data)
         key = f"{effect.branch} {effect.method}"
         invite = self.open.get(f"{effect.branch} INVITE")
         if effect.method == "CANCEL" and invite is not None:
@@ -261,15 +261,15 @@ class Adversary:
             self.ended.add((message.call_id, message.to_tag))
 
     @staticmethod
-    def _parsed(data: bytes) -> Message:
+    def parsed(data: bytes) -> Message:
         """A request of the call, as the endpoint would send it."""
         cut = data.find(b"\r\n") + 2
         return parse(data[:cut] + b"Via: SIP/2.0/UDP 10.0.0.1:5060;branch=z9hG4bKx\r\n" + data[cut:])
 
     def _invite(self, body: bytes, headers: tuple[tuple[str, str], ...]) -> Message:
-        return self._request("INVITE", "caller", "", 1, headers, body)
+        return self.request("INVITE", "caller", "", 1, headers, body)
 
-    def _request(
+    def request(
         self,
         method: str,
         from_tag: str,
@@ -313,7 +313,7 @@ class Adversary:
             self._ask(which, METHODS[second % len(METHODS)], headers, body)
         elif kind == 14:
             self.feed(
-                CancelIn("a" if which % 4 else "b1", self._request("CANCEL", "caller", "", 1, headers, b""))
+                CancelIn("a" if which % 4 else "b1", self.request("CANCEL", "caller", "", 1, headers, b""))
             )
         elif kind == 15:
             self._fail(which, "timeout" if first % 2 else "transport")
@@ -349,6 +349,14 @@ class Adversary:
             case _:
                 self.feed(Start(self._invite(b"", ()), "again", FLOW))
 
+    @staticmethod
+    def answer(
+        request: Message, status: int, tag: str, headers: tuple[tuple[str, str], ...], body: bytes
+    ) -> Message:
+        """A response to a request of the call."""
+        kind = "application/sdp" if body else ""
+        return parse(build.response(request, status, "", tag, headers, body, kind))
+
     def _pick(self, which: int) -> str:
         keys = sorted(self.open)
         return keys[which % len(keys)] if keys else ""
@@ -359,12 +367,11 @@ class Adversary:
             return
         transaction = self.open[key]
         request = transaction.request
-        message = self._parsed(request.data)
+        message = self.parsed(request.data)
         tag = TAGS[which % len(TAGS)] if not message.to_tag else ""
         if not any(name == "contact" for name, _ in headers) and which % 7:
             headers = (*headers, ("contact", "<sip:peer@10.1.0.1:5060>"))
-        kind = "application/sdp" if body else ""
-        answer = parse(build.response(message, status, "", tag, headers, body, kind))
+        answer = self.answer(message, status, tag, headers, body)
         if transaction.answered and not 200 <= status < 300:
             return
         if status < 200:
@@ -400,7 +407,7 @@ class Adversary:
         if method == "BYE":
             self.byes[key] = (leg.call_id, remote)
         flow = FLOW if which % 4 else "tcp|10.2.0.1|40000|7|tcp:10.0.0.1:5060"
-        self.feed(RequestIn(name, self._request(method, remote, local, cseq, headers, body), key, flow))
+        self.feed(RequestIn(name, self.request(method, remote, local, cseq, headers, body), key, flow))
 
     def _fail(self, which: int, cause: str) -> None:
         key = self._pick(which)

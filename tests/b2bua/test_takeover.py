@@ -1,0 +1,174 @@
+"""What becomes of a call whose node died: the policy as a table, by phase and by what the caller was told (LIVE-02)."""
+
+from __future__ import annotations
+
+import pytest
+
+from callcontrol.b2bua import snapshot, takeover
+from callcontrol.b2bua.call import Call
+from callcontrol.b2bua.effects import CallOver, Effect, WriteRecord
+from callcontrol.b2bua.events import CancelIn, DeadlinePassed, RequestIn, ResponseIn, Resumed
+from callcontrol.b2bua.phases import ENDED, RINGING, TALKING
+from callcontrol.sip.commands import SendAck, SendRequest, SendResponse
+from callcontrol.sip.usage import ESTABLISHED
+from tests.support.adversary import FLOW, SDP, START, Adversary, environment, plan_of
+
+RING = plan_of(1)
+"""Three devices at the same time."""
+PRACK_ME = (("require", "100rel"), ("supported", "100rel"))
+
+
+def ringing() -> Adversary:
+    return Adversary(RING, SDP[0], (), False)
+
+
+def respond(them: Adversary, leg: str, status: int, body: bytes = b"", tag: str = "one") -> None:
+    """The callee of a leg answers the INVITE."""
+    request = next(each.request for key, each in them.open.items() if each.leg == leg and "INVITE" in key)
+    message = them.parsed(request.data)
+    contact = (("contact", f"<sip:{leg}@10.1.0.1:5060>"),)
+    them.feed(ResponseIn(leg, request.branch, them.answer(message, status, tag, contact, body)))
+
+
+def answered() -> Adversary:
+    them = ringing()
+    respond(them, "b2", 200, SDP[1])
+    return them
+
+
+def talking() -> Adversary:
+    them = answered()
+    them.feed(RequestIn("a", them.request("ACK", "caller", them.tags["a"][0], 1, (), b""), "", FLOW))
+    return them
+
+
+def held_back() -> Adversary:
+    """Somebody answered, but the caller's 2xx waits for the PRACK of the 180."""
+    them = Adversary(RING, SDP[0], PRACK_ME, False)
+    respond(them, "b1", 180)
+    respond(them, "b1", 200, SDP[1])
+    return them
+
+
+def hanging_up() -> Adversary:
+    them = talking()
+    them.feed(RequestIn("a", them.request("BYE", "caller", them.tags["a"][0], 2, (), b""), "bye", FLOW))
+    return them
+
+
+def cancelled() -> Adversary:
+    them = ringing()
+    respond(them, "b1", 180)
+    them.feed(CancelIn("a", them.request("CANCEL", "caller", "", 1, (), b"")))
+    return them
+
+
+TRIES = ["INVITE b1", "INVITE b2", "INVITE b3", "CANCEL b1", "CANCEL b2", "CANCEL b3"]
+TABLE = [
+    # (the moment of death, phase, policy, what goes out at once)
+    (ringing, RINGING, takeover.END, [*TRIES, "503 a", "record"]),
+    (held_back, TALKING, takeover.END, ["CANCEL b2", "CANCEL b3", "503 a", "BYE b1", "record"]),
+    (answered, TALKING, takeover.GO_ON, ["200 a", "CANCEL b1", "CANCEL b3"]),
+    (talking, TALKING, takeover.GO_ON, ["CANCEL b1", "CANCEL b3"]),
+    (hanging_up, ENDED, takeover.FINISH, ["CANCEL b1", "BYE b2", "CANCEL b3", "record"]),
+    (cancelled, ENDED, takeover.FINISH, ["487 a", "CANCEL b1", "CANCEL b2", "CANCEL b3", "record"]),
+]  # fmt: skip
+
+
+def words(effects: list[Effect]) -> list[str]:
+    out = []
+    for effect in effects:
+        if isinstance(effect, SendRequest):
+            out.append(f"{effect.method} {effect.leg}")
+        elif isinstance(effect, SendResponse):
+            out.append(f"{effect.status} {effect.leg}")
+        elif isinstance(effect, SendAck):
+            out.append(f"ACK {effect.leg}")
+        elif isinstance(effect, WriteRecord):
+            out.append("record")
+        elif isinstance(effect, CallOver):
+            out.append("over")
+    return out
+
+
+def died(them: Adversary) -> Call:
+    return snapshot.load(snapshot.dump(them.call), environment())
+
+
+@pytest.mark.rule("LIVE-02")
+@pytest.mark.parametrize(("moment", "phase", "policy", "expected"), TABLE)
+def test_policy_by_phase(moment: object, phase: int, policy: str, expected: list[str]) -> None:
+    assert callable(moment)
+    call = died(moment())
+    assert call.phase == phase
+    assert takeover.policy(call) == policy
+    assert sorted(words(call.handle(Resumed(), START + 1.0))) == sorted(expected)
+
+
+def test_every_phase_has_a_policy() -> None:
+    assert sorted(takeover.POLICY) == [0, RINGING, TALKING, ENDED]
+
+
+@pytest.mark.rule("LIVE-02")
+def test_a_repeated_invite_is_byte_for_byte_the_first_one() -> None:
+    them = ringing()
+    first = {each.request.branch: each.request.data for each in them.open.values()}
+    again = [
+        e
+        for e in died(them).handle(Resumed(), START + 1.0)
+        if isinstance(e, SendRequest) and e.method == "INVITE"
+    ]
+    assert {effect.branch: effect.data for effect in again} == first
+
+
+@pytest.mark.rule("LIVE-02")
+def test_an_answer_that_comes_after_the_takeover_is_acked_and_released() -> None:
+    them = ringing()
+    branch = next(each.request.branch for each in them.open.values() if each.leg == "b1")
+    message = them.parsed(next(each.request.data for each in them.open.values() if each.leg == "b1"))
+    call = died(them)
+    call.handle(Resumed(), START + 1.0)
+    late = them.answer(message, 200, "one", (("contact", "<sip:b1@10.1.0.1>"),), SDP[1])
+    assert words(call.handle(ResponseIn("b1", branch, late), START + 1.1)) == ["ACK b1", "BYE b1"]
+
+
+@pytest.mark.rule("LIVE-02")
+def test_the_2xx_without_ack_is_sent_until_64_t1_and_then_both_are_released() -> None:
+    call = died(answered())
+    sent = words(call.handle(Resumed(), START + 5.0))
+    now = START + 5.0
+    while call.phase != ENDED and now < START + 60.0:
+        now = call.next_deadline()
+        sent += words(call.handle(DeadlinePassed(), now))
+    assert now == START + 32.0, "64·T1 since the first one, whoever sent it"
+    assert sent.count("200 a") > 5
+    assert sent[-3:] == ["BYE a", "BYE b2", "record"]
+
+
+@pytest.mark.rule("LIVE-02")
+def test_a_transfer_under_way_is_given_up_and_the_two_go_on() -> None:
+    them = talking()
+    them.count = 1  # the target is found
+    refer = (("refer-to", "<sip:+33639981003@cloudline.example>"),)
+    them.feed(
+        RequestIn("a", them.request("REFER", "caller", them.tags["a"][0], 2, refer, b""), "refer", FLOW)
+    )
+    assert them.call.transfer is not None
+    call = died(them)
+    sent = words(call.handle(Resumed(), START + 1.0))
+    assert call.transfer is None
+    assert "NOTIFY a" in sent
+    assert any(word.startswith("CANCEL b") for word in sent), "the target that rang is left"
+    assert {call.legs[name].usage.state for name in (call.a, call.b)} == {ESTABLISHED}
+
+
+@pytest.mark.rule("LIVE-02")
+def test_a_dead_connection_is_not_used_again() -> None:
+    them = talking()
+    info = them.request("INFO", "caller", them.tags["a"][0], 2, (), b"")
+    them.feed(RequestIn("a", info, "info", "tcp|10.2.0.1|40000|7|tcp:10.0.0.1:5060"))
+    call = died(them)
+    call.handle(Resumed(), START + 1.0)
+    dialog = call.legs["a"].usage.dialog
+    assert dialog is not None
+    assert dialog.next_hop() == "sip:them@10.0.1.1:5060", "its Contact, as RFC 3261 §12.2.1.1 has it"
