@@ -40,7 +40,7 @@ class Bedlam:
 
     def __init__(self, seed: str) -> None:
         self.dice = random.Random(seed)
-        self.world = World(seed=1, encodes=False)
+        self.world = World(seed=1, encodes=self.dice.random() < 0.5)
         self.share = self.dice.choice((0.05, 0.2, 0.5))
         self.passed = self.world.network.transmit
         self.ana = self.world.phone("ana-phone")

@@ -22,8 +22,9 @@ from callcontrol.assembly import Signalling, Surroundings, make_endpoint, make_g
 from callcontrol.bindings import MemoryBindingStore
 from callcontrol.call_store import MemoryCallStore
 from callcontrol.cdr import CallRecord
+from callcontrol.sip.errors import RemoteProtocolError
 from callcontrol.sip.flow import Flow, Listener, Listeners
-from callcontrol.sip.uri import parse_uri
+from callcontrol.sip.uri import Uri, parse_uri
 from config.settings import Settings
 from gateway.trunk import Prefix, Trunk, TrunkDirectory
 from numbering.directory import Directory
@@ -53,8 +54,8 @@ class NumericResolver:
         self.names: dict[str, list[Flow]] = {}
 
     def direct(self, uri: str) -> Flow | None:
-        parsed = parse_uri(uri)
-        if parsed.host in self.names or not parsed.host[:1].isdigit():
+        parsed = _readable(uri)
+        if parsed is None or parsed.host in self.names or not parsed.host[:1].isdigit():
             return None
         transport = parsed.params.get("transport") or "udp"
         listener = self._listeners.pick(transport, parsed.host)
@@ -63,7 +64,16 @@ class NumericResolver:
         )
 
     def look_up(self, uri: str, done: Callable[[list[Flow]], None]) -> None:
-        done(list(self.names.get(parse_uri(uri).host, [])))
+        parsed = _readable(uri)
+        done([] if parsed is None else list(self.names.get(parsed.host, [])))
+
+
+def _readable(uri: str) -> Uri | None:
+    """What a party wrote into Contact or Route; None where that is no URI."""
+    try:
+        return parse_uri(uri)
+    except RemoteProtocolError:
+        return None
 
 
 def provisioning() -> tuple[Directory, TrunkDirectory]:
