@@ -219,3 +219,48 @@ def test_a_guess_costs_as_much_as_a_right_password(monkeypatch: pytest.MonkeyPat
         )
         costs[(user, password)] = work.take()
     assert len(set(costs.values())) == 1, costs
+
+
+ODD = (
+    "Digest",
+    "Digest ,,,",
+    "digest realm",
+    'Digest username="{user}"',
+    'Digest username="{user}", realm="{realm}", nonce="", uri="", response=""',
+    'Digest username="{user}", realm="{realm}", nonce="n", uri="{uri}", response="\udcff\udcfe"',
+    'Digest username="{user}", realm="{realm}", nonce="\\\0", uri="{uri}", response="r", qop=auth, nc=1, cnonce="c"',
+    'Digest username="{user}", realm="{realm}", nonce="n", uri="{uri}", response="r", qop=auth, nc=zzzzzzzz, cnonce="c"',
+    'Digest username="{user}", realm="{realm}", nonce="n", uri="{uri}", response="r", qop=auth-int, nc=00000001, cnonce="c"',
+    'Digest username="{user}", realm="{realm}", nonce="n", uri="{uri}", response="r", qop=other, nc=00000001, cnonce="c"',
+    'Digest username="{user}", realm="{realm}", nonce="n", uri="{uri}", response="r", algorithm=SHA-512-256',
+    'Digest username="{user}", realm="{realm}", nonce="n", uri="{uri}", response="r", algorithm=MD5-sess, cnonce="c"',
+    'Digest username="{user}", username="x", realm="{realm}", nonce="n", uri="{uri}", response="r"',
+    'Digest username*=UTF-8\'\'{user}, realm="{realm}", nonce="n", uri="{uri}", response="r"',
+    'Digest username*=LATIN-1\'\'{user}, realm="{realm}", nonce="n", uri="{uri}", response="r"',
+    'Digest username="{user}", realm="elsewhere.example", nonce="n", uri="{uri}", response="r"',
+    'Digest username="{user}", realm="{realm}", nonce="n", uri="http://[", response="r"',
+    'Digest username="{user}", realm="{realm}", nonce="n", uri="sip:other@{realm}", response="r"',
+    'Digest username="{user}", realm="{realm}", nonce="' + "f" * 37 + '", uri="{uri}", response="r"',
+    'Digest username="{user}, realm="{realm}", nonce="n", uri="{uri}", response="r"',
+    "Basic {user}:secret-ana",
+    "Bearer {user}",
+)
+
+
+@pytest.mark.parametrize("method", ["REGISTER", "INVITE"])
+@pytest.mark.parametrize("odd", ODD)
+def test_odd_credentials(odd: str, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A challenge or 400, the same for everybody, never more."""
+    work = Work(monkeypatch)
+    seen = []
+    for names in (KNOWN, UNKNOWN):
+        visit = Visit(names)
+        uri = f"sip:{DOMAIN}" if method == "REGISTER" else f"sip:{visit.number}@{DOMAIN}"
+        own = f"<sip:{visit.user}@{DOMAIN}>"
+        work.take()
+        value = odd.format(user=visit.user, realm=DOMAIN, uri=uri)
+        visit.ask(request(method, 1, uri=uri, sender=own, target=own, headers=[f"Authorization: {value}"]))
+        seen.append((visit.said, work.take()))
+    assert seen[0] == seen[1]
+    ((status,),) = [statuses(said) for said in seen[0][0]]
+    assert status in (400, 401 if method == "REGISTER" else 407)
