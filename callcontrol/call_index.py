@@ -16,8 +16,8 @@ class CallIndex:
     def __init__(self) -> None:
         self._tags: dict[str, Owner] = {}
         self._owners: dict[str, dict[str, Owner]] = {}
-        self._by_user: dict[str, set[str]] = {}
-        """Calls whose plan rings a user's devices."""
+        self._by_user: dict[str, dict[str, None]] = {}
+        """Calls whose plan rings a user's devices, in the order in which they came."""
 
     def census(self) -> dict[str, int]:
         """Entries of every table by name."""
@@ -26,7 +26,7 @@ class CallIndex:
     def add(self, call: Call) -> None:
         self._owners[call.ref] = {}
         for user in rung_users(call):
-            self._by_user.setdefault(user, set()).add(call.ref)
+            self._by_user.setdefault(user, {})[call.ref] = None
 
     def by_tag(self, tag: str) -> Owner | None:
         """The leg that uses ``tag`` as ours."""
@@ -62,7 +62,7 @@ class CallIndex:
         for user in rung_users(call):
             refs = self._by_user.get(user)
             if refs is not None:
-                refs.discard(call.ref)
+                refs.pop(call.ref, None)
                 if not refs:
                     del self._by_user[user]
         for owner in self._owners.pop(call.ref, {}).values():
@@ -70,9 +70,10 @@ class CallIndex:
                 self._tags.pop(tag, None)
 
 
-def rung_users(call: Call) -> set[str]:
-    """Users whose devices the plan rings."""
-    return {target.user for step in call.plan.steps if isinstance(step, Ring) for target in step.targets}
+def rung_users(call: Call) -> tuple[str, ...]:
+    """Users whose devices the plan rings, each once, in an order that is the same in every process."""
+    users = [target.user for step in call.plan.steps if isinstance(step, Ring) for target in step.targets]
+    return tuple(dict.fromkeys(users))
 
 
 def leg_tags(leg: Leg) -> list[str]:

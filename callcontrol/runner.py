@@ -44,7 +44,7 @@ from callcontrol.ports import CallStore, RecordSink
 from callcontrol.sip.commands import SendAck, SendRequest, SendResponse, UseTag
 from callcontrol.sip.flow import Flow
 from callcontrol.sip.message import Message
-from callcontrol.sip.usage import Turn
+from callcontrol.sip.usage import CANCELLING, Turn
 from callcontrol.trunking import Trunking
 from callcontrol.wire import Owner, Wire
 from dialplan.facts import OwnCall
@@ -372,6 +372,8 @@ class Runner:
     def _perform(self, call: Call, effect: Effect) -> None:
         now = self._now
         if isinstance(effect, SendRequest):
+            if effect.method == "CANCEL" and not _is_cancelling(call, effect.leg):
+                return  # its INVITE was answered within this very turn (RFC 3261 §9.1)
             self.ladders.add(call.ref, now, effect.leg, True, effect.target, effect.data)
             self._wire.send_request(self._index.owner(call, effect.leg), effect)
         elif isinstance(effect, SendResponse):
@@ -412,6 +414,11 @@ class Runner:
         self._stored.discard(ref)
         self._scheduled.pop(ref, None)
         self.ladders.end(ref)
+
+
+def _is_cancelling(call: Call, leg_id: str) -> bool:
+    leg = call.legs.get(leg_id)
+    return leg is not None and leg.usage.state == CANCELLING
 
 
 def _path_back(leg: Leg) -> str:

@@ -140,6 +140,8 @@ USAGE_FIELDS: Final = (
     "authorization",
     "deadlines",
     "flow",
+    "early_cseq",
+    "released",
 )
 
 
@@ -195,6 +197,10 @@ class Usage:
         self.deadlines: dict[str, float] = {}
         self.flow = ""
         """Dumped flow of the peer as last seen."""
+        self.early_cseq = 0
+        """Highest CSeq number that we used in any early dialog: a fork that answers late is released above it."""
+        self.released: list[str] = []
+        """Tags of further forks whose answers got their BYE."""
 
     def new_id(self, turn: Turn) -> str:
         self.counter += 1

@@ -221,7 +221,7 @@ def _success(usage: Usage, turn: Turn, message: Message) -> None:
     dialog = usage.dialog
     if dialog is not None and message.to_tag == dialog.remote_tag:
         # a repetition: our ACK was lost (RFC 3261 §13.2.2.4)
-        if usage.ack_data and message.cseq == usage.ack_cseq:
+        if usage.ack_data and not usage.ack_owed and message.cseq == usage.ack_cseq:
             turn.commands.append(SendAck(usage.leg, usage.ack_branch, usage.ack_data, dialog.next_hop()))
         return
     if request is None:
@@ -235,6 +235,7 @@ def _success(usage: Usage, turn: Turn, message: Message) -> None:
     if new.local_cseq < request.cseq:
         new.local_cseq = request.cseq
     usage.dialog = new
+    usage.early_cseq = max([early.dialog.local_cseq for early in request.early.values()], default=0)
     usage.ack_cseq = request.cseq
     usage.authorization = request.authorization
     usage.invite = None
@@ -275,11 +276,10 @@ def _release_fork(usage: Usage, turn: Turn, message: Message, dialog: Dialog) ->
     lines = [usage.authorization] if usage.authorization else []
     ack = other.request("ACK", message.cseq, lines, b"", "")
     turn.commands.append(SendAck(usage.leg, usage.new_branch(turn), ack, other.next_hop()))
-    for pending in usage.pending.values():
-        if pending.purpose == FOR_FORK and pending.ref == message.to_tag:
-            return  # the BYE is on its way; only the ACK was lost
-    if len(usage.pending) >= MAX_EARLY:
-        return
+    if message.to_tag in usage.released or len(usage.released) >= MAX_EARLY:
+        return  # the BYE is on its way, or answered; only the ACK was lost
+    usage.released.append(message.to_tag)
+    other.local_cseq = max(other.local_cseq, usage.early_cseq)
     request = Pending("BYE", FOR_FORK, message.to_tag, other.next_cseq(), b"", "", [])
     request.data = other.request("BYE", request.cseq, [ELSEWHERE], b"", "")
     start(usage, turn, other, request)
