@@ -372,7 +372,7 @@ class Runner:
     def _perform(self, call: Call, effect: Effect) -> None:
         now = self._now
         if isinstance(effect, SendRequest):
-            if effect.method == "CANCEL" and not _is_cancelling(call, effect.leg):
+            if effect.method == "CANCEL" and not _is_still_open(call, effect):
                 return  # its INVITE was answered within this very turn (RFC 3261 §9.1)
             self.ladders.add(call.ref, now, effect.leg, True, effect.target, effect.data)
             self._wire.send_request(self._index.owner(call, effect.leg), effect)
@@ -406,8 +406,7 @@ class Runner:
         call = self.calls.pop(ref, None)
         if call is not None:
             self._index.forget(call)
-            # transactions hold on to the call for half a minute: they need to know that it was, not what it was
-            call.legs = {}
+            # its legs stay as long as transactions hold on to them: a fork that answers now is still released
             call.trace = []
         self.epochs.pop(ref, None)
         self._resumed.discard(ref)
@@ -416,9 +415,10 @@ class Runner:
         self.ladders.end(ref)
 
 
-def _is_cancelling(call: Call, leg_id: str) -> bool:
-    leg = call.legs.get(leg_id)
-    return leg is not None and leg.usage.state == CANCELLING
+def _is_still_open(call: Call, cancel: SendRequest) -> bool:
+    """True while the INVITE or re-INVITE of a CANCEL waits for its final response."""
+    leg = call.legs.get(cancel.leg)
+    return leg is not None and (leg.usage.state == CANCELLING or cancel.branch in leg.usage.pending)
 
 
 def _path_back(leg: Leg) -> str:
