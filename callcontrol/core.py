@@ -356,7 +356,7 @@ class Core:
         newcomer.address = event.flow.dump()
         effects: list[Effect] = []
         usage_uas.begin(
-            newcomer.usage, Turn(self._env.usage, now, effects), message, event.key, newcomer.address
+            newcomer.usage, Turn(self._env.usage, now, effects), message, event.key, newcomer.address, True
         )
         self._ladders.add(call.ref, now, name, False, newcomer.address, message.data)
         if not self._runner.replace(owner, newcomer, now, effects):

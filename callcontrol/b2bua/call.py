@@ -251,7 +251,8 @@ class Call:
         leg.user_agent = message.get("user-agent") or ""
         self.legs["a"] = leg
         self.a = "a"
-        usage_uas.begin(usage, turn, message, event.key, event.flow)
+        # devices sit behind NAT and connections; carriers say in Contact and Record-Route where they want to be reached
+        usage_uas.begin(usage, turn, message, event.key, event.flow, not self.ingress_trunk)
         self.phase = RINGING
         ringing.begin(self, turn, message)
 

@@ -57,9 +57,8 @@ def dial_device(call: Call, turn: Turn, target: DeviceTarget, body: bytes, conte
     caller = from_value(plan.caller, domain, plan.caller.number)
     hop = target.flow or (target.path[0].strip("<>") if target.path else target.contact)
     routes = [route if "<" in route else f"<{route}>" for route in target.path]
-    _invite(
-        call, turn, leg, target.contact, caller, f"<{target.aor}>", routes, lines, body, content_type, hop
-    )
+    aor, bound = f"<{target.aor}>", bool(target.flow)
+    _invite(call, turn, leg, target.contact, caller, aor, routes, lines, body, content_type, hop, bound)
     return leg
 
 
@@ -90,7 +89,7 @@ def dial_peer(call: Call, turn: Turn, event: TrunkChosen, body: bytes, content_t
     caller = from_value(plan.caller, domain, event.caller_user)
     call.deadlines[SILENCE + leg.id] = turn.now + call.env.silence_s
     to_header = f"<{event.uri}>"
-    _invite(call, turn, leg, event.uri, caller, to_header, [], lines, body, content_type, event.target)
+    _invite(call, turn, leg, event.uri, caller, to_header, [], lines, body, content_type, event.target, False)
 
 
 def _invite(
@@ -105,6 +104,7 @@ def _invite(
     body: bytes,
     content_type: str,
     hop: str,
+    bound: bool,
 ) -> None:
     usage = leg.usage
     tag = usage.new_id(turn)
@@ -121,6 +121,7 @@ def _invite(
         body,
         content_type,
         hop,
+        bound,
         call.max_forwards,
     )
     usage_uac.invite(usage, turn, request)

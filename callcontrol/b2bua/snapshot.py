@@ -219,7 +219,7 @@ def _blank(kind: type[Any]) -> Any:
     if kind is AskedState:
         return AskedState("", [], 0, b"", "")
     if kind is OutgoingInvite:
-        return OutgoingInvite("", "", "", "", [], [], b"", "", "", 70)
+        return OutgoingInvite("", "", "", "", [], [], b"", "", "", False, 70)
     if kind is Early:
         return Early(Dialog("", "", "", "", "", 0, -1, [], "", ""))
     if kind is IncomingInvite:

@@ -67,7 +67,8 @@ def _forget_connection(leg: Leg) -> None:
     if dialog is not None and _is_stream(dialog.target):
         dialog.target = ""
     if invite is not None and _is_stream(invite.hop):
-        invite.hop = invite.target = invite.routes[0].strip("<>") if invite.routes else invite.uri
+        invite.hop = invite.routes[0].strip("<>") if invite.routes else invite.uri
+        invite.bound = False
         for early in invite.early.values():
             early.dialog.target = ""
     for pending in usage.pending.values():

@@ -110,8 +110,8 @@ INVITE_FIELDS: Final = (
     "lines",
     "body",
     "content_type",
-    "target",
     "hop",
+    "bound",
     "branch",
     "max_forwards",
     "min_se",
@@ -137,7 +137,8 @@ class OutgoingInvite:
         lines: list[str],
         body: bytes,
         content_type: str,
-        target: str,
+        hop: str,
+        bound: bool,
         max_forwards: int,
     ) -> None:
         self.uri = uri
@@ -149,10 +150,10 @@ class OutgoingInvite:
         self.lines = lines
         self.body = body
         self.content_type = content_type
-        self.target = target
-        """Dumped flow, or URI, that the leg is dialled at."""
-        self.hop = target
-        """Where this attempt goes: a retry stays with the address that asked for it (RFC 3261 §22.2)."""
+        self.hop = hop
+        """Dumped flow, or URI, that this attempt goes to; a retry stays with the address that asked for it (RFC 3261 §22.2)."""
+        self.bound = bound
+        """The peer can be reached by this flow only (a registered connection or NAT binding), not by its Contact."""
         self.branch = ""
         self.max_forwards = max_forwards
         self.min_se = 0

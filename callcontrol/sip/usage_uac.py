@@ -165,9 +165,7 @@ def _early_dialog(usage: Usage, request: OutgoingInvite, message: Message) -> Ea
 
 
 def _new_dialog(request: OutgoingInvite, message: Message) -> Dialog:
-    """Requests in the dialog stay on the flow of the INVITE where the peer is bound to it (a registered connection or NAT
-    binding); towards a peer that was reached by URI they follow route set and Contact."""
-    target = request.target if "|" in request.target else ""
+    target = request.hop if request.bound else ""
     dialog = uac_dialog(message, request.from_header, request.cseq, target, request.uri)
     dialog.call_id = request.call_id  # one string for the leg and its dialog
     return dialog

@@ -26,8 +26,11 @@ MAX_RELIABLE: Final = 8
 """Reliable provisional responses that wait for their turn; a caller that sends no PRACK is told no more."""
 
 
-def begin(usage: Usage, turn: Turn, message: Message, key: str, flow: str) -> None:
-    """Take an initial INVITE; nothing is sent yet.  The dialog is formed with our primary tag."""
+def begin(usage: Usage, turn: Turn, message: Message, key: str, flow: str, bound: bool) -> None:
+    """Take an initial INVITE; nothing is sent yet.  The dialog is formed with our primary tag.
+
+    ``bound``: the caller can be reached by this flow only, not by its Contact.
+    """
     incoming = IncomingInvite(key, response_head(message, True), message.cseq, bool(message.body))
     supports = message.tokens("supported")
     incoming.requires_100rel = "100rel" in message.tokens("require")
@@ -40,7 +43,7 @@ def begin(usage: Usage, turn: Turn, message: Message, key: str, flow: str) -> No
     usage.incoming = incoming
     usage.state = INCOMING
     usage.flow = flow
-    usage.dialog = uas_dialog(message, usage.new_id(turn), flow)
+    usage.dialog = uas_dialog(message, usage.new_id(turn), flow if bound else "")
     turn.commands.append(UseTag(usage.leg, usage.dialog.local_tag))
     usage.note_peer(message)
     usage.set_remote(message.body, body_type(message))

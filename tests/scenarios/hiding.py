@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from callcontrol.sip.flow import Flow
 from callcontrol.sip.message import Message, parse
 from tests.scenarios.stage import ANA, BEN, CALLER, OUTSIDE, Stage
 from tests.support.party import Headers, Party, sdp
@@ -63,6 +64,8 @@ def listed_headers_cross_and_no_others(stage: Stage) -> None:
     ana = stage.phone("ana-phone")
     carrier = stage.carrier()
     carrier.answers = 4100
+    listener = "udp:10.0.0.1:5060"
+    stage.world.resolver.names["caller-proxy.example"] = [Flow("udp", carrier.host, 5060, listener)]
     stage.begin()
     call = carrier.call(ANA, headers=(*CROSSES, *STAYS), caller=CALLER)
     stage.run(0.3)
@@ -345,6 +348,8 @@ def strict_and_loose_routers(stage: Stage) -> None:
     """Record-Route of the carrier's proxies: the route set in their order, a strict router addressed as RFC 2543 wants it."""
     ana = stage.phone("ana-phone")
     carrier = stage.carrier()
+    for name in ("p2.example", "old.example"):
+        stage.world.resolver.names[name] = [Flow("udp", carrier.host, 5060, "udp:10.0.0.1:5060")]
     stage.begin()
     loose = (("record-route", "<sip:p2.example;lr>, <sip:p1.example;lr=true>"),)
     call = carrier.call(ANA, headers=loose, caller=CALLER)

@@ -281,3 +281,37 @@ def carrier_asks_for_ever_longer_intervals(stage: Stage) -> None:
     stage.run(20.0)
     assert len(carrier.incoming.got("INVITE")) == 4
     assert call.status >= 500
+
+
+def carrier_wants_to_be_reached_elsewhere(stage: Stage) -> None:
+    """A carrier that signals from one address and answers with the Contact of another: the dialog follows (§12.2.1.1)."""
+    ana = stage.phone("ana-phone")
+    gateway, switch = stage.carrier("10.0.1.1", "gateway"), stage.carrier("10.0.1.7", "switch")
+    stage.begin()
+    call = ana.call(OUTSIDE)
+    stage.run(0.3)
+    dialog = gateway.incoming
+    switch.dialogs.append(dialog)
+    gateway.contact = switch.contact
+    gateway.ring()
+    stage.run(0.3)
+    gateway.answer(sdp(7000))
+    stage.run(0.3)
+    assert dialog.acked, "the ACK went to the switch"
+    ana.bye(call)
+    stage.run(0.5)
+    incoming = gateway.call(ANA, caller=OUTSIDE)
+    stage.run(0.3)
+    switch.dialogs.append(incoming)
+    talk = stage.talk(gateway, incoming, ana)
+    ana.bye(talk)
+    stage.run(0.5)
+    log = [
+        (target, data.split(b" ", 1)[0])
+        for _, source, target, data in stage.world.network.log
+        if source == "10.0.0.1"
+    ]
+    assert ("10.0.1.7", b"ACK") in log
+    assert log.count(("10.0.1.7", b"BYE")) == 2
+    assert ("10.0.1.1", b"BYE") not in log
+    assert incoming.over

@@ -191,7 +191,7 @@ class Stage:
                 assert not dialog.live, f"{party.name} is left in a session"
                 assert not dialog.hanging, f"{party.name} still waits"
         assert not self.world.server.endpoint.transactions, "transactions are left"
-        for trunk in ("carrier-a", "carrier-b"):
+        for trunk in ("carrier-a", "carrier-b", "carrier-c"):
             assert not self.world.server.trunking.channels.in_use(trunk), f"a channel of {trunk} is left"
 
 

@@ -244,6 +244,7 @@ def taken_over(who_goes_on: str) -> Stage:
     ana = stage.phone("ana-phone")
     carrier = stage.carrier()
     carrier.answers = 4100
+    stage.world.resolver.names["p2.carrier.example"] = [Flow("udp", carrier.host, 5060, f"udp:{SERVER}:5060")]
     stage.begin()
     call = carrier.call(ANA, headers=ROUTES, caller=CALLER)
     talk = stage.talk(carrier, call, ana)

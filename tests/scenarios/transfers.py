@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from callcontrol.sip.flow import Flow
 from callcontrol.sip.message import Message
 from tests.scenarios.stage import ANA, BEN, CALLER, CLEO, OUTSIDE, Stage
 from tests.support.party import Dialog, Headers, Party, own, sdp
+
+UK = "+447700900123"
 
 
 def _refer(party: Party, dialog: Dialog, target: str, headers: Headers = ()) -> None:
@@ -383,6 +386,27 @@ def attended_transfer_while_the_target_negotiates(stage: Stage) -> None:
     carrier.bye(call)
     stage.run(1.0)
     assert hers.over
+
+
+def attended_transfer_to_the_outside(stage: Stage) -> None:
+    """The one who was consulted sits behind a trunk: its channel goes with its leg from call to call."""
+    listener = "udp:10.0.0.1:5060"
+    stage.world.resolver.names["gw.carrier-c.example"] = [Flow("udp", "10.0.3.1", 5060, listener)]
+    outside = stage.carrier("10.0.3.1", "carrier-c")
+    _answer_reinvites(outside, 7100)
+    carrier, ben, call, talk = _ben_talks_with_the_carrier(stage)
+    consult = ben.call(UK, sdp(6001))
+    hers = stage.talk(ben, consult, outside, sdp(7000))
+    channels = stage.world.server.trunking.channels
+    _refer(ben, talk, f"<sip:{UK}@cloudline.example?Replaces={_replaces(consult)}>")
+    stage.run(2.0)
+    assert _reports(talk) == ["100 Trying", "200 OK"]
+    assert consult.over
+    assert channels.in_use("carrier-c") == 1, "it still talks"
+    carrier.bye(call)
+    stage.run(1.0)
+    assert hers.over
+    assert channels.in_use("carrier-c") == 0
 
 
 def attended_transfer_fails(stage: Stage) -> None:
