@@ -369,6 +369,8 @@ class Adversary:
         request = transaction.request
         message = self.parsed(request.data)
         tag = TAGS[which % len(TAGS)] if not message.to_tag else ""
+        if not message.to_tag and not tag and status >= 200:
+            tag = "none"  # without a tag in its 2xx a re-INVITE could not be told from the first INVITE here
         if not any(name == "contact" for name, _ in headers) and which % 7:
             headers = (*headers, ("contact", "<sip:peer@10.1.0.1:5060>"))
         answer = self.answer(message, status, tag, headers, body)
