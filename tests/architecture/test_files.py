@@ -20,6 +20,7 @@ LONGER: dict[str, str] = {
     "callcontrol/sip/usage_session.py": "re-INVITE, UPDATE and refreshes share the state of one offer",
     "callcontrol/transport/stream.py": "one connection: reading, writing and its deadlines are one invariant",
     "callcontrol/transport/streams.py": "the table of connections and its limits",
+    "tests/simulation/talker.py": "one autonomous user agent: what it may say depends on all that it has said",
 }
 
 # Written in two halves so that this file does not hold what it forbids.

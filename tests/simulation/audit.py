@@ -1,0 +1,315 @@
+"""What must hold in the server and between it and its parties, looked at every few seconds and at the end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from callcontrol.b2bua.causes import CAUSES
+from callcontrol.b2bua.phases import ENDED, RINGING, TALKING
+from callcontrol.cdr import CallRecord
+from callcontrol.sip.usage import ACCEPTED, CLOSED, ESTABLISHED
+from tests.simulation.party import PATIENCE
+from tests.simulation.server import START
+from tests.simulation.session import ANSWERED, UP, Session
+
+if TYPE_CHECKING:
+    from callcontrol.b2bua.call import Call
+    from callcontrol.b2bua.leg import Leg
+    from tests.simulation.simulation import Simulation
+    from tests.simulation.talker import Talker
+
+EVERY_S: Final = 5.0
+GRACE_S: Final = PATIENCE + 13.0
+"""How long a party may believe in a dialog that the server gave up: BYE is sent for 64*T1."""
+CLOSING_S: Final = 3 * PATIENCE + 15.0
+"""How long the closing of a call may take: a 2xx without ACK, a BYE without answer, a CANCEL without final."""
+
+
+class Audit:
+    """See the module."""
+
+    def __init__(self, sim: Simulation) -> None:
+        self.sim = sim
+        self.believers: dict[Session, Talker] = {}
+        """Everybody who thinks to be in a call."""
+        self.moved: dict[str, None] = {}
+        """References of calls in which somebody was transferred."""
+        self.answered: dict[str, tuple[bool, bool]] = {}
+        """Call-ID -> whether its party called, and whether the call stood for it."""
+        self.strangers: dict[tuple[str, bool], set[int]] = {}
+        self.records = 0
+        self._strays: dict[tuple[str, str], float] = {}
+        """Legs that stand beside the two that talk -> since when."""
+
+    # -- what parties report ----------------------------------------------------------------------------------
+
+    def state_changed(self, party: Talker, session: Session, before: str) -> None:
+        if session.believes:
+            self.believers[session] = party
+            if session.state == UP:
+                self.answered[session.call_id] = (session.uac, True)
+        else:
+            self.believers.pop(session, None)
+
+    def transfer_asked(self, session: Session) -> None:
+        """From now on more than two parties may be in this call."""
+        ref = self.sim.watch.refs.get(session.call_id)
+        if ref is not None:
+            self.moved[ref] = None
+
+    def no_ack(self, party: Talker, session: Session) -> None:
+        self.sim.count("answers whose ACK was lost for 64*T1")
+
+    def ack_without_answer(self, party: Talker, session: Session) -> None:
+        self.sim.count("late offers without answer")
+
+    def stranger_saw(self, kind: str, known: bool, status: int) -> None:
+        """What a stranger is told must not depend on who exists (OPS-05)."""
+        self.strangers.setdefault((kind, known), set()).add(status)
+
+    # -- call records -----------------------------------------------------------------------------------------
+
+    def recorded(self, record: CallRecord) -> None:
+        """A record became durable (CDR-01, CDR-02)."""
+        sim = self.sim
+        ref = record.call_ref
+        same = sim.server.outbox.records[ref]
+        if len(same) > 1:
+            if not sim.server.deaths:
+                sim.blame("two records", f"{len(same)} for one call", ref=ref)
+            if record.reason != same[0].reason or record.answered_ms != same[0].answered_ms:
+                sim.blame("two records", f"{same[0].reason} and {record.reason}", ref=ref)
+            return
+        self.records += 1
+        self._check_times(record)
+        sim.clock.after(4 * PATIENCE, self._compare, record)
+
+    def _check_times(self, record: CallRecord) -> None:
+        ref = record.call_ref
+
+        def wrong(detail: str) -> None:
+            self.sim.blame("record is wrong", detail, ref=ref)
+
+        times = [
+            at for at in (record.started_ms, record.ringing_ms, record.answered_ms, record.ended_ms) if at
+        ]
+        if times != sorted(times) or not record.started_ms or not record.ended_ms:
+            wrong(f"times {times} do not grow")
+        if record.ended_ms > (START + self.sim.clock.now) * 1000 + 1:
+            wrong("it ends in the future")
+        if record.reason not in CAUSES or not record.ended_by:
+            wrong(f"reason {record.reason!r}, ended by {record.ended_by!r}")
+        if bool(record.answered_ms) != (record.status == 200):
+            wrong(f"status {record.status} of a call answered at {record.answered_ms}")
+        if not record.legs or record.legs[0].leg != "a":
+            wrong("no leg of the caller")
+        for leg in record.legs:
+            if not leg.ended_ms or not leg.started_ms <= leg.ended_ms <= record.ended_ms:
+                wrong(f"leg {leg.leg} from {leg.started_ms} to {leg.ended_ms}, the call to {record.ended_ms}")
+            if leg.answered_ms and not leg.started_ms <= leg.answered_ms <= leg.ended_ms:
+                wrong(f"leg {leg.leg} answered at {leg.answered_ms}")
+        if record.answered_ms and not any(leg.answered_ms for leg in record.legs if leg.role == "callee"):
+            wrong("answered by nobody")
+
+    def _compare(self, record: CallRecord) -> None:
+        """What the parties saw must be what the record says."""
+        for leg in record.legs:
+            uac, up = self.answered.pop(leg.call_id, (False, False))
+            if up and uac and leg.leg == "a" and not record.answered_ms:
+                detail = f"the caller was answered, the record says {record.reason}"
+                self.sim.blame("record is wrong", detail, ref=record.call_ref)
+
+    # -- every few seconds ------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Look at everything."""
+        sim = self.sim
+        sim.watch.sweep()
+        if sim.server.up:
+            self._look_at_calls()
+            self._look_at_believers()
+            self._look_at_tables()
+        if not sim.is_over:
+            sim.clock.after(EVERY_S, self.run)
+
+    def _look_at_calls(self) -> None:
+        now = self.sim.server.wall()
+        strays: dict[tuple[str, str], float] = {}
+        for call in self.sim.server.signalling.runner.calls.values():
+            self._look_at_call(call, now, strays)
+        self._strays = strays
+
+    def _look_at_call(self, call: Call, now: float, strays: dict[tuple[str, str], float]) -> None:
+        sim = self.sim
+        deadline = call.next_deadline()
+        if deadline < now - 1.0:
+            late = now - deadline
+            sim.blame("past its deadline", f"{late:.1f} s; {call.deadlines}", ref=call.ref)
+        if call.phase != ENDED and deadline == float("inf"):
+            sim.blame("no deadline", f"phase {call.phase}", ref=call.ref)
+        if call.phase == ENDED and now - call.ended_at > CLOSING_S:
+            states = {leg.id: leg.usage.state for leg in call.legs.values()}
+            sim.blame("never closed", f"ended {now - call.ended_at:.0f} s ago, legs {states}", ref=call.ref)
+        if call.phase == RINGING and now - call.started_at > sim.longest_ring_s:
+            sim.blame("rings too long", f"{now - call.started_at:.0f} s", ref=call.ref)
+        if call.phase == TALKING:
+            if now - call.answered_at > sim.longest_call_s:
+                sim.blame("talks too long", f"{now - call.answered_at:.0f} s", ref=call.ref)
+            self._look_for_strays(call, now, strays)
+
+    def _look_for_strays(self, call: Call, now: float, strays: dict[tuple[str, str], float]) -> None:
+        """Beside the two that talk nobody may stand for long, unless a transfer is under way."""
+        if call.transfer is not None:
+            return
+        for leg in call.legs.values():
+            if leg.id in (call.a, call.b) or leg.usage.state not in (ACCEPTED, ESTABLISHED):
+                continue
+            since = strays[(call.ref, leg.id)] = self._strays.get((call.ref, leg.id), now)
+            if now - since > GRACE_S:
+                self.sim.blame(
+                    "third party", f"leg {leg.id} stands beside {call.a} and {call.b}", ref=call.ref
+                )
+
+    def _look_at_believers(self) -> None:
+        """Nobody may believe in a call that the server does not know (LIVE-02)."""
+        now = self.sim.clock.now
+        known: dict[str, list[Leg]] = {}
+        for call in self.sim.server.signalling.runner.calls.values():
+            for leg in call.legs.values():
+                known.setdefault(leg.call_id, []).append(leg)
+        callees: dict[str, Session] = {}
+        for session, party in list(self.believers.items()):
+            if session.excused or not party.up:
+                continue
+            if any(_is_party(leg, session) for leg in known.get(session.call_id, ())):
+                session.missing_since = 0.0
+            elif not session.missing_since:
+                session.missing_since = now
+            elif now - session.missing_since > GRACE_S:
+                self._orphan(party, session)
+                continue
+            if not session.uac and session.state == UP and now - session.up_at > GRACE_S:
+                self._two_winners(callees, session)
+
+    def _two_winners(self, callees: dict[str, Session], session: Session) -> None:
+        ref = session.call_id.partition(".")[0]
+        if ref in self.moved:
+            return
+        other = callees.setdefault(ref, session)
+        if other is not session:
+            self.sim.blame("two winners", f"{other.call_id} and {session.call_id}", session.call_id)
+
+    def _orphan(self, party: Talker, session: Session) -> None:
+        """A fault, unless the server said BYE for 64*T1 and the network lost all of it."""
+        bye = self.sim.watch.byes.get(f"{session.call_id}|{session.local_tag}")
+        if bye is not None and (
+            bye.count >= 7 or bye.transport == "tcp" or bye.life != self.sim.server.deaths
+        ):
+            session.excused = "every BYE was lost"
+            self.sim.count("parties that no BYE could reach")
+            return
+        if session.state == ANSWERED:
+            return  # it gives up by itself
+        tried = "never said BYE" if bye is None else f"said BYE {bye.count} times"
+        detail = f"{party.name} has been {session.state} since {session.up_at:.1f}, the server {tried}"
+        self.sim.blame("orphan leg", detail, session.call_id)
+
+    def _look_at_tables(self) -> None:
+        sim = self.sim
+        runner = sim.server.signalling.runner
+        census = runner.census()
+        calls = census["calls"]
+        for name in ("owners", "epochs"):
+            if census[name] != calls:
+                sim.blame("table leaks", f"{name}: {census[name]} of {calls} calls")
+        held = sum(len(owner.tags) for owners in runner._index._owners.values() for owner in owners.values())
+        if census["tags"] > held:
+            sim.blame("table leaks", f"tags: {census['tags']}, held by legs: {held}")
+        for name in ("scheduled", "resumed"):
+            if census[name] > calls:
+                sim.blame("table leaks", f"{name}: {census[name]} of {calls} calls")
+        if len(runner._due) > 60 * calls + 2000:
+            sim.blame("table leaks", f"{len(runner._due)} timers of {calls} calls")
+        gone = [ref for ref in sim.server.calls.snapshots if ref not in runner.calls]
+        if gone:
+            sim.blame("snapshot leaks", f"{len(gone)} of calls that are over", ref=gone[0])
+        self._look_at_channels()
+        if len(sim.server.bindings) > 4 * len(sim.phones):
+            sim.blame("table leaks", f"{len(sim.server.bindings)} bindings of {len(sim.phones)} phones")
+
+    def _look_at_channels(self) -> None:
+        signalling = self.sim.server.signalling
+        live = {
+            leg.channel
+            for call in signalling.runner.calls.values()
+            for leg in call.legs.values()
+            if leg.channel and not leg.ended_at
+        }
+        for trunk, held in signalling.trunking.channels._legs.items():  # type: ignore[attr-defined]
+            for channel in held:
+                if channel not in live:
+                    ref = channel.partition(".")[0]
+                    self.sim.blame("channel leaks", f"{trunk}: {channel}", ref=ref)
+        if self.sim.server.up and not self.sim.is_over:
+            held_all = set().union(*signalling.trunking.channels._legs.values())  # type: ignore[attr-defined]
+            for channel in sorted(live - held_all):
+                ref = channel.partition(".")[0]
+                self.sim.blame("channel lost", f"{channel} talks without a channel", ref=ref)
+
+    # -- at the end -------------------------------------------------------------------------------------------
+
+    def final(self) -> None:
+        """Everybody has been quiet for long: nothing may be left."""
+        sim = self.sim
+        server = sim.server
+        signalling = server.signalling
+        runner, endpoint = signalling.runner, signalling.endpoint
+        left = {name: count for name, count in runner.census().items() if count}
+        if left:
+            sim.blame("left over", f"calls: {left}", ref=next(iter(runner.calls), ""))
+        tables = {
+            "client transactions": len(endpoint._clients),
+            "server transactions": len(endpoint._servers),
+            "waiting": len(endpoint._waiting),
+            "held CANCELs": len(endpoint._held),
+            "merged": len(endpoint._merged),
+            "serving": len(endpoint._serving),
+            "timers": len(endpoint._wheel),
+            "call timers": len([at for at, _, ref in runner._due if ref in runner.calls]),
+            "snapshots": len(server.calls.snapshots),
+            "bindings": len(server.bindings),
+            "probes": len(signalling.core.probes),
+            "channels": sum(
+                signalling.trunking.channels.in_use(trunk.ref) for trunk in sim.country.all_trunks
+            ),
+        }
+        left = {name: count for name, count in tables.items() if count}
+        if left:
+            sim.blame("left over", f"{left}")
+        for ref in server.calls.begun:
+            if len(server.outbox.records.get(ref, ())) < 1:
+                sim.blame("no record", "a call that was saved left none", ref=ref)
+        if not server.deaths and server.calls_made != len(server.outbox.records):
+            sim.blame("no record", f"{server.calls_made} calls, {len(server.outbox.records)} records")
+        for session, party in self.believers.items():
+            if not session.excused and party.up:
+                sim.blame("orphan leg", f"{party.name} is still {session.state}", session.call_id)
+        self._compare_strangers()
+
+    def _compare_strangers(self) -> None:
+        for (kind, known), statuses in self.strangers.items():
+            others = self.strangers.get((kind, not known))
+            if (
+                others is not None
+                and known
+                and kind.startswith(("REGISTER", "INVITE"))
+                and statuses != others
+            ):
+                detail = f"{kind}: {sorted(statuses)} for known users, {sorted(others)} for unknown ones"
+                self.sim.blame("strangers can tell", detail)
+
+
+def _is_party(leg: Leg, session: Session) -> bool:
+    """Whether the leg's dialog is the one that the party is in."""
+    dialog = leg.usage.dialog
+    return dialog is not None and dialog.remote_tag == session.local_tag and leg.usage.state != CLOSED

@@ -1,0 +1,405 @@
+"""What passes over the wire, held against the rules of SIP and against what nobody may see (RFC 3261, topology hiding).
+
+Looks at every message that reaches the server and at every one that leaves it, and keeps for a few minutes what is needed to
+judge the next one.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from callcontrol.sip.flow import Flow
+from tests.simulation.country import GHOST
+from tests.simulation.network import SERVER
+from tests.simulation.party import PATIENCE
+from tests.simulation.text import Heard, Note
+
+if TYPE_CHECKING:
+    from tests.simulation.party import Party
+    from tests.simulation.simulation import Simulation
+
+KEEP_S: Final = 200.0
+SLACK_S: Final = 0.6
+"""Grains of timers, batches of input."""
+_TRACES: Final = re.compile(
+    rb"10\.\d{1,3}\.\d{1,3}\.\d{1,3}|~(\d+)~|1990066\d\d|639981900|ghost|X-Cloudline-Call", re.IGNORECASE
+)
+_VIA: Final = re.compile(rb"^(?:Via|v): [^\r]*\r\n", re.MULTILINE)
+
+
+class Sent:
+    """A request of the server, by branch and method."""
+
+    __slots__ = (
+        "acked",
+        "at",
+        "call_id",
+        "cancelled_at",
+        "conn",
+        "count",
+        "cseq",
+        "data",
+        "final",
+        "final_at",
+        "finals",
+        "from_tag",
+        "host",
+        "in_time",
+        "life",
+        "method",
+        "provisional",
+        "to_tag",
+        "transport",
+    )
+
+    def __init__(self, heard: Heard, at: float, life: int, flow: Flow) -> None:
+        self.data = heard.data
+        self.method = heard.method
+        self.at = at
+        self.call_id = heard.call_id
+        self.cseq = heard.cseq
+        self.from_tag = heard.from_tag
+        self.to_tag = heard.to_tag
+        self.transport = flow.transport
+        self.host = flow.host
+        self.conn = flow.conn
+        self.life = life
+        """Process of the server that had it last."""
+        self.count = 1
+        self.provisional = False
+        self.in_time = False
+        """A provisional response came while its transaction certainly lived."""
+        self.final = 0
+        self.final_at = 0.0
+        self.cancelled_at = 0.0
+        self.finals: dict[str, float] = {}
+        """To tag -> when its 2xx reached the server first."""
+        self.acked: dict[str, float] = {}
+
+
+class Owed:
+    """A request that reached the server, by branch and method."""
+
+    __slots__ = ("at", "call_id", "cseq", "final", "last", "life", "method", "party", "to_tag")
+
+    def __init__(self, note: Note, at: float, party: str, life: int) -> None:
+        self.method = note.method
+        self.at = at
+        self.call_id = note.call_id
+        self.cseq = note.cseq
+        self.to_tag = note.to_tag
+        self.party = party
+        self.life = life
+        self.final = 0
+        self.last = b""
+
+
+class Answer:
+    """A 2xx of the server to an INVITE."""
+
+    __slots__ = ("acked", "at", "cseq", "initial")
+
+    def __init__(self, at: float, cseq: int, initial: bool) -> None:
+        self.at = at
+        self.cseq = cseq
+        self.initial = initial
+        """Of the INVITE that opened the dialog."""
+        self.acked = False
+
+
+class Watch:
+    """See the module."""
+
+    def __init__(self, sim: Simulation) -> None:
+        self.sim = sim
+        self.sent: dict[str, Sent] = {}
+        self.owed: dict[str, Owed] = {}
+        self.answers: dict[str, Answer] = {}
+        """Call-ID and our tag -> our last 2xx to an INVITE in that dialog."""
+        self.byes: dict[str, Sent] = {}
+        """Call-ID and the party's tag -> our BYE."""
+        self.refs: dict[str, str] = {}
+        """Call-ID -> call reference."""
+        self._cseqs: dict[str, tuple[int, float]] = {}
+        self._invites: dict[str, Sent] = {}
+        """Call-ID and CSeq -> our INVITE."""
+        self._offering: dict[str, Sent] = {}
+        """Call-ID and the party's tag -> our last INVITE in the dialog."""
+        self._asked: dict[str, Owed] = {}
+        """Call-ID and our tag -> the party's last INVITE in the dialog."""
+        self._left: dict[str, float] = {}
+        """Call-ID and the party's tag -> when its BYE came."""
+        self._garbage: dict[str, float] = {}
+
+    def belongs(self, call_id: str, ref: str) -> None:
+        """A dialog is a leg of a call."""
+        self.refs[call_id] = ref
+
+    def server_died(self) -> None:
+        """What it had to answer is forgotten with its transactions."""
+        for owed in self.owed.values():
+            if not owed.final:
+                owed.final = -1
+
+    # -- what reaches the server ------------------------------------------------------------------------------
+
+    def reached(self, note: Note, party: Party) -> None:
+        """A message is handed to the server."""
+        now, life = self.sim.clock.now, self.sim.server.deaths
+        if not note.method:
+            self._garbage[party.host] = now
+            return
+        key = f"{note.branch}|{note.method}"
+        if note.status:
+            self._response_reached(key, note, now, life)
+        elif note.method == "ACK":
+            answer = self.answers.get(f"{note.call_id}|{note.to_tag}")
+            if answer is not None and answer.cseq == note.cseq:
+                answer.acked = True
+        else:
+            owed = self.owed.get(key)
+            if owed is None:
+                owed = self.owed[key] = Owed(note, now, party.name, life)
+                if note.method == "BYE":
+                    self._left[f"{note.call_id}|{note.from_tag}"] = now
+                if note.method == "INVITE" and note.to_tag:
+                    self._asked[f"{note.call_id}|{note.to_tag}"] = owed
+            elif owed.final == -1:
+                owed.final = 0
+                owed.at = now
+                owed.life = life
+
+    def _response_reached(self, key: str, note: Note, now: float, life: int) -> None:
+        sent = self.sent.get(key)
+        if sent is None:
+            return
+        if note.status < 200:
+            sent.provisional = True
+            if now < sent.at + PATIENCE - SLACK_S:
+                sent.in_time = True
+            return
+        if not sent.final:
+            sent.final = note.status
+            sent.final_at = now
+            sent.life = life
+        if note.method == "INVITE" and note.status < 300 and note.to_tag not in sent.finals:
+            sent.finals[note.to_tag] = now
+            sent.life = life
+
+    def stream_gone(self, host: str, conn: int) -> None:
+        """A connection broke, or there is none: what waits on it has failed.  ``conn`` 0: one that the server opened."""
+        for sent in self.sent.values():
+            same = sent.conn == conn if conn else not sent.conn and sent.host == host
+            if same and sent.transport == "tcp" and not sent.final:
+                sent.final = 503
+
+    def sends_garbage(self, host: str) -> bool:
+        """Whether nothing sensible can be said about answers to this address."""
+        return self.sim.clock.now - self._garbage.get(host, -1e9) < KEEP_S
+
+    # -- what leaves the server -------------------------------------------------------------------------------
+
+    def leaves(self, heard: Heard, flow: Flow) -> None:
+        """The server sends a message."""
+        party = self.sim.network.parties.get(flow.host)
+        if heard.is_request:
+            self._request_leaves(heard, flow, party)
+        else:
+            self._response_leaves(heard, party)
+
+    def _blame(self, name: str, detail: str, heard: Heard) -> None:
+        start = heard.data.partition(b"\r\n")[0].decode("utf-8", "replace")
+        self.sim.blame(name, f"{start}: {detail}", heard.call_id)
+
+    def _request_leaves(self, heard: Heard, flow: Flow, party: Party | None) -> None:
+        key = f"{heard.branch}|{heard.method}"
+        sent = self.sent.get(key)
+        now = self.sim.clock.now
+        if sent is not None:
+            sent.count += 1
+            if sent.data != heard.data and (
+                sent.transport == flow.transport
+                or _VIA.sub(b"", sent.data, 1) != _VIA.sub(b"", heard.data, 1)
+            ):
+                self._blame("retransmission differs", f"{sent.data!r} became {heard.data!r}", heard)
+            return
+        if party is not None:
+            self._look_for_leaks(heard, party)
+        sent = self.sent[key] = Sent(heard, now, self.sim.server.deaths, flow)
+        method = heard.method
+        if method == "ACK":
+            self._check_ack(heard, now)
+        elif method == "CANCEL":
+            self._check_cancel(heard, now)
+        else:
+            self._check_cseq(heard, now)
+            if method == "INVITE":
+                self._check_invite(heard, sent, now)
+            elif method == "BYE":
+                self.byes[f"{heard.call_id}|{heard.to_tag}"] = sent
+                answer = self.answers.get(f"{heard.call_id}|{heard.from_tag}")
+                if (
+                    answer is not None
+                    and answer.initial
+                    and not answer.acked
+                    and now < answer.at + PATIENCE - SLACK_S
+                ):
+                    self._blame("BYE before ACK", f"our 2xx was sent {now - answer.at:.2f} s ago", heard)
+
+    def _check_cseq(self, heard: Heard, now: float) -> None:
+        early = f"{heard.call_id}|{heard.from_tag}|"
+        dialog = f"{early}{heard.to_tag}"
+        last = self._cseqs.get(dialog) or self._cseqs.get(early)
+        if last is not None and heard.cseq <= last[0]:
+            self._blame("CSeq does not grow", f"{heard.cseq} after {last[0]}", heard)
+        self._cseqs[dialog] = (heard.cseq, now)
+
+    def _check_invite(self, heard: Heard, sent: Sent, now: float) -> None:
+        self._invites[f"{heard.call_id}|{heard.cseq}"] = sent
+        if not heard.to_tag:
+            return
+        life = self.sim.server.deaths
+        name = f"{heard.call_id}|{heard.to_tag}"
+        before = self._offering.get(name)
+        self._offering[name] = sent
+        if before is not None and not before.final and before.life == life and now < before.at + PATIENCE:
+            self._blame("overlapping INVITE", "our last INVITE in this dialog has no answer", heard)
+        asked = self._asked.get(f"{heard.call_id}|{heard.from_tag}")
+        crossed = asked is not None and now - asked.at <= self.sim.server.batch
+        if asked is not None and not crossed and not asked.final and asked.life == life:
+            self._blame("overlapping INVITE", "the peer's INVITE in this dialog has no answer of ours", heard)
+
+    def _check_ack(self, heard: Heard, now: float) -> None:
+        invite = self._invites.get(f"{heard.call_id}|{heard.cseq}")
+        if invite is None or (not invite.final and not invite.finals):
+            self._blame("ACK of nothing", "no final response to such an INVITE has come", heard)
+        else:
+            invite.acked[heard.to_tag] = now
+
+    def _check_cancel(self, heard: Heard, now: float) -> None:
+        invite = self.sent.get(f"{heard.branch}|INVITE")
+        if invite is None:
+            self._blame("CANCEL of nothing", "no INVITE was sent with this branch", heard)
+            return
+        invite.cancelled_at = now
+        if not invite.provisional:
+            self._blame("early CANCEL", "its INVITE has no response yet", heard)
+        crossed = now - invite.final_at <= self.sim.server.batch
+        if invite.final and not crossed and invite.life == self.sim.server.deaths:
+            self._blame("late CANCEL", f"its INVITE was answered {invite.final}", heard)
+
+    def _response_leaves(self, heard: Heard, party: Party | None) -> None:
+        owed = self.owed.get(f"{heard.branch}|{heard.method}")
+        status = heard.status
+        if owed is None:
+            if party is None or not self.sends_garbage(party.host):
+                self._blame("response to nothing", "no such request has come", heard)
+            return
+        if heard.data == owed.last:
+            return
+        owed.last = heard.data
+        if party is not None:
+            self._look_for_leaks(heard, party)
+        if status > 100 and not heard.to_tag:
+            self._blame("no To tag", "", heard)
+        if status < 200:
+            if owed.final > 0:
+                self._blame("provisional after final", f"{owed.final} was sent before", heard)
+            return
+        if owed.final > 0 and owed.final != status and owed.life == self.sim.server.deaths:
+            self._blame("two finals", f"{owed.final} was sent before", heard)
+        owed.final = status
+        owed.life = self.sim.server.deaths
+        if heard.method == "INVITE" and status < 300:
+            name = f"{heard.call_id}|{heard.to_tag}"
+            answer = self.answers.get(name)
+            if answer is None or answer.cseq != heard.cseq:
+                self.answers[name] = Answer(self.sim.clock.now, heard.cseq, not owed.to_tag)
+
+    # -- what nobody may see ----------------------------------------------------------------------------------
+
+    def _look_for_leaks(self, heard: Heard, party: Party) -> None:
+        for found in _TRACES.finditer(heard.data):
+            word = found.group(0)
+            if found.group(1):
+                if int(found.group(1)) != party.index:
+                    self._blame("leaked identifier", f"{word!r} is not {party.name}'s", heard)
+            elif word.startswith(b"10."):
+                host = word.decode()
+                if host != SERVER and host not in party.hosts:
+                    self._blame("leaked address", f"{host} is not {party.name}'s", heard)
+            elif word.lower() == b"x-cloudline-call":
+                if party.is_trunk:
+                    self._blame("leaked call reference", f"{party.name} is a trunk", heard)
+            elif word.lower() == GHOST.encode() or word.startswith(b"6399"):
+                self._check_hidden(heard, party, word, party.name.startswith(GHOST))
+            else:
+                self._check_hidden(heard, party, word, False)
+
+    def _check_hidden(self, heard: Heard, party: Party, word: bytes, its_own: bool) -> None:
+        if its_own or party.name.startswith("stranger"):
+            return
+        is_number = word.lower() != GHOST.encode()
+        if not (party.is_trunk and is_number and heard.is_request and heard.get("privacy") == "id"):
+            self._blame("leaked hidden number", f"{party.name} may not see {word!r}", heard)
+            return
+        shown = [value for name in ("from", "to", "contact") for value in heard.headers.get(name, ())]
+        if any(word.decode() in value for value in shown):
+            self._blame("leaked hidden number", f"{word!r} stands outside of P-Asserted-Identity", heard)
+
+    # -- what is overdue --------------------------------------------------------------------------------------
+
+    def sweep(self) -> None:
+        """Look for what should have come by now, and forget what is old."""
+        now, life = self.sim.clock.now, self.sim.server.deaths
+        ring = self.sim.longest_ring_s
+        for owed in self.owed.values():
+            patience = ring + 5 if owed.method == "INVITE" else PATIENCE + 3
+            if not owed.final and now - owed.at > patience and owed.life == life and self.sim.server.up:
+                if not self._asked_in_vain(owed):
+                    self.sim.unanswered(owed)
+                owed.final = -1
+        for sent in self.sent.values():
+            if sent.finals and sent.life == life and self.sim.server.up:
+                self._check_acked(sent, now)
+        self._forget(now - KEEP_S)
+
+    def _asked_in_vain(self, owed: Owed) -> bool:
+        """Whether it was passed on to somebody who was silent: nobody wants the answer then (RFC 4320 §4.2)."""
+        if owed.method == "INVITE":
+            return False
+        ref = self.refs.get(owed.call_id)
+        return any(
+            sent.final in (0, 503) and 0 <= sent.at - owed.at < SLACK_S and self.refs.get(sent.call_id) == ref
+            for sent in self.sent.values()
+        )
+
+    def _check_acked(self, sent: Sent, now: float) -> None:
+        over = float("inf") if sent.in_time else sent.at + PATIENCE
+        if sent.cancelled_at:
+            over = sent.cancelled_at + PATIENCE
+        for tag, at in sent.finals.items():
+            if f"{sent.call_id}|{tag}" in self._left:
+                continue  # it hung up itself
+            if tag not in sent.acked and now - at > PATIENCE and at < over - SLACK_S:
+                # Timer M: a 2xx of a further fork finds no transaction 64*T1 after the first
+                if at > min(sent.finals.values()) + PATIENCE - SLACK_S or sent.final >= 300:
+                    continue
+                self.sim.blame("answer without ACK", f"2xx with tag {tag} came at {at:.2f}", sent.call_id)
+
+    def _forget(self, before: float) -> None:
+        for table in (self.sent, self.byes, self._invites, self._offering):
+            for key in [key for key, sent in table.items() if sent.at < before]:
+                del table[key]
+        for asked in (self.owed, self._asked):
+            for key in [key for key, owed in asked.items() if owed.at < before]:
+                del asked[key]
+        # answers and CSeq numbers matter as long as the dialog does, which is longer
+        before -= self.sim.longest_call_s
+        for key in [key for key, at in self._left.items() if at < before]:
+            del self._left[key]
+        for key in [key for key, answer in self.answers.items() if answer.at < before]:
+            del self.answers[key]
+        for key in [key for key, last in self._cseqs.items() if last[1] < before]:
+            del self._cseqs[key]
