@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from msgspec import Raw
+
 from callcontrol.b2bua import records, ringing, takeover, talking, transfer
 from callcontrol.b2bua.causes import CAUSES, end_line, phrase_of, reason_lines
 from callcontrol.b2bua.dialling import SILENCE, give_up_silent
@@ -91,7 +93,7 @@ CALL_FIELDS: Final = (
 class Call:
     """One call from its INVITE to the closing of its last leg.  Every field of ``CALL_FIELDS`` is stored."""
 
-    __slots__ = (*CALL_FIELDS, "dirty", "env", "ignored")
+    __slots__ = (*CALL_FIELDS, "dirty", "env", "ignored", "stored_plan")
 
     def __init__(
         self,
@@ -145,6 +147,8 @@ class Call:
         self.over = False
         self.dirty = False
         """Something changed that another node must know; the runner clears it when it saves."""
+        self.stored_plan: Raw | None = None
+        """The plan as the codec writes it, once it had to."""
         self.ignored: list[str] = []
         """Names of events that did not fit, for the counters of the runner, which empties it."""
 

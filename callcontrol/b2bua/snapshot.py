@@ -8,7 +8,8 @@ Transactions, sockets and settings are never stored.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
@@ -69,15 +70,29 @@ _VALUES: Final[dict[type[Any], str]] = {
 _VALUE_FIELDS: Final[dict[type[Any], tuple[str, ...]]] = {
     kind: tuple(kind.__dataclass_fields__) for kind in _VALUES
 }
+_PLAIN: Final = frozenset((str, int, float, bool, bytes, type(None)))
+_TAG_OF: Final[dict[type[Any], str]] = {kind: tag for kind, (tag, _) in _TAGS.items()}
+_GETTERS: Final[dict[type[Any], Callable[[Any], tuple[Any, ...]]]] = {
+    kind: attrgetter(*names) for kind, (_, names) in _TAGS.items()
+}
+_CALL_VALUES: Final[Callable[[Call], tuple[Any, ...]]] = attrgetter(*CALL_FIELDS)
+_PLAN_AT: Final = CALL_FIELDS.index("plan")
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder()
 
 
 def dump(call: Call, unsent: Sequence[Effect] = ()) -> bytes:
     """The call as bytes, with the effects that are to be performed after the save."""
-    fields = [_pack(getattr(call, name)) for name in CALL_FIELDS]
+    fields = [item if type(item) in _PLAIN else _pack(item) for item in _CALL_VALUES(call)]
+    fields[_PLAN_AT] = call.stored_plan
     outbox = [packed for effect in unsent if (packed := _pack_effect(effect))]
-    return _encoder.encode([SCHEMA, fields, outbox])
+    try:
+        if not call.stored_plan:  # a plan does not change
+            call.stored_plan = fields[_PLAN_AT] = msgspec.Raw(_encoder.encode(_pack(call.plan)))
+        return _encoder.encode([SCHEMA, fields, outbox])
+    except UnicodeEncodeError:
+        fields[_PLAN_AT] = _pack(call.plan)
+        return _encoder.encode([SCHEMA, _escape(fields), outbox])
 
 
 def load(data: bytes, env: CallEnv) -> Call:
@@ -133,34 +148,42 @@ def _unpack_effect(packed: list[Any]) -> Effect:
 
 
 def _pack(value: Any) -> Any:
-    if isinstance(value, str):
-        return value if value.isascii() else _pack_text(value)
-    if value is None or isinstance(value, (int, float, bytes)):
+    kind = type(value)
+    if kind in _PLAIN:
         return value
-    if isinstance(value, (list, tuple)):
-        return [_pack(item) for item in value]
-    if isinstance(value, dict):
-        if all(key.isascii() for key in value):
-            return {key: _pack(item) for key, item in value.items()}
-        return ["\0map", *[[_pack(key), _pack(item)] for key, item in value.items()]]
-    known = _TAGS.get(type(value))
-    if known is not None:
-        tag, names = known
-        return [tag, *[_pack(getattr(value, name)) for name in names]]
-    tagged = _VALUES.get(type(value))
-    if tagged is not None:
-        return [tagged, {name: _pack(getattr(value, name)) for name in _VALUE_FIELDS[type(value)]}]
+    if kind is list or kind is tuple:
+        return [item if type(item) in _PLAIN else _pack(item) for item in value]
+    if kind is dict:
+        return {key: item if type(item) in _PLAIN else _pack(item) for key, item in value.items()}
+    tag = _TAG_OF.get(kind)
+    if tag is not None:
+        return [tag, *[item if type(item) in _PLAIN else _pack(item) for item in _GETTERS[kind](value)]]
+    tag = _VALUES.get(kind)
+    if tag is not None:
+        return [tag, {name: _pack(getattr(value, name)) for name in _VALUE_FIELDS[kind]}]
     raise SnapshotError(f"a {type(value).__name__} cannot be stored")
 
 
-def _pack_text(value: str) -> Any:
+def _escape(packed: Any) -> Any:
     """Headers may hold bytes that are no UTF-8; such text is stored as the bytes that it was."""
-    data = value.encode("utf-8", "surrogateescape")
+    if isinstance(packed, str):
+        data = packed.encode("utf-8", "surrogateescape")
+        return packed if packed.isascii() or _is_utf8(data) else ["\0raw", data]
+    if isinstance(packed, list):
+        return [_escape(item) for item in packed]
+    if isinstance(packed, dict):
+        if all(isinstance(_escape(key), str) for key in packed):
+            return {key: _escape(item) for key, item in packed.items()}
+        return ["\0map", *[[_escape(key), _escape(item)] for key, item in packed.items()]]
+    return packed
+
+
+def _is_utf8(data: bytes) -> bool:
     try:
         data.decode()
     except UnicodeDecodeError:
-        return ["\0raw", data]
-    return value
+        return False
+    return True
 
 
 _MAKERS: Final[dict[str, tuple[type[Any], tuple[str, ...]]]] = {
