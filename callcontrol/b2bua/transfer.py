@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from callcontrol.b2bua.call import Call
 
 NO_NOTIFY: Final = "Refer-Sub: false"
+MAX_REFERS: Final = 10
+"""Transfers that one party may try in one call: each leaves legs and lines in its record."""
 
 
 def owns(call: Call, leg: Leg) -> bool:
@@ -54,7 +56,7 @@ def on_refer(call: Call, turn: Turn, leg: Leg, event: Asked) -> None:
     """Accept a REFER and find out where it leads."""
     message = event.message
     other = call.partner(leg.id)
-    if not leg.device or call.phase != TALKING or other is None:
+    if not leg.device or call.phase != TALKING or other is None or leg.refers >= MAX_REFERS:
         usage_requests.respond(leg.usage, turn, event.key, 403, [], b"", "")
         return
     if call.transfer is not None or leg.usage.state != ESTABLISHED or other.usage.state != ESTABLISHED:

@@ -5,6 +5,8 @@ Requests with one right answer are answered here; the others are reported as ``A
 
 from __future__ import annotations
 
+from typing import Final
+
 from . import session_timer
 from .build import REASONS
 from .commands import SendResponse
@@ -26,6 +28,9 @@ from .usage_events import Asked, Ended
 from .usage_open import AskedState
 from .usage_uac import acknowledge, end_deadlines, start_session_timer
 from .usage_uas import after_prack, on_ack, on_prack, session_lines, start_final
+
+MAX_ASKED: Final = 20
+"""Requests of a peer that wait for an answer of the other party; who asks more is told to come back later."""
 
 
 def respond(
@@ -92,6 +97,8 @@ def on_request(usage: Usage, turn: Turn, message: Message, key: str, flow: str) 
     elif method == "OPTIONS":
         lines = [f"Allow: {turn.env.allow}", f"Supported: {turn.env.supported}", "Accept: application/sdp"]
         _reply(usage, turn, message, key, 200, lines)
+    elif len(usage.asked) >= MAX_ASKED:
+        _reply(usage, turn, message, key, 500, _retry_after(usage, turn))
     else:
         _ask(usage, turn, message, key)
 

@@ -412,3 +412,19 @@ def operator_hangs_up_while_ringing(stage: Stage) -> None:
     assert call.status == 480
     assert ana.incoming.cancelled is not None
     assert (stage.record.reason, stage.record.ended_by) == ("operator", "server")
+
+
+def a_flood_of_requests(stage: Stage) -> None:
+    """A party that asks faster than the other answers is told to come back later; the call goes on."""
+    carrier, ana, call, talk = _up(stage)
+    ana.auto = lambda dialog, message, key: message.method == "INFO"
+    for _ in range(50):
+        carrier.request(call, "INFO", b"x", "text/plain")
+    stage.run(0.3)
+    assert len(talk.got("INFO")) == 20
+    refused = [m for m in call.responses if m.method == "INFO"]
+    assert [m.status for m in refused] == [500] * 30
+    assert all(m.has("retry-after") for m in refused)
+    carrier.bye(call)
+    stage.run(1.0)
+    assert talk.over

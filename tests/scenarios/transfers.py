@@ -541,3 +541,15 @@ def newcomer_gives_up(stage: Stage) -> None:
     carrier.bye(call)
     stage.run(1.0)
     assert talk.over
+
+
+def a_flood_of_transfers(stage: Stage) -> None:
+    """A phone that transfers over and over is stopped: each attempt leaves legs in the record."""
+    carrier, ben, call, talk = _ben_talks_with_the_carrier(stage)
+    for _ in range(15):
+        _refer(ben, talk, "<sip:nobody@elsewhere.example>")
+        stage.run(0.1)
+    assert [m.status for m in talk.responses if m.method == "REFER"] == [202] * 10 + [403] * 5
+    carrier.bye(call)
+    stage.run(1.0)
+    assert talk.over
