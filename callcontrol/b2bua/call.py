@@ -11,8 +11,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from msgspec import Raw
-
 from callcontrol.b2bua import records, ringing, takeover, talking, transfer
 from callcontrol.b2bua.causes import CAUSES, end_line, phrase_of, reason_lines
 from callcontrol.b2bua.dialling import SILENCE, give_up_silent
@@ -147,7 +145,7 @@ class Call:
         self.over = False
         self.dirty = False
         """Something changed that another node must know; the runner clears it when it saves."""
-        self.stored_plan: Raw | None = None
+        self.stored_plan = b""
         """The plan as the codec writes it, once it had to."""
         self.ignored: list[str] = []
         """Names of events that did not fit, for the counters of the runner, which empties it."""

@@ -75,8 +75,10 @@ _TAG_OF: Final[dict[type[Any], str]] = {kind: tag for kind, (tag, _) in _TAGS.it
 _GETTERS: Final[dict[type[Any], Callable[[Any], tuple[Any, ...]]]] = {
     kind: attrgetter(*names) for kind, (_, names) in _TAGS.items()
 }
-_CALL_VALUES: Final[Callable[[Call], tuple[Any, ...]]] = attrgetter(*CALL_FIELDS)
 _PLAN_AT: Final = CALL_FIELDS.index("plan")
+_CALL_VALUES: Final[Callable[[Call], tuple[Any, ...]]] = attrgetter(
+    *(name if name != "plan" else "stored_plan" for name in CALL_FIELDS)
+)
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder()
 
@@ -84,11 +86,11 @@ _decoder: Final = msgspec.msgpack.Decoder()
 def dump(call: Call, unsent: Sequence[Effect] = ()) -> bytes:
     """The call as bytes, with the effects that are to be performed after the save."""
     fields = [item if type(item) in _PLAIN else _pack(item) for item in _CALL_VALUES(call)]
-    fields[_PLAN_AT] = call.stored_plan
     outbox = [packed for effect in unsent if (packed := _pack_effect(effect))]
     try:
         if not call.stored_plan:  # a plan does not change
-            call.stored_plan = fields[_PLAN_AT] = msgspec.Raw(_encoder.encode(_pack(call.plan)))
+            call.stored_plan = _encoder.encode(_pack(call.plan))
+        fields[_PLAN_AT] = msgspec.Raw(call.stored_plan)
         return _encoder.encode([SCHEMA, fields, outbox])
     except UnicodeEncodeError:
         fields[_PLAN_AT] = _pack(call.plan)
