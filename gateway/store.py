@@ -1,4 +1,4 @@
-"""The SQL side of trunks."""
+"""The SQL side of trunks and gateway numbers."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from config.database import DatabaseUnavailable, reading
-from gateway.tables import TrunkRow
+from gateway.gateway_numbers import GatewayDirectory, GatewayKind, GatewayNumber
+from gateway.tables import GatewayNumberRow, TrunkRow
 from gateway.trunk import NumberFormat, Prefix, Trunk, TrunkDirectory
 from numbering.cache import DirectoryUnavailable
+from numbering.e164 import E164
 from numbering.store import ObjectTable
 
 
@@ -72,3 +74,42 @@ class TrunkFollower:
         except DatabaseUnavailable as error:
             raise DirectoryUnavailable(str(error)) from error
         self._trunks.replace(found, version=version)
+
+
+def _load_gateway_number(row: Row[Any]) -> GatewayNumber:
+    return GatewayNumber(
+        e164=E164(row.e164), trunk=row.trunk, kind=GatewayKind(row.kind), country=row.country
+    )
+
+
+def _dump_gateway_number(number: GatewayNumber) -> dict[str, Any]:
+    return {
+        "e164": number.e164,
+        "trunk": number.trunk,
+        "kind": number.kind.value,
+        "country": number.country,
+    }
+
+
+GATEWAY_NUMBERS: Final = ObjectTable(
+    "gateway_number", GatewayNumberRow, "e164", _load_gateway_number, _dump_gateway_number
+)
+
+
+class GatewayFollower:
+    """Keeps a `GatewayDirectory` in step with the database; fits `numbering.cache.Follower`."""
+
+    kinds = frozenset({"gateway_number"})
+
+    def __init__(self, engine: AsyncEngine, numbers: GatewayDirectory) -> None:
+        self._engine = engine
+        self._numbers = numbers
+
+    async def refresh(self, version: int) -> None:
+        """Read all gateway numbers again.  Raises `DirectoryUnavailable`."""
+        try:
+            async with reading(self._engine) as connection:
+                found = await GATEWAY_NUMBERS.all(connection)
+        except DatabaseUnavailable as error:
+            raise DirectoryUnavailable(str(error)) from error
+        self._numbers.replace(found, version=version)

@@ -1,4 +1,4 @@
-"""Table of the trunks."""
+"""Tables of the trunks and of the gateway numbers."""
 
 from __future__ import annotations
 
@@ -27,3 +27,13 @@ class TrunkRow(Base):
     number_format: Mapped[str] = mapped_column(String(16))
     country: Mapped[str] = mapped_column(String(2))
     options_seconds: Mapped[float] = mapped_column(Double)
+
+
+class GatewayNumberRow(Base):
+    __tablename__ = "gateway_numbers"
+
+    e164: Mapped[str] = mapped_column(String(16), primary_key=True)
+    # no foreign key: provisioning judges references for all objects at once, whatever the order of its statements
+    trunk: Mapped[str] = mapped_column(String(64), index=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    country: Mapped[str] = mapped_column(String(2))

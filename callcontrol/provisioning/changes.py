@@ -67,14 +67,20 @@ class ChangeSet:
 def target(current: Inventory, desired: Desired, *, prune: bool) -> Inventory:
     """The inventory after an apply.
 
-    What documents do not speak of stays: objects without ``prune``, secrets that were not written, and the
-    state of a number, which has a life of its own.
+    What documents do not speak of stays: objects without ``prune``, secrets that were not written, the state
+    of a number, which has a life of its own, and that a SIM was verified, as long as it is the same SIM.
     """
     result = Inventory() if prune else current.copy()
     for kind in KINDS:
         for key, item in desired.inventory.of(kind).items():
             existing = current.of(kind).get(key)
-            result.put(_kept(item, existing, (kind, key) in desired.silent))
+            kept = _kept(item, existing, (kind, key) in desired.silent)
+            if isinstance(kept, Device) and isinstance(existing, Device):
+                written = desired.places[kind, key].values
+                if "sim_verified" not in written and kept.sim and kept.sim == existing.sim:
+                    # A call proved this very SIM (DEV-01); another one has to be proved again (DEV-03).
+                    kept = dataclasses.replace(kept, sim_verified=existing.sim_verified)
+            result.put(kept)
     return result
 
 

@@ -11,10 +11,10 @@ from typing import Any, Final
 from config.settings import nearest, syntax_problem
 from config.toml_lines import Lines, line_index
 
-KINDS: Final = ("account", "user", "device", "number", "trunk")
+KINDS: Final = ("account", "user", "device", "number", "trunk", "gateway_number")
 """Objects that documents may name, in the order in which they depend on each other."""
 
-LATER: Final = {"gateway_number": "gateway numbers", "greeting": "Greetings"}
+LATER: Final = {"greeting": "Greetings"}
 """Objects of the format that this version cannot carry out; refusing them is better than ignoring them."""
 
 _KEYS: Final = {
@@ -23,6 +23,7 @@ _KEYS: Final = {
     "device": ("ref", "sip_username"),
     "number": ("e164",),
     "trunk": ("ref",),
+    "gateway_number": ("e164",),
 }
 
 

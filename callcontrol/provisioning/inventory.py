@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import cast
 
+from gateway.gateway_numbers import GatewayNumber
 from gateway.trunk import Trunk
 from numbering.models import Account, CloudNumber, Device, User
 
-Item = Account | User | Device | CloudNumber | Trunk
+Item = Account | User | Device | CloudNumber | Trunk | GatewayNumber
 
 
 def kind_of(item: Item) -> tuple[str, str]:
@@ -24,6 +25,8 @@ def kind_of(item: Item) -> tuple[str, str]:
             return "number", item.e164
         case Trunk():
             return "trunk", item.ref
+        case GatewayNumber():
+            return "gateway_number", item.e164
 
 
 @dataclass(slots=True)
@@ -35,9 +38,10 @@ class Inventory:
     devices: dict[str, Device] = field(default_factory=dict)
     numbers: dict[str, CloudNumber] = field(default_factory=dict)
     trunks: dict[str, Trunk] = field(default_factory=dict)
+    gateway_numbers: dict[str, GatewayNumber] = field(default_factory=dict)
 
     def of(self, kind: str) -> dict[str, Item]:
-        """The objects of a kind (``account``, ``user``, ``device``, ``number``, ``trunk``)."""
+        """The objects of a kind (``account``, ``user``, ``device``, ``number``, ``trunk``, ``gateway_number``)."""
         return cast(dict[str, Item], getattr(self, kind + "s"))
 
     def put(self, item: Item) -> None:
@@ -51,4 +55,5 @@ class Inventory:
             dict(self.devices),
             dict(self.numbers),
             dict(self.trunks),
+            dict(self.gateway_numbers),
         )

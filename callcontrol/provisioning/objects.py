@@ -13,9 +13,10 @@ from callcontrol.provisioning.documents import Document, Entry, Problem, entries
 from callcontrol.provisioning.inventory import Inventory, Item, kind_of
 from callcontrol.provisioning.reading import Reader
 from config.settings import nearest
+from gateway.gateway_numbers import GatewayKind, GatewayNumber
 from gateway.routes import check_peer
 from gateway.trunk import NumberFormat, Prefix, Trunk
-from numbering.e164 import E164
+from numbering.e164 import E164, country_of
 from numbering.models import ANONYMOUS, Account, AccountKind, CloudNumber, Device, DeviceKind, PlanTable, User
 
 _PREFIX: Final = re.compile(r"\+\d{0,15}")
@@ -80,6 +81,8 @@ def _read(reader: Reader, plans: PlanTable) -> Item | None:
         return _device(reader)
     if kind == "number":
         return _number(reader)
+    if kind == "gateway_number":
+        return _gateway_number(reader)
     return _trunk(reader)
 
 
@@ -229,6 +232,21 @@ def _trunk(reader: Reader) -> Trunk | None:
         options_seconds=reader.amount("options_seconds", 30.0, 0, 86_400),
     )
     return trunk if ref else None
+
+
+def _gateway_number(reader: Reader) -> GatewayNumber | None:
+    e164 = reader.number("e164", required=True)
+    country = reader.text("country", size=2) or country_of(e164)
+    if e164 and _COUNTRY.fullmatch(country) is None:
+        told = f"{country!r} is not a country" if country else f"{e164} tells no country"
+        reader.fail("country", told, 'write country = "FR"')
+    number = GatewayNumber(
+        e164=E164(e164),
+        trunk=reader.ref("trunk", required=True),
+        kind=reader.choice("kind", GatewayKind, GatewayKind.CALL_THROUGH),
+        country=country,
+    )
+    return number if e164 else None
 
 
 def _networks(reader: Reader) -> tuple[str, ...]:

@@ -35,6 +35,7 @@ class Rules:
         self._number_limits()
         self._trunk_usernames()
         self._trunk_sources()
+        self._gateway_numbers()
         return self.problems
 
     def _complain(self, kind: str, key: str, field: str, message: str, remedy: str = "") -> None:
@@ -164,3 +165,23 @@ class Rules:
                 message = f"{network} is where trunk {first} comes from as well"
                 remedy = "set port_must_match = true on both and give their peers different ports"
                 self._complain("trunk", last, "accept_from", message, remedy)
+
+    def _gateway_numbers(self) -> None:
+        """A gateway number is the platform's own: nobody's cloud number or SIM, on a trunk that brings its calls."""
+        sims = {device.sim: device.ref for device in self._inventory.devices.values() if device.sim}
+        trunks = self._inventory.trunks
+        for number in self._inventory.gateway_numbers.values():
+            key = number.e164
+            if key in self._inventory.numbers:
+                self._complain("gateway_number", key, "e164", f"{key} is a cloud number")
+            if key in sims:
+                message = f"{key} is the SIM of device {sims[key]}"
+                self._complain("gateway_number", key, "e164", message)
+            if not number.trunk:
+                continue
+            trunk = trunks.get(number.trunk)
+            if trunk is None:
+                self._dangling("gateway_number", key, "trunk", number.trunk, trunks)
+            elif not trunk.accept_from and not trunk.username:
+                message = f"no call can come in by {trunk.ref!r}, and a gateway number is there to be called"
+                self._complain("gateway_number", key, "trunk", message, "give the trunk accept_from")

@@ -12,11 +12,11 @@ from callcontrol.provisioning.changes import Change, ChangeSet, differences
 from callcontrol.provisioning.inventory import Inventory
 from callcontrol.provisioning.service import Decide
 from config.database import reading, writing
-from gateway.store import TRUNKS
+from gateway.store import GATEWAY_NUMBERS, TRUNKS
 from numbering.store import ACCOUNTS, DEVICES, NUMBERS, USERS, ObjectTable, lock_revision, record_changes
 
 _TABLES: dict[str, ObjectTable[Any]] = {
-    table.kind: table for table in (ACCOUNTS, USERS, DEVICES, NUMBERS, TRUNKS)
+    table.kind: table for table in (ACCOUNTS, USERS, DEVICES, NUMBERS, TRUNKS, GATEWAY_NUMBERS)
 }
 _UNIQUE_FIELDS = frozenset({"sip_username", "username"})
 
@@ -50,6 +50,7 @@ async def _read(connection: AsyncConnection) -> Inventory:
         devices={item.ref: item for item in await DEVICES.all(connection)},
         numbers={item.e164: item for item in await NUMBERS.all(connection)},
         trunks={item.ref: item for item in await TRUNKS.all(connection)},
+        gateway_numbers={item.e164: item for item in await GATEWAY_NUMBERS.all(connection)},
     )
 
 
@@ -66,7 +67,7 @@ async def _write(connection: AsyncConnection, after: Inventory, changes: ChangeS
     for kind in ("account", "user"):
         await _TABLES[kind].insert(connection, objects(changes.created, kind))
         await _TABLES[kind].update(connection, objects(changes.changed, kind))
-    for kind in ("device", "number", "trunk"):
+    for kind in ("device", "number", "trunk", "gateway_number"):
         table = _TABLES[kind]
         await table.delete(connection, removed(kind))
         renamed = [

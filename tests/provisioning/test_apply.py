@@ -242,3 +242,24 @@ def test_applies_at_the_same_time_take_turns(postgres_url: str) -> None:
                 await engine.dispose()
 
     asyncio.run(body())
+
+
+@pytest.mark.rule("DEV-01")
+@pytest.mark.rule("DEV-03")
+def test_what_a_call_has_verified_is_not_undone_by_documents_that_do_not_speak_of_it(run: Run[None]) -> None:
+    text = (
+        '[[account]]\nref = "a"\n[[user]]\nref = "u"\naccount = "a"\n'
+        '[[device]]\nref = "d"\nuser = "u"\nsim = "+33639980001"\n'
+    )
+
+    async def scenario(store: ProvisioningStore) -> None:
+        await apply([Document("1", text + "sim_verified = true\n")], store, plans=PLANS)
+        assert not await apply([Document("2", text)], store, plans=PLANS)
+        assert (await store.read()).devices["d"].sim_verified
+        await apply([Document("3", text.replace("80001", "80002"))], store, plans=PLANS)
+        assert not (await store.read()).devices["d"].sim_verified, "another SIM has to be verified again"
+        await apply([Document("4", text + "sim_verified = true\n")], store, plans=PLANS)
+        await apply([Document("5", text + "sim_verified = false\n")], store, plans=PLANS)
+        assert not (await store.read()).devices["d"].sim_verified, "what is written counts"
+
+    run(scenario)

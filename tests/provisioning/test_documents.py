@@ -26,6 +26,10 @@ DEVICE = USER + '[[device]]\nref = "d"\nuser = "u"\n'
 NUMBER = USER + '[[number]]\ne164 = "+33639981001"\nuser = "u"\n'
 TRUNK = '[[trunk]]\nref = "t"\npeers = ["sip:192.0.2.1:5080"]\nprefixes = ["+"]\n'
 
+GATEWAY = "[[trunk]]\nref = 't'\naccept_from = ['192.0.2.1/32']\n[[gateway_number]]\ne164 = '+33199000001'\ntrunk = 't'\n"
+SATELLITE = "+881" + "612345678"
+"""A number of no country; there is no fictional one."""
+
 
 WRONG = [
     # what is written, what is said
@@ -86,7 +90,33 @@ WRONG = [
         "[[greeting]]\nnumber = '+33639987000'\n",
         "1.toml:1: greeting: Greetings are not supported yet by this",
     ),
-    ("\n[[gateway_number]]\ne164 = '+33199000001'\n", "1.toml:2: gateway_number: gateway numbers are not"),
+    ("[[gateway_number]]\ntrunk = 't'\n", "1.toml:1: gateway_number: e164: is missing"),
+    (
+        "\n[[gateway_number]]\ne164 = '+33199000001'\n",
+        "1.toml:2: gateway_number +33199000001: trunk: is missing",
+    ),
+    (
+        GATEWAY.replace("trunk = 't'", "trunk = 'x'"),
+        "1.toml:6: gateway_number +33199000001: trunk: there is no trunk 'x'",
+    ),
+    (GATEWAY + "kind = 'callback'\n", "kind: 'callback' is none of call_through, verification, voicemail"),
+    (GATEWAY + "country = 'France'\n", "country: is longer than 2 characters"),
+    (GATEWAY + "country = 'fr'\n", "gateway_number +33199000001: country: 'fr' is not a country"),
+    (GATEWAY.replace("+33199000001", SATELLITE), f"country: {SATELLITE} tells no country (write country"),
+    (GATEWAY + "user = 'u'\n", "gateway_number +33199000001: user: unknown key"),
+    (GATEWAY + GATEWAY.partition("]\n")[2], "is named already in 1.toml:4"),
+    (
+        TRUNK + "[[gateway_number]]\ne164 = '+33199000001'\ntrunk = 't'\n",
+        "1.toml:7: gateway_number +33199000001: trunk: no call can come in by 't', and a gateway number is there",
+    ),
+    (
+        GATEWAY.replace("+33199000001", "+33639981001") + NUMBER,
+        "gateway_number +33639981001: e164: +33639981001 is a cloud number",
+    ),
+    (
+        GATEWAY.replace("+33199000001", "+33639980001") + DEVICE + "sim = '+33639980001'\n",
+        "gateway_number +33639980001: e164: +33639980001 is the SIM of device d",
+    ),
     ("[[trunk]]\nref = 't'\n", "1.toml:1: trunk t: does nothing: no call can come from it or go to it"),
     (TRUNK + "register = true\n", "1.toml:5: trunk t: register: registering with a carrier is not supported"),
     (TRUNK.replace("sip:192", "192"), "1.toml:3: trunk t: peers: '192.0.2.1:5080': a peer is written sip:"),

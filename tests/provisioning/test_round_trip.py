@@ -19,6 +19,7 @@ from callcontrol.provisioning import (
 from callcontrol.provisioning.inventory import Inventory
 from config.database import create_engine, upgrade
 from config.sections import DatabaseSettings
+from gateway.gateway_numbers import GatewayKind, GatewayNumber
 from gateway.trunk import NumberFormat, Prefix, Trunk
 from numbering.e164 import E164
 from numbering.models import ANONYMOUS, Account, AccountKind, CloudNumber, Device, DeviceKind, User
@@ -55,6 +56,16 @@ def inventories(draw: st.DrawFn) -> Inventory:
             result.put(draw(numbers(line, users)))
     for ref in draw(st.lists(REFS, max_size=3, unique=True)):
         result.put(draw(trunks(ref, len(result.trunks))))
+    bringing = [trunk.ref for trunk in result.trunks.values() if trunk.accept_from or trunk.username]
+    for line in draw(st.lists(LINES, max_size=3, unique=True)) if bringing else []:
+        result.put(
+            GatewayNumber(
+                e164=E164(f"+3319900{line:04d}"),
+                trunk=draw(st.sampled_from(bringing)),
+                kind=draw(st.sampled_from(GatewayKind)),
+                country=draw(st.sampled_from(["FR", "BE"])),
+            )
+        )
     return result
 
 
