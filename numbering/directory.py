@@ -7,9 +7,9 @@ sees one state.  Objects are replaced, never altered: what a caller keeps stays 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from numbering.e164 import country_of
 from numbering.models import Account, CloudNumber, Device, NumberState, PlanLimits, PlanTable, User
@@ -30,6 +30,48 @@ class DirectoryChanges:
         return len(self.accounts) + len(self.users) + len(self.devices) + len(self.numbers)
 
 
+class _Held(Generic[T]):
+    """What each user holds, by key: a change costs one step, and the order is found when somebody asks.
+
+    Sorting with each change would make loading quadratic for a user with very many numbers.
+    """
+
+    __slots__ = ("_by_user", "_key", "_sorted")
+
+    def __init__(self, key: Callable[[T], str]) -> None:
+        self._key = key
+        self._by_user: dict[str, dict[str, T]] = {}
+        self._sorted: dict[str, tuple[T, ...]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._by_user or self._sorted)
+
+    def of(self, user: str) -> tuple[T, ...]:
+        """In the order of keys."""
+        found = self._sorted.get(user)
+        if found is None:
+            held = self._by_user.get(user)
+            if held is None:
+                return ()
+            found = self._sorted[user] = tuple(sorted(held.values(), key=self._key))
+        return found
+
+    def put(self, user: str, item: T) -> None:
+        self._by_user.setdefault(user, {})[self._key(item)] = item
+        self._sorted.pop(user, None)
+
+    def remove(self, user: str, key: str) -> None:
+        held = self._by_user[user]
+        del held[key]
+        if not held:
+            del self._by_user[user]
+        self._sorted.pop(user, None)
+
+    def popitem(self) -> object:
+        """Forget what one user holds, in any order."""
+        return (self._by_user or self._sorted).popitem()
+
+
 _CONTENT: Final = (
     "_accounts",
     "_users",
@@ -39,6 +81,7 @@ _CONTENT: Final = (
     "_devices_of",
     "_numbers_of",
     "_plans",
+    "_states",
     "version",
 )
 
@@ -58,6 +101,7 @@ class Directory:
         "_numbers",
         "_numbers_of",
         "_plans",
+        "_states",
         "_users",
         "hits",
         "misses",
@@ -83,8 +127,9 @@ class Directory:
         self._devices: dict[str, Device] = {}
         self._numbers: dict[str, CloudNumber] = {}
         self._by_username: dict[str, Device] = {}
-        self._devices_of: dict[str, tuple[Device, ...]] = {}
-        self._numbers_of: dict[str, tuple[CloudNumber, ...]] = {}
+        self._devices_of: _Held[Device] = _Held(_device_ref)
+        self._numbers_of: _Held[CloudNumber] = _Held(_number_e164)
+        self._states: dict[NumberState, int] = dict.fromkeys(NumberState, 0)
         for group in (accounts, users, devices, numbers):
             for item in group:
                 self.put_one(item)
@@ -120,11 +165,15 @@ class Directory:
 
     def devices_of(self, user: str) -> tuple[Device, ...]:
         """Devices of a user in the order of their refs."""
-        return self._devices_of.get(user, ())
+        return self._devices_of.of(user)
 
     def numbers_of(self, user: str) -> tuple[CloudNumber, ...]:
         """Numbers that a user holds, whatever their state, in ascending order."""
-        return self._numbers_of.get(user, ())
+        return self._numbers_of.of(user)
+
+    def numbers_by_state(self) -> Mapping[NumberState, int]:
+        """How many numbers there are in each state."""
+        return self._states
 
     def account_of(self, user: str) -> Account | None:
         holder = self._users.get(user)
@@ -144,11 +193,10 @@ class Directory:
         holder = self._users.get(user)
         if holder is None:
             return None
-        active = [n for n in self.numbers_of(user) if n.state is NumberState.ACTIVE]
-        for number in active:
-            if number.e164 == holder.default_number:
-                return number
-        return active[0] if active else None
+        chosen = self._numbers.get(holder.default_number)
+        if chosen is not None and chosen.user == user and chosen.state is NumberState.ACTIVE:
+            return chosen
+        return next((n for n in self.numbers_of(user) if n.state is NumberState.ACTIVE), None)
 
     def country_of_device(self, ref: str) -> str:
         """Country in which a device's dialled digits are read (NUM-01): of its SIM, else of the user's
@@ -185,7 +233,7 @@ class Directory:
         """Forget up to ``count`` objects of a directory that nobody reads any more; returns whether some are
         left.
         """
-        indexes: tuple[dict[str, Any], ...] = (
+        indexes: tuple[dict[str, Any] | _Held[Any], ...] = (
             self._numbers_of,
             self._devices_of,
             self._by_username,
@@ -228,31 +276,24 @@ class Directory:
             holder = self._by_username.get(old.sip_username)
             if holder is not None and holder.ref == ref:
                 del self._by_username[old.sip_username]
-            rest = tuple(d for d in self._devices_of[old.user] if d.ref != ref)
-            self._set(self._devices_of, old.user, rest)
+            self._devices_of.remove(old.user, ref)
         if device is not None:
             self._devices[ref] = device
             if device.sip_username:
                 self._by_username[device.sip_username] = device
-            held = (*self._devices_of.get(device.user, ()), device)
-            self._devices_of[device.user] = tuple(sorted(held, key=_device_ref))
+            self._devices_of.put(device.user, device)
 
     def _put_number(self, e164: str, number: CloudNumber | None) -> None:
         old = self._numbers.pop(e164, None)
         if old is not None:
-            rest = tuple(n for n in self._numbers_of[old.user] if n.e164 != e164)
-            self._set(self._numbers_of, old.user, rest)
+            self._states[old.state] -= 1
+            if old.user:
+                self._numbers_of.remove(old.user, e164)
         if number is not None:
             self._numbers[e164] = number
-            held = (*self._numbers_of.get(number.user, ()), number)
-            self._numbers_of[number.user] = tuple(sorted(held, key=_number_e164))
-
-    @staticmethod
-    def _set(index: dict[str, tuple[T, ...]], key: str, value: tuple[T, ...]) -> None:
-        if value:
-            index[key] = value
-        else:
-            del index[key]
+            self._states[number.state] += 1
+            if number.user:
+                self._numbers_of.put(number.user, number)
 
 
 def _merge(into: dict[str, T], changes: Mapping[str, T | None]) -> None:

@@ -145,8 +145,57 @@ def test_changes_lead_where_a_fresh_start_leads() -> None:
                 kind = "devices" if gone.startswith("d") else "numbers"
                 d.put(changes(**{kind: {gone: None}}), version=step)
         fresh = Directory((), users.values(), devices.values(), numbers.values())
-        for name in ("_users", "_devices", "_numbers", "_by_username", "_devices_of", "_numbers_of"):
+        for name in ("_users", "_devices", "_numbers", "_by_username", "_states"):
             assert getattr(d, name) == getattr(fresh, name), name
+        for ref in (f"u{index}" for index in range(5)):
+            assert d.devices_of(ref) == fresh.devices_of(ref)
+            assert d.numbers_of(ref) == fresh.numbers_of(ref)
+
+
+class Counted(str):
+    """A key that counts how often it is compared."""
+
+    __slots__ = ()
+    comparisons = 0
+
+    def __lt__(self, other: str) -> bool:
+        Counted.comparisons += 1
+        return str.__lt__(self, other)
+
+    __hash__ = str.__hash__
+
+
+def test_very_many_numbers_of_one_user_cost_no_more_than_those_of_many_users() -> None:
+    """The work of loading grows with the count, not with its square."""
+    count = 4000
+    keys = [E164(Counted(f"+3363998{index:04d}")) for index in range(count)]
+    random.Random(3).shuffle(keys)
+    Counted.comparisons = 0
+    d = Directory()
+    for key in keys:
+        d.put_one(CloudNumber(e164=key, user="ana"))
+    assert Counted.comparisons == 0, "loading sorts nothing"
+    assert len(d.numbers_of("ana")) == count
+    assert d.numbers_of("ana") is d.numbers_of("ana")
+    assert Counted.comparisons < 20 * count, "sorted once, when somebody asks"
+    before = Counted.comparisons
+    for key in keys:
+        d.put_one(CloudNumber(e164=key, user="ana", hide=True))
+    for key in keys[: count // 2]:
+        d.put(changes(numbers={key: None}), version=1)
+    assert Counted.comparisons == before
+    assert len(d.numbers_of("ana")) == count // 2
+    assert d.numbers_by_state()[NumberState.ACTIVE] == count // 2
+
+
+def test_numbers_without_a_holder_are_nobody_s() -> None:
+    d = Directory()
+    d.put_one(CloudNumber(e164=ONE.e164, user="", state=NumberState.AVAILABLE))
+    assert d.numbers_of("") == ()
+    assert d.number(ONE.e164) is not None
+    d.put(changes(numbers={ONE.e164: None}), version=1)
+    assert d.number(ONE.e164) is None
+    assert d.numbers_by_state()[NumberState.AVAILABLE] == 0
 
 
 def test_contents_are_exchanged_and_let_go_in_slices() -> None:
