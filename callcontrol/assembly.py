@@ -126,6 +126,7 @@ class Signalling:
                     trunk_ring_s=calls.trunk_answer_seconds,
                     max_duration_s=calls.max_duration_seconds,
                     barred_classes=tuple(calls.barred_classes),
+                    verified_sim=settings.outgoing.verified_sim,
                 ),
             ),
             directory,

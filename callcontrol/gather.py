@@ -33,7 +33,7 @@ from gateway.trunk import Trunk, TrunkDirectory
 from numbering.classes import local_number
 from numbering.directory import Directory
 from numbering.e164 import E164, NumberError, country_of, read
-from numbering.models import CloudNumber, Device
+from numbering.models import AccountKind, CloudNumber, Device
 
 CALL_HEADER: Final = "x-cloudline-call"
 """Our call reference on legs towards our own devices."""
@@ -169,7 +169,10 @@ class Gatherer:
         user = self._directory.user(device.user)
         numbers = self._directory.numbers_of(device.user)
         default = self._directory.default_number(device.user)
-        countries = dict.fromkeys([country, *(country_of(number.e164) for number in numbers)])
+        account = self._directory.account_of(device.user)
+        sims = [own for own in (device, *self._directory.devices_of(device.user)) if own.sim]
+        at_home = (country, *(country_of(own.sim) for own in sims))
+        countries = dict.fromkeys([*at_home, *(country_of(number.e164) for number in numbers)])
         return CallerDevice(
             device=device.ref,
             user=device.user,
@@ -194,6 +197,10 @@ class Gatherer:
             user=ref,
             account="" if user is None else user.account,
             suspended=self._is_suspended(ref),
+            company=account is not None and account.kind is AccountKind.COMPANY,
+            has_sim=bool(sims),
+            sim_verified=any(own.sim_verified for own in sims),
+            sim_country=country_of(sims[0].sim) if sims else "",
             targets=tuple(target_of(binding) for binding in bindings),
         )
 

@@ -259,6 +259,10 @@ class CallSettings(Section):
         return self
 
 
+class OutgoingSettings(Section):
+    verified_sim: Literal["all", "known", "none"] = "known"
+
+
 class RegistrarSettings(Section):
     default_expires_seconds: Count = 3600
     min_expires_seconds: Count = 60
@@ -337,6 +341,7 @@ class Settings(Section):
     mqtt: MqttSettings = MqttSettings()
     media: MediaSettings = MediaSettings()
     calls: CallSettings = CallSettings()
+    outgoing: OutgoingSettings = OutgoingSettings()
     registrar: RegistrarSettings = RegistrarSettings()
     limits: LimitSettings = LimitSettings()
     log: LogSettings = LogSettings()

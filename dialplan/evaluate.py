@@ -95,6 +95,9 @@ def _steps(facts: CallFacts, identity: Identity, trace: Trace) -> tuple[Step, ..
     if not number:
         reason = reasons.INVALID_NUMBER if _looks_like_number(called.dialled) else reasons.NOT_FOUND
         detail = f"{called.dialled} is neither a number ({called.fault or 'empty'}) nor a colleague"
+    if not reason and not facts.colleague:
+        # A colleague is rung by name within the account: nothing is called from a number.
+        reason = outgoing.unproved(device, facts.limits, trace)
         return (Refuse(reason=trace.refuse("NUM-01", reason, detail)),)
     if _is_internal(facts):
         trace.add("internal", PASS, f"{called.e164} is one of our own; no trunk is used")

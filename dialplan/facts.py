@@ -35,6 +35,8 @@ class Limits:
         NumberClass.UNKNOWN_SHORT,
     )
     """Classes of numbers that nobody may call (OUT-04)."""
+    verified_sim: str = "known"
+    """Whose SIM must be verified before a number calls (DEV-01): ``all``, ``known`` or ``none`` of the users."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +72,14 @@ class CallerDevice:
     """Name of its user, shown to colleagues."""
     suspended: bool = False
     """The user or the account is suspended (NUM-13)."""
+    company: bool = False
+    """The account is a company, which answers for its people."""
+    has_sim: bool = False
+    """The user has a SIM on some device, verified or not."""
+    sim_verified: bool = False
+    """The number of a SIM of the user was proved by a call (DEV-01)."""
+    sim_country: str = ""
+    """Country that the user's SIM was seen in, ISO 3166 alpha-2 (NUM-08); empty: the user has no SIM."""
     numbers: tuple[CloudNumber, ...] = ()
     """Cloud numbers that the user holds, in any state."""
     default_number: str = ""

@@ -1,5 +1,5 @@
-"""Decisions about the calling side of a device's call: who may it be, which kinds of numbers may it call, and
-what is the callee shown (OUT-01, OUT-04, OUT-07).
+"""Decisions about the calling side of a device's call: who may it be, is that proved, which kinds of numbers
+may it call, and what is the callee shown (OUT-01, DEV-01, OUT-04, OUT-07).
 
 An identity is named by the device (P-Preferred-Identity, else From) or chosen here; it is always a number of
 the device's user, so that nothing is ever presented which we cannot prove.
@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dialplan import reasons
-from dialplan.facts import CallerDevice, CallerNumber, CallFacts
+from dialplan.facts import CallerDevice, CallerNumber, CallFacts, Limits
 from dialplan.plan import Identity
 from dialplan.trace import CHOOSE, PASS, Trace
 from numbering.models import CloudNumber, NumberState
@@ -94,6 +94,21 @@ def _unusable(number: CloudNumber) -> tuple[str, str] | None:
         case _:
             # Quarantined, ported out and the like: whoever held it holds it no longer.
             return reasons.NOT_YOUR_NUMBER, f"it is {number.state.value}"
+
+
+def unproved(device: CallerDevice, limits: Limits, trace: Trace) -> str:
+    """Reason why the user may not call from a number yet (DEV-01); empty: the user may."""
+    if device.sim_verified:
+        trace.add("DEV-01", PASS, f"a SIM of user {device.user} is verified")
+        return ""
+    if limits.verified_sim == "none":
+        trace.add("DEV-01", PASS, "no SIM need be verified, by the settings")
+        return ""
+    if limits.verified_sim == "known" and device.company and not device.has_sim:
+        trace.add("DEV-01", PASS, f"user {device.user} has no SIM, and account {device.account} is a company")
+        return ""
+    detail = f"no SIM of user {device.user} is verified"
+    return trace.refuse("DEV-01", reasons.UNVERIFIED_SIM, detail)
 
 
 def barred(facts: CallFacts, trace: Trace) -> str:

@@ -35,10 +35,24 @@ DIRECTORY = Directory(
         User(ref="zoe", account="zoe-alone", name="Zoe Example"),
     ],
     devices=[
-        Device(ref="ana-phone", user="ana", sim="+33639980001", sip_username="ana-phone", sip_password="pa"),
+        Device(
+            ref="ana-phone",
+            user="ana",
+            sim="+33639980001",
+            sim_verified=True,
+            sip_username="ana-phone",
+            sip_password="pa",
+        ),
         Device(ref="ana-desktop", user="ana", sip_username="ana-desktop", sip_password="pd"),
         Device(ref="ben-phone", user="ben", sip_username="1002", sip_password="pb"),
-        Device(ref="zoe-phone", user="zoe", sim=ZOE, sip_username="zoe-phone", sip_password="pz"),
+        Device(
+            ref="zoe-phone",
+            user="zoe",
+            sim=ZOE,
+            sim_verified=True,
+            sip_username="zoe-phone",
+            sip_password="pz",
+        ),
     ],
     numbers=[
         CloudNumber(e164=ANA, user="ana"),

@@ -50,6 +50,7 @@ def test_an_outgoing_call_shows_the_default_number() -> None:
     assert [(line.rule, line.outcome) for line in decision.trace] == [
         ("OUT-05", "pass"),
         ("FWD-04", "pass"),
+        ("DEV-01", "pass"),
         ("OUT-01", "choose"),
         ("OUT-07", "pass"),
         ("OUT-04", "pass"),
@@ -128,6 +129,45 @@ def test_a_number_that_cannot_call(numbers: tuple[CloudNumber, ...], default: st
 def test_suspended_callers_make_no_calls_of_any_kind() -> None:
     for facts in (TO_OUTSIDE, TO_BEN, TO_COLLEAGUE):
         assert refused(evaluate(device(facts, suspended=True))) == ("NUM-13", reasons.SUSPENDED)
+
+
+@pytest.mark.rule("DEV-01", "OUT-09")
+@pytest.mark.parametrize(
+    ("policy", "sim", "company", "may"),
+    [
+        ("known", "verified", True, True),
+        ("known", "unverified", True, False),
+        ("known", "none", True, True),
+        ("known", "verified", False, True),
+        ("known", "unverified", False, False),
+        ("known", "none", False, False),
+        ("all", "verified", True, True),
+        ("all", "unverified", True, False),
+        ("all", "none", True, False),
+        ("all", "none", False, False),
+        ("none", "unverified", True, True),
+        ("none", "none", False, True),
+    ],
+)
+def test_nobody_calls_from_a_number_before_a_sim_is_verified(
+    policy: str, sim: str, company: bool, may: bool
+) -> None:
+    for facts in (TO_OUTSIDE, TO_BEN):
+        asked = replace(
+            device(facts, company=company, has_sim=sim != "none", sim_verified=sim == "verified"),
+            limits=Limits(verified_sim=policy),
+        )
+        if may:
+            assert isinstance(evaluate(asked).plan.steps[0], (ToTrunk, Ring))
+            assert ("DEV-01", "pass") in [(line.rule, line.outcome) for line in evaluate(asked).trace]
+        else:
+            assert refused(evaluate(asked)) == ("DEV-01", reasons.UNVERIFIED_SIM)
+
+
+@pytest.mark.rule("DEV-01")
+def test_a_colleague_may_be_rung_by_name_without_any_sim() -> None:
+    facts = replace(device(TO_COLLEAGUE, sim_verified=False), limits=Limits(verified_sim="all"))
+    assert isinstance(evaluate(facts).plan.steps[0], Ring)
 
 
 @pytest.mark.rule("OUT-07")
