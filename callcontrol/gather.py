@@ -182,6 +182,10 @@ class Gatherer:
             country=country,
             name="" if user is None else user.name,
             suspended=self._is_suspended(device.user),
+            company=account is not None and account.kind is AccountKind.COMPANY,
+            has_sim=bool(sims),
+            sim_verified=any(own.sim_verified for own in sims),
+            sim_country=country_of(sims[0].sim) if sims else "",
             numbers=numbers,
             default_number="" if default is None else default.e164,
             emergency_countries=tuple(name for name in countries if name),
@@ -197,10 +201,6 @@ class Gatherer:
             user=ref,
             account="" if user is None else user.account,
             suspended=self._is_suspended(ref),
-            company=account is not None and account.kind is AccountKind.COMPANY,
-            has_sim=bool(sims),
-            sim_verified=any(own.sim_verified for own in sims),
-            sim_country=country_of(sims[0].sim) if sims else "",
             targets=tuple(target_of(binding) for binding in bindings),
         )
 

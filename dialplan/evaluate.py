@@ -72,6 +72,9 @@ def _from_device(facts: CallFacts, device: CallerDevice, trace: Trace) -> Plan:
         return _device_plan(facts, device, OUTGOING, (Refuse(reason=reason),), nobody, "")
     trace.add("OUT-05", PASS, "not an emergency number")
     reason = _relay(facts, trace) or _loop(facts, trace) or _suspended(device, trace)
+    if not reason and not facts.colleague:
+        # A colleague is rung by name within the account: nothing is called from a number.
+        reason = outgoing.unproved(device, facts.limits, trace)
     if reason:
         return _device_plan(facts, device, direction, (Refuse(reason=reason),), nobody, "")
     chosen = outgoing.choose_number(device, facts.caller, required=not facts.colleague, trace=trace)
@@ -95,9 +98,6 @@ def _steps(facts: CallFacts, identity: Identity, trace: Trace) -> tuple[Step, ..
     if not number:
         reason = reasons.INVALID_NUMBER if _looks_like_number(called.dialled) else reasons.NOT_FOUND
         detail = f"{called.dialled} is neither a number ({called.fault or 'empty'}) nor a colleague"
-    if not reason and not facts.colleague:
-        # A colleague is rung by name within the account: nothing is called from a number.
-        reason = outgoing.unproved(device, facts.limits, trace)
         return (Refuse(reason=trace.refuse("NUM-01", reason, detail)),)
     if _is_internal(facts):
         trace.add("internal", PASS, f"{called.e164} is one of our own; no trunk is used")
