@@ -23,11 +23,12 @@ AROUND = (
         "ids",
         "intake",
         "ladder",
+        "live_facts",
         "ports",
     ),
-    *("runner", "trunking", "wire"),
+    *("runner", "trunking", "waiting_room", "wire"),
 )
-DECIDING = ("evaluate", "incoming", "outgoing", "trace")
+DECIDING = ("evaluate", "gateways", "incoming", "outgoing", "trace")
 
 
 def core_modules() -> list[str]:

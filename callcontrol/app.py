@@ -54,7 +54,8 @@ from callcontrol.version import VERSION
 from config.database import DatabaseUnavailable, create_engine, upgrade
 from config.settings import Settings
 from dialplan import reasons
-from gateway.store import TrunkFollower
+from gateway.gateway_numbers import GatewayDirectory
+from gateway.store import GatewayFollower, TrunkFollower
 from gateway.trunk import TrunkDirectory
 from numbering.cache import DirectoryCache, DirectoryUnavailable
 from numbering.directory import Directory
@@ -100,11 +101,12 @@ class App:
         plans = demo_data.plan_table(settings)
         self.directory = Directory(plans=plans)
         self.trunks = TrunkDirectory()
+        self.gateways = GatewayDirectory()
         self.cache = DirectoryCache(
             SqlDirectorySource(self.engine),
             self.directory,
             plans=plans,
-            followers=[TrunkFollower(self.engine, self.trunks)],
+            followers=[TrunkFollower(self.engine, self.trunks), GatewayFollower(self.engine, self.gateways)],
             poll_seconds=settings.database.poll_seconds,
             on_change=lambda changes: self._on_provisioning(),
         )
@@ -214,6 +216,7 @@ class App:
                 bindings=bindings,
                 records=LoggedOutbox(self.outbox, logs.CallLog(settings.log)),
                 close_connection=self._close_connection,
+                gateways=self.gateways,
             ),
         )
         self.prober = Prober(
@@ -228,6 +231,7 @@ class App:
             f"{settings.node.id} {secrets.token_hex(4)}",
         )
         self.signalling.runner.on_defect = self._on_defect
+        self.signalling.core.waiting_room.kick = self.driver.kick
         self._wired = True
         self._on_provisioning()
 
@@ -333,7 +337,9 @@ class App:
     def _needs_tick(self) -> bool:
         if not self._wired:
             return False
-        return bool(self.signalling.runner.calls) or self.signalling.registrar.next_deadline() is not None
+        if self.signalling.runner.calls or len(self.signalling.core.waiting_room):
+            return True
+        return self.signalling.registrar.next_deadline() is not None
 
     def _close_connection(self, conn: int) -> None:
         self.driver.close_connection(conn, "replaced")

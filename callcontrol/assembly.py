@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from callcontrol.auth import DigestPolicy, DigestServer
 from callcontrol.b2bua.env import CallEnv
@@ -37,6 +37,8 @@ from dialplan.facts import Limits
 from dialplan.plan import Decision
 from gateway.capacity import MemoryTrunkChannels
 from gateway.trunk import TrunkDirectory
+from gateway.gateway_numbers import GatewayDirectory
+from gateway.push import PushSink
 from numbering.classes import emergency_number
 from numbering.directory import Directory
 
@@ -59,6 +61,9 @@ class Surroundings:
     records: RecordSink
     close_connection: Callable[[int], None] = lambda conn: None
 
+    push: PushSink | None = None
+    """How devices are pushed; None: they are not, and those that sleep are as good as away."""
+    gateways: GatewayDirectory = field(default_factory=GatewayDirectory)
 
 class Signalling:
     """The parts, by name."""
@@ -140,6 +145,7 @@ class Signalling:
             self.endpoint,
             self.runner,
             self.registrar,
+            around.gateways,
             self.intake,
             self.gate,
             self.wire,
@@ -154,6 +160,7 @@ class Signalling:
     def turn(self) -> None:
         """Work off everything that the endpoint reported; once per batch of input."""
         self.core.turn(self._around.monotonic(), self._around.wall())
+            live_s=calls.live_state_seconds,
 
     def _on_malformed(self, flow: Flow) -> None:
         self.gate.suspect(flow.host, MALFORMED, self._around.wall(), proven=flow.reliable)

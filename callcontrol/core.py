@@ -18,7 +18,7 @@ from callcontrol.b2bua.leg import CALLER, Leg
 from callcontrol.bindings import BindingAdded, BindingAsleep, BindingRemoved
 from callcontrol.gather import target_of
 from callcontrol.ids import CallRefs
-from callcontrol.intake import Admitted, Answer
+from callcontrol.intake import Admitted, Answer, Deferred
 from callcontrol.ladder import Ladders
 from callcontrol.limits import Gate, Suspicious
 from callcontrol.registrar import Registrar
@@ -40,6 +40,7 @@ from callcontrol.sip.message import Message
 from callcontrol.sip.screening import Capabilities, screen
 from callcontrol.sip.usage import ESTABLISHED, Turn, Usage
 from callcontrol.trunking import Trunking
+from callcontrol.waiting_room import WAIT_S, Waiting, WaitingRoom
 from callcontrol.wire import Owner, Wire
 from dialplan import reasons
 from dialplan.plan import Refuse
@@ -71,7 +72,7 @@ _OUTSIDE: Final = ", ".join(("INVITE", "ACK", "CANCEL", "OPTIONS", "REGISTER"))
 class Admission(Protocol):
     """Who may call, and what becomes of the call (``callcontrol.intake``)."""
 
-    def admit(self, message: Message, flow: Flow, now: float) -> Answer | Admitted: ...
+    def admit(self, message: Message, flow: Flow, now: float) -> Answer | Admitted | Deferred: ...
 
 
 class Core:
@@ -91,7 +92,9 @@ class Core:
         ladders: Ladders,
         max_calls: int = 100_000,
         close_connection: Callable[[int], None] = lambda conn: None,
+        live_s: float = WAIT_S,
     ) -> None:
+        """``live_s``: how long an INVITE waits for facts of the live store, seconds."""
         self._endpoint = endpoint
         self._runner = runner
         self._registrar = registrar
@@ -104,6 +107,9 @@ class Core:
         self._ladders = ladders
         self._max_calls = max_calls
         self._close_connection = close_connection
+        self.waiting_room = WaitingRoom(live_s)
+        self.on_registered: Callable[[str, float], None] | None = None
+        """Told of each device that registers, for the measures of pushes."""
         self.draining = False
         """No new calls (OPS-04); what runs goes on."""
         self.probes: dict[str, Callable[[int], None]] = {}
@@ -116,6 +122,9 @@ class Core:
         """Work off all events, feed due timers, then save and act.  What that brings up is worked off too."""
         self._runner.tick(now)
         self._registrar.tick(now)
+        if len(self.waiting_room):
+            for waiting in self.waiting_room.due(now):
+                self._let_in(waiting, waiting.deferred.admitted(), monotonic, now)
         events = self._endpoint.events
         while events:
             batch = events[:]
@@ -142,12 +151,17 @@ class Core:
             else:
                 self._in_dialog(owner, event.message, "", event.flow, now)
         elif isinstance(event, CancelReceived):
-            owner = event.owner if isinstance(event.owner, Owner) else None
-            if owner is not None:
-                self._ladders.add(owner.call.ref, now, owner.leg, False, "", event.message.data)
-                self._runner.handle(owner.call, CancelIn(owner.leg, event.message), now)
+            self._on_cancel(event, monotonic, now)
         elif isinstance(event, TransactionFailed):
             self._on_failed(event, now)
+
+    def _on_cancel(self, event: CancelReceived, monotonic: float, now: float) -> None:
+        owner = event.owner
+        if isinstance(owner, Owner):
+            self._ladders.add(owner.call.ref, now, owner.leg, False, "", event.message.data)
+            self._runner.handle(owner.call, CancelIn(owner.leg, event.message), now)
+        elif isinstance(owner, Waiting) and self.waiting_room.leave(owner):
+            self._let_in(owner, owner.cancelled(), monotonic, now)
 
     def _on_defect(self, event: object, error: Exception, monotonic: float) -> None:
         """An error of ours, or the runner raises it: this one message is lost, and its sender told so."""
@@ -275,7 +289,22 @@ class Core:
         outcome = self.intake.admit(message, event.flow, now)
         if isinstance(outcome, Answer):
             self._endpoint.answer_once(event.key, outcome.status, outcome.data, monotonic)
-            return
+        elif isinstance(outcome, Deferred):
+            waiting = self.waiting_room.enter(event, outcome, now)
+            self._endpoint.claim(event.key, waiting)
+        else:
+            self._admit(event, outcome, monotonic, now)
+
+    def _let_in(self, waiting: Waiting, outcome: Admitted, monotonic: float, now: float) -> None:
+        """Go on with an INVITE that waited for facts of the live store."""
+        try:
+            self._admit(waiting.event, outcome, monotonic, now)
+        except Exception as error:  # noqa: BLE001
+            self._on_defect(waiting.event, error, monotonic)
+
+    def _admit(self, event: RequestReceived, outcome: Admitted, monotonic: float, now: float) -> None:
+        """The caller is known, and what happens to the call."""
+        message = event.message
         min_se = self._env.usage.min_se
         if session_timer.too_small(message, min_se):
             self._respond(event, 422, monotonic, (("Min-SE", str(min_se)),))
@@ -387,9 +416,18 @@ class Core:
 
     def _join_ringing(self, event: BindingAdded, now: float) -> None:
         """A device registers while its user is being rung: it gets the INVITE at once (DEV-05)."""
-        if event.previous is not None and not event.previous.asleep:
-            return
-        binding = event.binding
+        binding, previous = event.binding, event.previous
+        if self.on_registered is not None:
+            self.on_registered(binding.device, now)
+        anew = (
+            previous is None
+            or previous.asleep
+            or (previous.flow, previous.target)
+            != (
+                binding.flow,
+                binding.target,
+            )
+        )
         if binding.reg_id and any(
             other.instance == binding.instance and other.key != binding.key and not other.asleep
             for other in self._registrar.bindings_of(binding.aor, now)
@@ -397,7 +435,7 @@ class Core:
             return  # a further flow of a device that rings over another one (RFC 5626 §5.3)
         target = target_of(event.binding)
         for call in self._runner.ringing(target.user):
-            self._runner.handle(call, TargetJoined(target), now)
+            self._runner.handle(call, TargetJoined(target, anew), now)
 
 
 def _is_emergency(outcome: Admitted) -> bool:

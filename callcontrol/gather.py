@@ -23,11 +23,13 @@ from dialplan.facts import (
     CallerDevice,
     CallerNumber,
     CallFacts,
+    GatewayFacts,
     Limits,
     LoopFacts,
     OwnCall,
 )
-from dialplan.plan import DeviceTarget
+from dialplan.plan import FLOW_DEAD, LIVE, NO_BINDING, STALE, DeviceTarget, WakeTarget
+from gateway.gateway_numbers import GatewayDirectory
 from gateway.routes import read_number, terminating
 from gateway.trunk import Trunk, TrunkDirectory
 from numbering.classes import local_number
@@ -76,8 +78,10 @@ class Gatherer:
         self._settings = settings
         self._directory = directory
         self._trunks = trunks
+        gateways: GatewayDirectory | None = None,
         self._bindings = bindings
         self._calls = calls
+        self._gateways = GatewayDirectory() if gateways is None else gateways
 
     def from_device(self, message: Message, uri: Uri, device: Device, now: float) -> CallFacts:
         """Facts of a call that a device makes."""
@@ -117,8 +121,15 @@ class Gatherer:
 
     def _of_device(
         self, uri: Uri, device: Device, country: str, caller: CallerNumber, loop: LoopFacts, now: float
+            gateway=self._gateway(dialled.called.e164),
     ) -> CallFacts:
         dialled = read_dialled(uri, self._reader(country), self._settings.hosts)
+    def _gateway(self, called: str) -> GatewayFacts | None:
+        gateway = self._gateways.get(called) if called else None
+        if gateway is None:
+            return None
+        return GatewayFacts(number=gateway.e164, kind=gateway.kind.value)
+
         about = self._caller_device(device, country)
         # Names before numbers: user names of digits are extensions within the account.
         colleague = "" if dialled.is_telephone else self._colleague(dialled.called.dialled, about.account)

@@ -6,13 +6,14 @@ users nor numbers.  The From header proves nothing and is not compared with the 
 transferred put other things there.
 
 **Then** `callcontrol.gather` reads the facts, and `dialplan.evaluate` decides.  All of it is synchronous and
-in memory.  A caller who is known always gets a decision, also one that refuses, so that each attempt has its
-trace and its record.
+in memory, but for facts that only the live store of all nodes knows (`callcontrol.live_facts`): a call that
+needs one of those may be `Deferred`.  A caller who is known always gets a decision, also one that refuses, so
+that each attempt has its trace and its record.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -20,6 +21,7 @@ from callcontrol import auth
 from callcontrol.bindings import Binding, BindingStore
 from callcontrol.gather import CallIndex, Gatherer, IntakeSettings
 from callcontrol.limits import AUTH, UNKNOWN_TARGET, address_key
+from callcontrol.live_facts import Asking, LiveSource
 from callcontrol.sip import build
 from callcontrol.sip.digest import parse_credentials
 from callcontrol.sip.errors import RemoteProtocolError
@@ -30,6 +32,7 @@ from callcontrol.sip.uri import Uri, parse_uri, unescape
 from dialplan.evaluate import evaluate
 from dialplan.facts import CallFacts
 from dialplan.plan import Decision
+from gateway.gateway_numbers import GatewayDirectory
 from gateway.trunk import TrunkDirectory
 from numbering.directory import Directory
 from numbering.e164 import NumberError, read
@@ -79,6 +82,30 @@ class Admitted:
         return self.decision.plan.caller.asserted
 
 
+class Deferred:
+    """The caller is known, but facts of the live store are still to come."""
+
+    __slots__ = ("_asking", "_by", "_ingress", "trunk")
+
+    def __init__(self, asking: Asking, ingress: str, trunk: str, by: str) -> None:
+        self._asking = asking
+        self._ingress = ingress
+        self.trunk = trunk
+        self._by = by
+
+    def then(self, told: Callable[[], None]) -> None:
+        """Have ``told`` called when the facts are there."""
+        self._asking.then(told)
+
+    def give_up(self) -> None:
+        """Wait no longer; what has not come is missing."""
+        self._asking.give_up()
+
+    def admitted(self) -> Admitted:
+        """The decision with the facts as they are."""
+        return _admitted(self._asking.facts, self._ingress, self.trunk, self._by)
+
+
 class Intake:
     """Decides about initial INVITEs and targets of transfers.
 
@@ -94,6 +121,7 @@ class Intake:
         digest: auth.DigestServer,
         suspicions: Suspicions,
         calls: CallIndex,
+        gateways: GatewayDirectory | None = None,
     ) -> None:
         self._settings = settings
         self._directory = directory
@@ -101,17 +129,20 @@ class Intake:
         self._bindings = bindings
         self._digest = digest
         self._suspicions = suspicions
-        self._gatherer = Gatherer(settings, directory, trunks, bindings, calls)
+        self.gatherer = Gatherer(settings, directory, trunks, bindings, calls, gateways)
+        self.live: list[LiveSource] = []
+        """Sources of facts of the live store, in the order in which they are asked."""
         self.counters: dict[str, int] = {}
 
-    def admit(self, message: Message, flow: Flow, now: float) -> Answer | Admitted:
+    def admit(self, message: Message, flow: Flow, now: float) -> Answer | Admitted | Deferred:
         """What becomes of an initial INVITE.  ``now``: unix seconds.  Never raises for what the peer sent."""
         try:
             uri = parse_uri(message.uri)
         except RemoteProtocolError as error:
             data = build.response(message, error.status, to_tag=self._digest.tag(message))
-            return self._counted(Answer(status=error.status, data=data, why=auth.MALFORMED))
-        return self._counted(self._admit(message, uri, flow, now))
+            self._count(auth.MALFORMED)
+            return Answer(status=error.status, data=data, why=auth.MALFORMED)
+        return self._admit(message, uri, flow, now)
 
     def route_transfer(self, device: str, target: str, now: float, *, number: str = "") -> Admitted | None:
         """Where the target of a REFER leads (RFC 3515): to a call that the transferring device makes.
@@ -127,15 +158,28 @@ class Intake:
             return None
         if caller is None or (uri.params.get("method") or "INVITE") != "INVITE":
             return None
-        facts = self._gatherer.from_transfer(uri, caller, number, now)
+        facts = self.gatherer.from_transfer(uri, caller, number, now)
         return Admitted(facts=facts, decision=evaluate(facts), device=caller.ref, by=BY_TRANSFER)
 
-    def _counted(self, outcome: Answer | Admitted) -> Answer | Admitted:
-        word = outcome.why if isinstance(outcome, Answer) else outcome.by
+    def _count(self, word: str) -> None:
         self.counters[word] = self.counters.get(word, 0) + 1
         return outcome
 
-    def _admit(self, message: Message, uri: Uri, flow: Flow, now: float) -> Answer | Admitted:
+    def _complete(
+        self, facts: CallFacts, message: Message, device: str, trunk: str, by: str
+    ) -> Admitted | Deferred:
+        """The decision, unless facts are missing that only the live store has."""
+        self._count(by)
+        for source in self.live:
+            if source.wants(facts):
+                asking = Asking(self.live, facts, message.call_id)
+                if not asking.over:
+                    return Deferred(asking, device, trunk, by)
+                facts = asking.facts
+                break
+        return _admitted(facts, device, trunk, by)
+
+    def _admit(self, message: Message, uri: Uri, flow: Flow, now: float) -> Answer | Admitted | Deferred:
         by, trunk = BY_FLOW, None
         verdict = auth.Verdict(auth.NONE)
         device = self._device_of_flow(message, flow, now)
@@ -153,12 +197,13 @@ class Intake:
                 by = BY_SOURCE
                 trunk = self._trunks.match_source(flow.host, flow.port)
         if device is not None:
-            facts = self._gatherer.from_device(message, uri, device, now)
-            return Admitted(facts=facts, decision=evaluate(facts), device=device.ref, by=by)
+            facts = self.gatherer.from_device(message, uri, device, now)
+            return self._complete(facts, message, device.ref, "", by)
         if trunk is not None:
-            facts = self._gatherer.from_trunk(message, uri, trunk, now)
-            return Admitted(facts=facts, decision=evaluate(facts), trunk=trunk.ref, by=by)
+            facts = self.gatherer.from_trunk(message, uri, trunk, now)
+            return self._complete(facts, message, "", trunk.ref, by)
         self._suspect(flow, verdict, now)
+        self._count(verdict.reason)
         data = self._digest.refuse(message, verdict, now, source=flow.host, transport=flow.transport)
         return Answer(status=int(data[8:11]), data=data, why=verdict.reason)
 

@@ -6,8 +6,10 @@ order, is told on one page in ``docs/routing.md``; here they are called in that 
 
 from __future__ import annotations
 
-from dialplan import incoming, outgoing, reasons
-from dialplan.facts import CallerDevice, CallerNumber, CallFacts
+from dataclasses import replace
+
+from dialplan import gateways, incoming, outgoing, reasons
+from dialplan.facts import CallerDevice, CallerNumber, CallFacts, GatewayFacts
 from dialplan.plan import Decision, Identity, Plan, Refuse, Step, ToTrunk
 from dialplan.trace import DIAL, PASS, Trace
 from numbering.classes import local_number
@@ -25,11 +27,32 @@ _OUTSIDE = frozenset({NumberState.PORTED_OUT, NumberState.PORTING_IN})
 def evaluate(facts: CallFacts) -> Decision:
     """What happens to this call, and why."""
     trace = Trace()
-    if facts.device is not None:
+    if facts.gateway is not None:
+        plan = _by_gateway(facts, facts.gateway, trace)
+    elif facts.device is not None:
         plan = _from_device(facts, facts.device, trace)
     else:
         plan = _from_trunk(facts, trace)
     return Decision(plan=plan, trace=trace.lines)
+
+
+def _by_gateway(facts: CallFacts, gateway: GatewayFacts, trace: Trace) -> Plan:
+    """A call to a gateway number: led on for its lease, or refused (OUT-02, DEV-01)."""
+    reason = gateways.refused(facts, gateway, trace)
+    if facts.device is not None and not reason:
+        plan = _from_device(facts, facts.device, trace)
+        return replace(plan, gateway=gateway.number, lease=gateway.lease, sim=gateway.sim)
+    return Plan(
+        direction=INCOMING,
+        steps=(Refuse(reason=reason),),
+        caller=_presented(facts.caller),
+        called=gateway.number,
+        gateway=gateway.number,
+        lease=gateway.lease,
+        sim=gateway.sim,
+        max_duration_s=facts.limits.max_duration_s,
+        config_version=facts.config_version,
+    )
 
 
 def _from_trunk(facts: CallFacts, trace: Trace) -> Plan:

@@ -143,6 +143,33 @@ class LoopFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallFacts:
+GATEWAY_UNASKED: Final = ""
+GATEWAY_LEASED: Final = "leased"
+GATEWAY_VERIFIED: Final = "verified"
+GATEWAY_UNKNOWN: Final = "unknown"
+GATEWAY_USED: Final = "used"
+GATEWAY_EXPIRED: Final = "expired"
+GATEWAY_MISMATCH: Final = "mismatch"
+GATEWAY_UNAVAILABLE: Final = "unavailable"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayFacts:
+    """The gateway number that was called, and what its caller may do with it (OUT-02, DEV-01)."""
+
+    number: str
+    kind: str
+    """``call_through``, ``verification``, ``voicemail``."""
+    state: str = GATEWAY_UNASKED
+    """What the live store said: ``leased`` (the call is expected, and is now made in the name of ``CallFacts.device``),
+    ``verified`` (it proves the caller's SIM), ``mismatch`` (another SIM than the one to be verified), ``used``, ``expired``,
+    ``unknown`` (nobody asked for such a call), ``unavailable`` (it did not answer); empty: not asked."""
+    sim: str = ""
+    """SIM of the lease, E.164."""
+    lease: str = ""
+    """Id of the lease; empty: there is none."""
+
+
     """Everything a decision may look at."""
 
     source: str
@@ -167,3 +194,5 @@ class CallFacts:
     """A trunk terminates the number called (which peer: chosen when the leg is dialled)."""
     loop: LoopFacts = field(default_factory=LoopFacts)
     limits: Limits = field(default_factory=Limits)
+    gateway: GatewayFacts | None = None
+    """The gateway number called; None: it is none."""

@@ -56,6 +56,12 @@ _ROWS: Final = [
     Cause(r.NUMBER_OFF, 480, 31, "rejected", "This number is switched off now."),
     Cause(r.LOOP, 482, 25, "failed", "The call came back to where it had been."),
     Cause(r.HIDDEN_CALLER, 433, 21, "rejected", "Show your number and call again."),
+    Cause(r.NO_LEASE, 403, 21, "rejected", "Ask for this call in the app, then dial."),
+    Cause(r.NO_GATEWAY_NUMBER, 503, 34, "rejected", "All gateway numbers are taken; try again shortly."),
+    # busy: every phone makes the tone at once, and no network plays a paid announcement
+    Cause(r.SIM_VERIFIED, 486, 17, "rejected", "Your SIM is verified; the app goes on."),
+    Cause(r.SIM_MISMATCH, 403, 21, "rejected", "This is not the SIM that the app named."),
+    Cause(r.UNAVAILABLE, 503, 41, "failed", "The server cannot decide now; try again shortly.", True),
     Cause(r.BUSY, 486, 17, "busy", "The callee is busy."),
     Cause(r.DECLINED, 603, 21, "rejected", "The callee declined the call."),
     Cause(r.NO_ANSWER, 480, 19, "no_answer", "Nobody answered."),

@@ -59,7 +59,8 @@ def run_step(call: Call, turn: Turn) -> None:
     while call.step < len(call.plan.steps):
         step = call.plan.steps[call.step]
         if isinstance(step, Refuse):
-            refuse_caller(call, turn, step.reason, 0, [], "server")
+            by = "caller" if step.reason == reasons.CALLER_CANCELLED else "server"
+            refuse_caller(call, turn, step.reason, 0, [], by)
             return
         call.tried = []
         call.deadlines["step"] = turn.now + step.for_s

@@ -19,7 +19,7 @@ from callcontrol.b2bua.events import Event
 from callcontrol.cdr import CallRecord
 from callcontrol.core import Admission
 from callcontrol.gather import target_of
-from callcontrol.intake import Admitted, Answer
+from callcontrol.intake import Admitted, Answer, Deferred
 from callcontrol.sip.flow import Flow
 from callcontrol.sip.message import Message, parse
 from config.settings import Settings
@@ -47,9 +47,9 @@ class PlannedIntake:
         self._intake = intake
         self._steps = steps
 
-    def admit(self, message: Message, flow: Flow, now: float) -> Answer | Admitted:
+    def admit(self, message: Message, flow: Flow, now: float) -> Answer | Admitted | Deferred:
         outcome = self._intake.admit(message, flow, now)
-        if isinstance(outcome, Answer):
+        if not isinstance(outcome, Admitted):
             return outcome
         plan = dataclasses.replace(outcome.decision.plan, steps=self._steps)
         return dataclasses.replace(outcome, decision=dataclasses.replace(outcome.decision, plan=plan))
