@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from config.database import DatabaseUnavailable, reading
 from gateway.gateway_numbers import GatewayDirectory, GatewayKind, GatewayNumber
+from gateway.profile import DiversionHeader, HeaderRule, IdentityHeader, PrivacyForm, RuleAction
 from gateway.tables import GatewayNumberRow, TrunkRow
 from gateway.trunk import NumberFormat, Prefix, Trunk, TrunkDirectory
 from numbering.cache import DirectoryUnavailable
@@ -32,6 +33,20 @@ def _load(row: Row[Any]) -> Trunk:
         number_format=NumberFormat(row.number_format),
         country=row.country,
         options_seconds=row.options_seconds,
+        caller_format=NumberFormat(row.caller_format) if row.caller_format else None,
+        identity=IdentityHeader(row.identity),
+        trusted=row.trusted,
+        privacy=PrivacyForm(row.privacy),
+        diversion=DiversionHeader(row.diversion),
+        domain=row.domain,
+        host=row.host,
+        headers=tuple(
+            HeaderRule(RuleAction(item["action"]), item["name"], item["value"]) for item in row.headers
+        ),
+        register=row.register,
+        registrar=row.registrar,
+        auth_username=row.auth_username,
+        register_seconds=row.register_seconds,
     )
 
 
@@ -51,6 +66,20 @@ def _dump(trunk: Trunk) -> dict[str, Any]:
         "number_format": trunk.number_format.value,
         "country": trunk.country,
         "options_seconds": trunk.options_seconds,
+        "caller_format": trunk.caller_format.value if trunk.caller_format is not None else "",
+        "identity": trunk.identity.value,
+        "trusted": trunk.trusted,
+        "privacy": trunk.privacy.value,
+        "diversion": trunk.diversion.value,
+        "domain": trunk.domain,
+        "host": trunk.host,
+        "headers": [
+            {"action": rule.action.value, "name": rule.name, "value": rule.value} for rule in trunk.headers
+        ],
+        "register": trunk.register,
+        "registrar": trunk.registrar,
+        "auth_username": trunk.auth_username,
+        "register_seconds": trunk.register_seconds,
     }
 
 

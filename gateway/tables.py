@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, Double, String
+from sqlalchemy import JSON, Double, String, false, true
 from sqlalchemy.orm import Mapped, mapped_column
 
 from config.database import Base
@@ -27,6 +27,18 @@ class TrunkRow(Base):
     number_format: Mapped[str] = mapped_column(String(16))
     country: Mapped[str] = mapped_column(String(2))
     options_seconds: Mapped[float] = mapped_column(Double)
+    caller_format: Mapped[str] = mapped_column(String(16), server_default="")
+    identity: Mapped[str] = mapped_column(String(16), server_default="pai")
+    trusted: Mapped[bool] = mapped_column(server_default=true())
+    privacy: Mapped[str] = mapped_column(String(32), server_default="id")
+    diversion: Mapped[str] = mapped_column(String(16), server_default="both")
+    domain: Mapped[str] = mapped_column(String(255), server_default="")
+    host: Mapped[str] = mapped_column(String(255), server_default="")
+    headers: Mapped[list[dict[str, str]]] = mapped_column(JSON, server_default="[]")
+    register: Mapped[bool] = mapped_column(server_default=false())
+    registrar: Mapped[str] = mapped_column(String(255), server_default="")
+    auth_username: Mapped[str] = mapped_column(String(64), server_default="")
+    register_seconds: Mapped[int] = mapped_column(server_default="3600")
 
 
 class GatewayNumberRow(Base):

@@ -10,6 +10,8 @@ from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
+from gateway.profile import DiversionHeader, HeaderRule, IdentityHeader, PrivacyForm
+
 
 class NumberFormat(StrEnum):
     """How a trunk wants numbers written in Request-URI, To and From."""
@@ -20,6 +22,10 @@ class NumberFormat(StrEnum):
     """``0033199001234``"""
     NATIONAL = "national"
     """``0199001234`` within the trunk's country, the international form beyond it."""
+    DIGITS = "digits"
+    """``33199001234``: E.164 without the plus sign."""
+    CONTEXT = "phone-context"
+    """``0199001234;phone-context=+33`` within the trunk's country (RFC 3966 section 5.1.5), E.164 beyond it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +62,39 @@ class Trunk:
     max_cps: float = 0.0
     """New calls per second towards it; 0: no bound."""
     number_format: NumberFormat = NumberFormat.E164
+    """Of called numbers, and of callers' too where ``caller_format`` says nothing."""
+    caller_format: NumberFormat | None = None
+    """Of callers' numbers, where they are written otherwise than called ones."""
     country: str = ""
     """ISO 3166 alpha-2 country in which its national numbers are read and written; empty: the platform's."""
     options_seconds: float = 30.0
     """Interval of OPTIONS probes; 0: none."""
+    identity: IdentityHeader = IdentityHeader.PAI
+    trusted: bool = True
+    """The carrier keeps what it is told in confidence (RFC 3325 section 2.3): it learns the number of a caller who
+    hides it.  Otherwise that number is withheld."""
+    privacy: PrivacyForm = PrivacyForm.ID
+    diversion: DiversionHeader = DiversionHeader.BOTH
+    domain: str = ""
+    """Host of our identities: From, P-Asserted-Identity, and the address of record that is registered.  Empty: the
+    platform's domain; of a trunk that registers, the host of its registrar."""
+    host: str = ""
+    """``host[:port]`` by which the carrier knows us, in Contact and in our OPTIONS; empty: the address of the
+    listener that reaches it."""
+    headers: tuple[HeaderRule, ...] = ()
+    register: bool = False
+    """We register with each of its peers, and its calls come to the contact that was registered."""
+    registrar: str = ""
+    """SIP URI that is registered at, without user; empty: that of each peer."""
+    auth_username: str = ""
+    """Our digest user, where it is another one than ``username``."""
+    register_seconds: int = 3600
+    """Life of the registration that is asked for."""
+
+    @property
+    def login(self) -> str:
+        """Our digest user towards the carrier; empty: we have none."""
+        return (self.auth_username or self.username) if self.password else ""
 
 
 Network = IPv4Network | IPv6Network
@@ -99,7 +134,10 @@ class TrunkDirectory:
         """Exchange the whole content."""
         ordered = sorted(trunks, key=lambda trunk: trunk.ref)
         self._by_ref: dict[str, Trunk] = {trunk.ref: trunk for trunk in ordered}
-        self._by_username: dict[str, Trunk] = {t.username: t for t in ordered if t.username}
+        # The credentials of a trunk that registers are ours towards the carrier, not the carrier's towards us.
+        self._by_username: dict[str, Trunk] = {
+            t.username: t for t in ordered if t.username and not t.register
+        }
         self._ports: dict[str, frozenset[int]] = {
             trunk.ref: frozenset(peer_port(uri) for uri in trunk.peers) for trunk in ordered
         }

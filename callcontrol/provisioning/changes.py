@@ -10,6 +10,7 @@ from typing import Any, Final
 from callcontrol.provisioning.documents import KINDS
 from callcontrol.provisioning.inventory import Inventory, Item
 from callcontrol.provisioning.objects import Desired
+from gateway.profile import HeaderRule
 from gateway.trunk import Prefix, Trunk
 from numbering.models import CloudNumber, Device
 
@@ -131,10 +132,12 @@ def shown(value: Any) -> str:
         return str(value.value)
     if isinstance(value, Prefix):
         return f"{value.digits} at {value.cost:g}" if value.cost else value.digits
+    if isinstance(value, HeaderRule):
+        return f"{value.action.value} {value.name}: {value.value}".removesuffix(": ")
     if isinstance(value, tuple):
         return f"[{', '.join(shown(item) for item in value)}]"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
         return f"{value:g}"
-    return str(value) if value != "" else "(none)"
+    return str(value) if value not in ("", None) else "(none)"

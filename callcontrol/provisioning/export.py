@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from callcontrol.provisioning.documents import KINDS
 from callcontrol.provisioning.inventory import Inventory, Item
+from gateway.profile import HeaderRule
 from gateway.trunk import Prefix
 
 _SECRETS: Final = frozenset({"sip_password", "password"})
@@ -52,6 +53,9 @@ def _value(value: Any) -> str:
         if not value.cost:
             return _text(value.digits)
         return f"{{ prefix = {_text(value.digits)}, cost = {_value(value.cost)} }}"
+    if isinstance(value, HeaderRule):
+        parts = {"action": value.action.value, "name": value.name, "value": value.value}
+        return f"{{ {', '.join(f'{key} = {_text(text)}' for key, text in parts.items() if text)} }}"
     if isinstance(value, tuple):
         return f"[{', '.join(_value(item) for item in value)}]"
     raise TypeError(f"no TOML for {type(value).__name__}")

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_network
-from typing import Any, Final
+from typing import Final
 
 from callcontrol.provisioning.documents import Document, Entry, Problem, entries
 from callcontrol.provisioning.inventory import Inventory, Item, kind_of
 from callcontrol.provisioning.reading import Reader
+from callcontrol.provisioning.trunks import read_trunk
 from config.settings import nearest
 from gateway.gateway_numbers import GatewayKind, GatewayNumber
-from gateway.routes import check_peer
-from gateway.trunk import NumberFormat, Prefix, Trunk
 from numbering.e164 import E164, country_of
 from numbering.models import ANONYMOUS, Account, AccountKind, CloudNumber, Device, DeviceKind, PlanTable, User
 
-_PREFIX: Final = re.compile(r"\+\d{0,15}")
 _COUNTRY: Final = re.compile(r"[A-Z]{2}")
 _CATEGORIES: Final = ("standard", "vip")
 
@@ -83,7 +79,7 @@ def _read(reader: Reader, plans: PlanTable) -> Item | None:
         return _number(reader)
     if kind == "gateway_number":
         return _gateway_number(reader)
-    return _trunk(reader)
+    return read_trunk(reader)
 
 
 def _account(reader: Reader, plans: PlanTable) -> Account | None:
@@ -189,50 +185,6 @@ def _block(reader: Reader) -> tuple[str, ...]:
     return tuple(blocked)
 
 
-def _trunk(reader: Reader) -> Trunk | None:
-    ref = reader.ref("ref", required=True)
-    reader.later("register", False, "registering with a carrier")
-    peers = reader.texts("peers")
-    for peer in peers:
-        wrong = check_peer(peer)
-        if wrong:
-            reader.fail("peers", f"{peer!r}: {wrong}")
-    if len(set(peers)) != len(peers):
-        reader.fail("peers", "a peer is named twice")
-    prefixes = _prefixes(reader)
-    if prefixes and not peers:
-        reader.fail("prefixes", "a trunk that terminates calls needs peers to send them to")
-    port_must_match = reader.flag("port_must_match", False)
-    if port_must_match and not peers:
-        reader.fail("port_must_match", "there are no peers whose ports could match")
-    country = reader.text("country", size=2)
-    if country and _COUNTRY.fullmatch(country) is None:
-        reader.fail("country", f"{country!r} is not a country", 'write "FR"')
-    username = reader.text("username", size=64)
-    password = reader.text("password", size=128)
-    if password and not username:
-        reader.fail("password", "a password needs a username")
-    networks = _networks(reader)
-    if not networks and not username and not prefixes:
-        reader.fail("", "does nothing: no call can come from it or go to it", "write accept_from or prefixes")
-    trunk = Trunk(
-        ref=ref,
-        peers=() if any(check_peer(peer) for peer in peers) else peers,
-        accept_from=networks,
-        port_must_match=port_must_match,
-        username=username,
-        password=password,
-        prefixes=prefixes,
-        priority=reader.count("priority", 10, 0, 10_000),
-        weight=reader.count("weight", 100, 0, 10_000),
-        max_channels=reader.count("max_channels", 0, 0, 1_000_000),
-        max_cps=reader.amount("max_cps", 0.0, 0, 100_000),
-        number_format=reader.choice("number_format", NumberFormat, NumberFormat.E164),
-        country=country,
-        options_seconds=reader.amount("options_seconds", 30.0, 0, 86_400),
-    )
-    return trunk if ref else None
-
 
 def _gateway_number(reader: Reader) -> GatewayNumber | None:
     e164 = reader.number("e164", required=True)
@@ -247,44 +199,3 @@ def _gateway_number(reader: Reader) -> GatewayNumber | None:
         country=country,
     )
     return number if e164 else None
-
-
-def _networks(reader: Reader) -> tuple[str, ...]:
-    networks: list[str] = []
-    for text in reader.texts("accept_from"):
-        try:
-            network = str(ip_network(text))
-        except ValueError as error:
-            reader.fail("accept_from", str(error), "write 192.0.2.0/24 or 2001:db8::/32")
-            continue
-        if network not in networks:
-            networks.append(network)
-    return tuple(networks)
-
-
-def _prefixes(reader: Reader) -> tuple[Prefix, ...]:
-    found: dict[str, Prefix] = {}
-    for item in reader.items("prefixes"):
-        digits, cost, wrong = _prefix(item)
-        if wrong:
-            reader.fail("prefixes", wrong, 'write "+33" or { prefix = "+33", cost = 0.01 }')
-        elif digits in found:
-            reader.fail("prefixes", f"{digits!r} is named twice")
-        else:
-            found[digits] = Prefix(digits, cost)
-    return tuple(found.values())
-
-
-def _prefix(item: Any) -> tuple[str, float, str]:
-    digits: Any = item
-    cost: Any = 0.0
-    if isinstance(item, dict):
-        unknown = [key for key in item if key not in {"prefix", "cost"}]
-        if unknown:
-            return "", 0.0, f"{unknown[0]}: unknown key"
-        digits, cost = item.get("prefix"), item.get("cost", 0.0)
-    if not isinstance(digits, str) or _PREFIX.fullmatch(digits) is None:
-        return "", 0.0, f"{digits!r} is not a prefix"
-    if isinstance(cost, bool) or not isinstance(cost, int | float) or not math.isfinite(cost) or cost < 0:
-        return "", 0.0, f"{cost!r} is not a price"
-    return digits, float(cost), ""

@@ -118,7 +118,7 @@ WRONG = [
         "gateway_number +33639980001: e164: +33639980001 is the SIM of device d",
     ),
     ("[[trunk]]\nref = 't'\n", "1.toml:1: trunk t: does nothing: no call can come from it or go to it"),
-    (TRUNK + "register = true\n", "1.toml:5: trunk t: register: registering with a carrier is not supported"),
+    (TRUNK + "register = true\n", "1.toml:5: trunk t: register: who registers needs a username"),
     (TRUNK.replace("sip:192", "192"), "1.toml:3: trunk t: peers: '192.0.2.1:5080': a peer is written sip:"),
     (TRUNK.replace("5080", "70000"), "peers: 'sip:192.0.2.1:70000': the port of a peer is 1 to 65535"),
     (

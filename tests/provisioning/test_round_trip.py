@@ -20,6 +20,7 @@ from callcontrol.provisioning.inventory import Inventory
 from config.database import create_engine, upgrade
 from config.sections import DatabaseSettings
 from gateway.gateway_numbers import GatewayKind, GatewayNumber
+from gateway.profile import DiversionHeader, HeaderRule, IdentityHeader, PrivacyForm, RuleAction
 from gateway.trunk import NumberFormat, Prefix, Trunk
 from numbering.e164 import E164
 from numbering.models import ANONYMOUS, Account, AccountKind, CloudNumber, Device, DeviceKind, User
@@ -29,6 +30,14 @@ REFS = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,15}", fullmatch=True)
 LINES = st.integers(0, 9999)
 TEXTS = st.text(
     st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]) | st.sampled_from('"\\#[]='), max_size=30
+)
+
+HEADER_RULES = st.sampled_from(
+    [
+        HeaderRule(RuleAction.ADD, "X-Account", 'a "quoted" \\ value'),
+        HeaderRule(RuleAction.REPLACE, "Subject", "é"),
+        HeaderRule(RuleAction.REMOVE, "Geolocation"),
+    ]
 )
 
 
@@ -119,6 +128,16 @@ def trunks(draw: st.DrawFn, ref: str, index: int) -> Trunk:
         number_format=draw(st.sampled_from(NumberFormat)),
         country=draw(st.sampled_from(["", "FR", "US"])),
         options_seconds=draw(st.floats(0, 86_400)),
+        identity=draw(st.sampled_from(IdentityHeader)),
+        trusted=draw(st.booleans()),
+        privacy=draw(st.sampled_from(PrivacyForm)),
+        diversion=draw(st.sampled_from(DiversionHeader)),
+        domain=draw(st.sampled_from(["", "us.example"])),
+        host=draw(st.sampled_from(["", "sbc.example:5071"])),
+        headers=tuple(draw(st.lists(HEADER_RULES, max_size=3))),
+        register=bool(username) and draw(st.booleans()),
+        auth_username=draw(st.sampled_from(["", "a+b@example"])) if username else "",
+        register_seconds=draw(st.integers(60, 86_400)),
     )
 
 
