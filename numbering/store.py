@@ -65,6 +65,7 @@ class ObjectTable(Generic[T]):
         table = row.__table__
         if not isinstance(table, Table):
             raise TypeError(f"{row.__name__} is not mapped to a table")
+        self._row = row
         self._table = table
         self._key = table.c[key]
         self._load = load
@@ -95,6 +96,32 @@ class ObjectTable(Generic[T]):
             for row in (await connection.execute(query)).all():
                 found[row._mapping[self._key]] = self._load(row)
         return found
+
+    async def matching(self, connection: AsyncConnection, field: str, values: Collection[str]) -> list[T]:
+        """The objects whose ``field`` is one of ``values``."""
+        column = getattr(self._row, field)
+        found: list[T] = []
+        wanted = sorted(values)
+        for start in range(0, len(wanted), PAGE):
+            last = ""
+            while True:
+                query = select(self._table).where(column.in_(wanted[start : start + PAGE]), self._key > last)
+                rows = (await connection.execute(query.order_by(self._key).limit(PAGE))).all()
+                found.extend(self._load(row) for row in rows)
+                if len(rows) < PAGE:
+                    break
+                last = rows[-1]._mapping[self._key]
+        return found
+
+    async def page(
+        self, connection: AsyncConnection, limit: int, *, after: str = "", where: Mapping[str, str | None]
+    ) -> list[T]:
+        """At most ``limit`` objects beyond a key, in the order of keys; ``where`` names fields and their values."""
+        query = select(self._table).where(self._key > after)
+        for field, value in where.items():
+            query = query.where(getattr(self._row, field) == value)
+        rows = (await connection.execute(query.order_by(self._key).limit(limit))).all()
+        return [self._load(row) for row in rows]
 
     async def insert(self, connection: AsyncConnection, objects: Iterable[T]) -> None:
         rows = [self._dump(item) for item in objects]

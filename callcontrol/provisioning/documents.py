@@ -1,9 +1,11 @@
-"""Provisioning documents as they are written: TOML text, split into entries that know where they stand."""
+"""Provisioning documents as they are written: TOML text, or values of a request, split into entries that know
+where they stand.
+"""
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -32,7 +34,9 @@ class Document:
     """One document: its name for messages, and its text."""
 
     name: str
-    text: str
+    text: str = ""
+    values: Mapping[str, Any] | None = None
+    """What the text would say, where it was no text that came; such a document has no lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,8 @@ class Problem:
     """``number +33639981001``; empty for the document as a whole."""
     message: str
     remedy: str = ""
+    path: tuple[str | int, ...] = ()
+    """Way to the value: ``("number", 3, "e164")``; empty when the object is not in a document."""
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else self.file
@@ -69,11 +75,13 @@ class Entry:
     values: dict[str, Any]
     file: str
     path: tuple[str | int, ...]
-    lines: Lines
+    lines: Lines | None
+    """None: the document has no lines."""
 
     @property
     def line(self) -> int:
-        return self.lines.of(self.path)
+        """Where it stands: later entries have higher ones."""
+        return self.lines.of(self.path) if self.lines is not None else int(self.path[-1])
 
     @property
     def name(self) -> str:
@@ -86,7 +94,9 @@ class Entry:
 
     def problem(self, message: str, remedy: str = "", at: tuple[str | int, ...] = ()) -> Problem:
         """A problem of this object, at its head or at one of its keys."""
-        return Problem(self.file, self.lines.of((*self.path, *at)), self.name, message, remedy)
+        path = (*self.path, *at)
+        line = self.lines.of(path) if self.lines is not None else 0
+        return Problem(self.file, line, self.name, message, remedy, path)
 
 
 def read_file(path: str | Path) -> Document:
@@ -102,35 +112,45 @@ def read_file(path: str | Path) -> Document:
 
 def entries(document: Document, problems: list[Problem]) -> list[Entry]:
     """The objects of a document; what cannot be an object is added to ``problems``."""
-    try:
-        values = tomllib.loads(document.text)
-    except tomllib.TOMLDecodeError as error:
-        found = syntax_problem(document.name, document.text, error)
-        problems.append(Problem(found.file, found.line, "", found.message, found.remedy))
-        return []
-    lines = line_index(document.text)
+    lines: Lines | None = None
+    values: Mapping[str, Any]
+    if document.values is not None:
+        values = document.values
+    else:
+        try:
+            values = tomllib.loads(document.text)
+        except tomllib.TOMLDecodeError as error:
+            found = syntax_problem(document.name, document.text, error)
+            problems.append(Problem(found.file, found.line, "", found.message, found.remedy))
+            return []
+        lines = line_index(document.text)
+
+    def line(*path: str | int) -> int:
+        return lines.of(path) if lines is not None else 0
+
     result: list[Entry] = []
     for kind, tables in values.items():
         if kind in LATER:
             problems.append(
                 Problem(
                     document.name,
-                    lines.of((kind, 0)),
+                    line(kind, 0),
                     kind,
                     f"{LATER[kind]} are not supported yet by this version",
                     f"leave [[{kind}]] out",
+                    (kind,),
                 )
             )
             continue
         if kind not in KINDS:
-            line = lines.of((kind,))
             remedy = nearest(kind, [*KINDS, *LATER])
-            problems.append(Problem(document.name, line, kind, "there is no such object", remedy))
+            message = "there is no such object"
+            problems.append(Problem(document.name, line(kind), kind, message, remedy, (kind,)))
             continue
         if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-            line = lines.of((kind,))
             remedy = f"write [[{kind}]] before each one"
-            problems.append(Problem(document.name, line, kind, "is not a list of tables", remedy))
+            message = "is not a list of tables"
+            problems.append(Problem(document.name, line(kind), kind, message, remedy, (kind,)))
             continue
         for index, table in enumerate(tables):
             result.append(Entry(kind, table, document.name, (kind, index), lines))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import tomllib
 from enum import Enum
 from typing import Any, Final
 
@@ -36,6 +37,11 @@ def _fields(item: Item, secrets: bool) -> list[str]:
             continue
         lines.append(f"{spec.name} = {_value(value)}")
     return lines
+
+
+def values_of(item: Item) -> dict[str, Any]:
+    """An object as the table of a document would say it, with its secrets: what changes of single fields start from."""
+    return tomllib.loads("\n".join(_fields(item, secrets=True)))
 
 
 def _value(value: Any) -> str:

@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Protocol
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
 
+from callcontrol.access.audit import Author
+from callcontrol.provisioning.around import Around
 from callcontrol.provisioning.changes import ChangeSet, differences, target
 from callcontrol.provisioning.documents import Document, Problem, ProvisioningError
 from callcontrol.provisioning.export import to_toml
-from callcontrol.provisioning.inventory import Inventory
+from callcontrol.provisioning.inventory import Inventory, Item
 from callcontrol.provisioning.objects import Desired, read_documents
 from callcontrol.provisioning.rules import Rules
 from numbering.models import PlanTable
 
 Decide = Callable[[Inventory], Inventory]
+Keys = Sequence[tuple[str, str]]
+"""Objects by kind and key."""
+Draft = Callable[[Inventory], Desired]
+"""From objects as they are to what they are to be; those that it leaves out are removed."""
+Judge = Callable[[Inventory, Desired], None]
+"""Raises what is wrong with an inventory as it would be."""
+
+NOBODY: Final = Author(actor="")
+"""Author of changes that are not recorded: those of a test or a check."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edited:
+    """What a change of some objects did."""
+
+    changes: ChangeSet
+    before: Inventory
+    """Those objects and what surrounds them."""
+    after: Inventory
 
 
 class ProvisioningStore(Protocol):
@@ -24,11 +45,20 @@ class ProvisioningStore(Protocol):
         """The whole inventory at one moment."""
         ...
 
-    async def change(self, decide: Decide, *, commit: bool) -> ChangeSet:
+    async def change(self, decide: Decide, *, commit: bool, author: Author = NOBODY) -> ChangeSet:
         """Replace the inventory by what ``decide`` makes of it, as one transaction against every other
         writer.
 
         What ``decide`` raises ends the transaction and comes out.  Nothing is written without ``commit``.
+        """
+        ...
+
+    async def edit(
+        self, keys: Keys, draft: Draft, judge: Judge, *, commit: bool, author: Author = NOBODY
+    ) -> Edited:
+        """Change some objects, reading these and what surrounds them instead of the whole inventory.
+
+        One transaction, as `change`.
         """
         ...
 
@@ -43,7 +73,7 @@ class MemoryProvisioningStore:
     async def read(self) -> Inventory:
         return self._inventory.copy()
 
-    async def change(self, decide: Decide, *, commit: bool) -> ChangeSet:
+    async def change(self, decide: Decide, *, commit: bool, author: Author = NOBODY) -> ChangeSet:
         after = decide(self._inventory.copy())
         changes = differences(self._inventory, after)
         if not commit or not changes:
@@ -51,6 +81,40 @@ class MemoryProvisioningStore:
         self._inventory = after.copy()
         self._revision += 1
         return replace(changes, revision=self._revision)
+
+    async def edit(
+        self, keys: Keys, draft: Draft, judge: Judge, *, commit: bool, author: Author = NOBODY
+    ) -> Edited:
+        held = Inventory()
+        for kind, key in keys:
+            if (item := self._inventory.of(kind).get(key)) is not None:
+                held.put(item)
+        desired = draft(held)
+        before = await Around(self._matching, held, desired.inventory).gather()
+        after = merged(before, keys, desired)
+        judge(after, desired)
+        changes = differences(before, after)
+        if commit and changes:
+            for kind, key in keys:
+                self._inventory.of(kind).pop(key, None)
+                if (item := after.of(kind).get(key)) is not None:
+                    self._inventory.put(item)
+            self._revision += 1
+            changes = replace(changes, revision=self._revision)
+        return Edited(changes, before, after)
+
+    async def _matching(self, kind: str, field: str, values: Collection[str]) -> Sequence[Item]:
+        items = self._inventory.of(kind).values()
+        return [item for item in items if not field or getattr(item, field) in values]
+
+
+def merged(before: Inventory, keys: Keys, desired: Desired) -> Inventory:
+    """A part of the inventory after a change: objects of ``keys`` are replaced, or gone if nothing desires them."""
+    after = target(before, desired, prune=False)
+    for kind, key in keys:
+        if key not in desired.inventory.of(kind):
+            after.of(kind).pop(key, None)
+    return after
 
 
 def check(documents: Sequence[Document], plans: PlanTable) -> Desired:
@@ -72,6 +136,7 @@ async def apply(
     plans: PlanTable,
     prune: bool = False,
     dry_run: bool = False,
+    author: Author = NOBODY,
 ) -> ChangeSet:
     """Bring the inventory to what the documents say; all or nothing.
 
@@ -88,7 +153,7 @@ async def apply(
             raise ProvisioningError(problems)
         return after
 
-    return await store.change(decide, commit=not dry_run)
+    return await store.change(decide, commit=not dry_run, author=author)
 
 
 async def export(store: ProvisioningStore, *, secrets: bool = False) -> str:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from callcontrol.access.audit import Author
+from callcontrol.access.store import KIND as TOKEN
+from callcontrol.access.store import record, revoke_of
+from callcontrol.provisioning.around import Around
 from callcontrol.provisioning.changes import Change, ChangeSet, differences
-from callcontrol.provisioning.inventory import Inventory
-from callcontrol.provisioning.service import Decide
+from callcontrol.provisioning.inventory import Inventory, Item
+from callcontrol.provisioning.service import NOBODY, Decide, Draft, Edited, Judge, Keys, merged
+from callcontrol.provisioning.traces import entries_of, handed_over
 from config.database import reading, writing
 from gateway.store import GATEWAY_NUMBERS, TRUNKS
 from numbering.store import ACCOUNTS, DEVICES, NUMBERS, USERS, ObjectTable, lock_revision, record_changes
@@ -18,20 +25,23 @@ from numbering.store import ACCOUNTS, DEVICES, NUMBERS, USERS, ObjectTable, lock
 _TABLES: dict[str, ObjectTable[Any]] = {
     table.kind: table for table in (ACCOUNTS, USERS, DEVICES, NUMBERS, TRUNKS, GATEWAY_NUMBERS)
 }
+_MANY: Final = 50
+"""Objects in one change above which the judging is done beside the event loop."""
 _UNIQUE_FIELDS = frozenset({"sip_username", "username"})
 
 
 class SqlProvisioningStore:
     """`callcontrol.provisioning.service.ProvisioningStore` of a database; raises `DatabaseUnavailable`."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, wall: Callable[[], float] = time.time) -> None:
         self._engine = engine
+        self._wall = wall
 
     async def read(self) -> Inventory:
         async with reading(self._engine) as connection:
             return await _read(connection)
 
-    async def change(self, decide: Decide, *, commit: bool) -> ChangeSet:
+    async def change(self, decide: Decide, *, commit: bool, author: Author = NOBODY) -> ChangeSet:
         async with writing(self._engine, commit=commit) as connection:
             await lock_revision(connection)
             before = await _read(connection)
@@ -39,8 +49,48 @@ class SqlProvisioningStore:
             changes = differences(before, after)
             if not changes:
                 return changes
-            revision = await _write(connection, after, changes)
+            revision = await _write(connection, before, after, changes, author, self._wall())
         return replace(changes, revision=revision if commit else 0)
+
+    async def edit(
+        self, keys: Keys, draft: Draft, judge: Judge, *, commit: bool, author: Author = NOBODY
+    ) -> Edited:
+        async def matching(kind: str, field: str, values: Collection[str]) -> Sequence[Item]:
+            table = _TABLES[kind]
+            return await (table.matching(connection, field, values) if field else table.all(connection))
+
+        async with writing(self._engine, commit=commit) as connection:
+            await lock_revision(connection)
+            held = await _some(connection, keys)
+            # Judging thousands of objects takes longer than the loop may be held.
+            aside = len(keys) > _MANY
+            desired = await asyncio.to_thread(draft, held) if aside else draft(held)
+            before = await Around(matching, held, desired.inventory).gather()
+            after = merged(before, keys, desired)
+            await asyncio.to_thread(judge, after, desired) if aside else judge(after, desired)
+            changes = differences(before, after)
+            if not changes:
+                return Edited(changes, before, after)
+            revision = await _write(connection, before, after, changes, author, self._wall())
+        return Edited(replace(changes, revision=revision if commit else 0), before, after)
+
+    async def page(
+        self, kind: str, limit: int, *, after: str = "", where: Mapping[str, str | None]
+    ) -> Sequence[Any]:
+        """At most ``limit`` objects of a kind beyond a key, in the order of keys."""
+        async with reading(self._engine) as connection:
+            return await _TABLES[kind].page(connection, limit, after=after, where=where)
+
+
+async def _some(connection: AsyncConnection, keys: Keys) -> Inventory:
+    by_kind: dict[str, list[str]] = {}
+    for kind, key in keys:
+        by_kind.setdefault(kind, []).append(key)
+    found = Inventory()
+    for kind, wanted in by_kind.items():
+        for item in (await _TABLES[kind].some(connection, wanted)).values():
+            found.put(item)
+    return found
 
 
 async def _read(connection: AsyncConnection) -> Inventory:
@@ -54,7 +104,14 @@ async def _read(connection: AsyncConnection) -> Inventory:
     )
 
 
-async def _write(connection: AsyncConnection, after: Inventory, changes: ChangeSet) -> int:
+async def _write(
+    connection: AsyncConnection,
+    before: Inventory,
+    after: Inventory,
+    changes: ChangeSet,
+    author: Author,
+    now: float,
+) -> int:
     """Write in the order that foreign keys and unique columns ask for."""
 
     def objects(selected: Sequence[Change], kind: str) -> list[Any]:
@@ -83,4 +140,13 @@ async def _write(connection: AsyncConnection, after: Inventory, changes: ChangeS
     keys: dict[str, list[str]] = {}
     for change in (*changes.created, *changes.changed, *changes.removed):
         keys.setdefault(change.kind, []).append(change.key)
+    ended = [
+        token
+        for scope, subjects in handed_over(before, after, changes).items()
+        for token in await revoke_of(connection, scope, subjects, now)
+    ]
+    if ended:
+        keys[TOKEN] = ended
+    if author.actor:
+        await record(connection, entries_of(before, after, changes, author, now))
     return await record_changes(connection, keys)
