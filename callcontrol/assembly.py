@@ -36,9 +36,9 @@ from config.settings import Settings
 from dialplan.facts import Limits
 from dialplan.plan import Decision
 from gateway.capacity import MemoryTrunkChannels
-from gateway.trunk import TrunkDirectory
 from gateway.gateway_numbers import GatewayDirectory
 from gateway.push import PushSink
+from gateway.trunk import TrunkDirectory
 from numbering.classes import emergency_number
 from numbering.directory import Directory
 
@@ -60,10 +60,10 @@ class Surroundings:
     bindings: BindingStore
     records: RecordSink
     close_connection: Callable[[int], None] = lambda conn: None
-
     push: PushSink | None = None
     """How devices are pushed; None: they are not, and those that sleep are as good as away."""
     gateways: GatewayDirectory = field(default_factory=GatewayDirectory)
+
 
 class Signalling:
     """The parts, by name."""
@@ -140,12 +140,12 @@ class Signalling:
             self.digest,
             self.gate,
             self.runner,
+            around.gateways,
         )
         self.core = Core(
             self.endpoint,
             self.runner,
             self.registrar,
-            around.gateways,
             self.intake,
             self.gate,
             self.wire,
@@ -155,12 +155,12 @@ class Signalling:
             self.ladders,
             max_calls=settings.limits.max_calls,
             close_connection=around.close_connection,
+            live_s=calls.live_state_seconds,
         )
 
     def turn(self) -> None:
         """Work off everything that the endpoint reported; once per batch of input."""
         self.core.turn(self._around.monotonic(), self._around.wall())
-            live_s=calls.live_state_seconds,
 
     def _on_malformed(self, flow: Flow) -> None:
         self.gate.suspect(flow.host, MALFORMED, self._around.wall(), proven=flow.reliable)

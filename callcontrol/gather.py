@@ -74,14 +74,14 @@ class Gatherer:
         trunks: TrunkDirectory,
         bindings: BindingStore,
         calls: CallIndex,
+        gateways: GatewayDirectory | None = None,
     ) -> None:
         self._settings = settings
+        self._gateways = GatewayDirectory() if gateways is None else gateways
         self._directory = directory
         self._trunks = trunks
-        gateways: GatewayDirectory | None = None,
         self._bindings = bindings
         self._calls = calls
-        self._gateways = GatewayDirectory() if gateways is None else gateways
 
     def from_device(self, message: Message, uri: Uri, device: Device, now: float) -> CallFacts:
         """Facts of a call that a device makes."""
@@ -117,19 +117,19 @@ class Gatherer:
             callee=self._callee(number.user, now) if number is not None and number.user else None,
             loop=self._loop(message, reader),
             limits=self._settings.limits,
+            gateway=self._gateway(dialled.called.e164),
         )
 
-    def _of_device(
-        self, uri: Uri, device: Device, country: str, caller: CallerNumber, loop: LoopFacts, now: float
-            gateway=self._gateway(dialled.called.e164),
-    ) -> CallFacts:
-        dialled = read_dialled(uri, self._reader(country), self._settings.hosts)
     def _gateway(self, called: str) -> GatewayFacts | None:
         gateway = self._gateways.get(called) if called else None
         if gateway is None:
             return None
         return GatewayFacts(number=gateway.e164, kind=gateway.kind.value)
 
+    def _of_device(
+        self, uri: Uri, device: Device, country: str, caller: CallerNumber, loop: LoopFacts, now: float
+    ) -> CallFacts:
+        dialled = read_dialled(uri, self._reader(country), self._settings.hosts)
         about = self._caller_device(device, country)
         # Names before numbers: user names of digits are extensions within the account.
         colleague = "" if dialled.is_telephone else self._colleague(dialled.called.dialled, about.account)

@@ -203,8 +203,8 @@ class Intake:
             facts = self.gatherer.from_trunk(message, uri, trunk, now)
             return self._complete(facts, message, "", trunk.ref, by)
         self._suspect(flow, verdict, now)
-        self._count(verdict.reason)
         data = self._digest.refuse(message, verdict, now, source=flow.host, transport=flow.transport)
+        self._count(verdict.reason)
         return Answer(status=int(data[8:11]), data=data, why=verdict.reason)
 
     # -- who calls --

@@ -247,6 +247,13 @@ class CallSettings(Section):
     max_duration_seconds: Seconds = 14400.0
     session_expires_seconds: Annotated[int, Field(ge=90)] = 1800
     min_se_seconds: Annotated[int, Field(ge=90)] = 90
+    live_state_seconds: Seconds = 2.0
+    lease_seconds: Seconds = 45.0
+    lease_retry_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 10.0
+    long_lease_days: Seconds = 60.0
+    long_leases: CountOrNone = 5
+    verification_seconds: Seconds = 120.0
+    callback_ring_seconds: Seconds = 25.0
     kept_ladders: CountOrNone = 1000
     barred_classes: tuple[BarredClass, ...] = ("premium", "shared_cost", "priced_short", "unknown_short")
 
@@ -274,13 +281,6 @@ class RegistrarSettings(Section):
     gruu: bool = True
     digest_algorithms: tuple[Literal["SHA-256", "MD5"], ...] = ("SHA-256", "MD5")
     md5_agents: tuple[str, ...] = ("sipp", "load-", "baresip v0.", "baresip v1.")
-    live_state_seconds: Seconds = 2.0
-    lease_seconds: Seconds = 45.0
-    lease_retry_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 10.0
-    long_lease_days: Seconds = 60.0
-    long_leases: CountOrNone = 5
-    verification_seconds: Seconds = 120.0
-    callback_ring_seconds: Seconds = 25.0
 
     @model_validator(mode="after")
     def _ordered(self) -> RegistrarSettings:

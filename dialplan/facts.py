@@ -141,8 +141,6 @@ class LoopFacts:
     """E.164 numbers that diverted this call before it came (Diversion, RFC 5806; History-Info, RFC 7044)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallFacts:
 GATEWAY_UNASKED: Final = ""
 GATEWAY_LEASED: Final = "leased"
 GATEWAY_VERIFIED: Final = "verified"
@@ -170,6 +168,8 @@ class GatewayFacts:
     """Id of the lease; empty: there is none."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallFacts:
     """Everything a decision may look at."""
 
     source: str

@@ -94,6 +94,12 @@ class Plan:
     account: str = ""
     max_duration_s: float = 14400.0
     config_version: int = 0
+    gateway: str = ""
+    """Gateway number that the SIM called, or that calls it, E.164; empty: the call has nothing to do with one."""
+    lease: str = ""
+    """Id of the lease that the call uses up (OUT-02), or of the callback (OUT-03); empty: none."""
+    sim: str = ""
+    """SIM of the lease, E.164."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,9 +116,3 @@ class TraceLine:
 class Decision:
     plan: Plan
     trace: tuple[TraceLine, ...]
-    gateway: str = ""
-    """Gateway number that the SIM called, or that calls it, E.164; empty: the call has nothing to do with one."""
-    lease: str = ""
-    """Id of the lease that the call uses up (OUT-02), or of the callback (OUT-03); empty: none."""
-    sim: str = ""
-    """SIM of the lease, E.164."""
