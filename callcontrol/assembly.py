@@ -19,6 +19,7 @@ from callcontrol.intake import Intake
 from callcontrol.ladder import Ladders
 from callcontrol.limits import MALFORMED, Gate, GatePolicy
 from callcontrol.ports import CallStore, RecordSink, Resolver
+from callcontrol.pushing import Pushing
 from callcontrol.registrar import Registrar
 from callcontrol.registration import RegistrarPolicy
 from callcontrol.runner import Runner
@@ -106,9 +107,11 @@ class Signalling:
             calls.total_ring_seconds,
             calls.trunk_silence_seconds,
             self._device_class,
+            calls.wake_deadline_seconds,
+            calls.push_delay_seconds,
         )
         self.digest = DigestServer(sip.domain, around.key, _digest_policy(settings))
-        self.registrar = Registrar(directory, self.bindings, self.digest, _registrar_policy(settings))
+        self.registrar = Registrar(directory, self.bindings, self.digest, _registrar_policy(settings, around))
         self.ladders = Ladders(recent=calls.kept_ladders)
         self.trunking = Trunking(trunks, MemoryTrunkChannels(), calls.country, around.dice)
         self.runner = Runner(
@@ -126,6 +129,8 @@ class Signalling:
                 hosts=our_hosts((sip.domain, *sip.domains), listeners.all()),
                 country=calls.country,
                 trust_datagram_flows=False,
+                push=around.push is not None,
+                stale_s=calls.stale_seconds,
                 limits=Limits(
                     ring_s=calls.ring_seconds,
                     trunk_ring_s=calls.trunk_answer_seconds,
@@ -157,6 +162,15 @@ class Signalling:
             close_connection=around.close_connection,
             live_s=calls.live_state_seconds,
         )
+        self.pushing = self._open_pushing(around.push)
+
+    def _open_pushing(self, sink: PushSink | None) -> Pushing | None:
+        if sink is None:
+            return None
+        pushing = Pushing(sink, self.settings.mqtt.missed_call_seconds)
+        self.runner.pushes = pushing
+        self.core.on_registered = pushing.registered
+        return pushing
 
     def turn(self) -> None:
         """Work off everything that the endpoint reported; once per batch of input."""
@@ -231,7 +245,7 @@ def _digest_policy(settings: Settings) -> DigestPolicy:
     )
 
 
-def _registrar_policy(settings: Settings) -> RegistrarPolicy:
+def _registrar_policy(settings: Settings, around: Surroundings) -> RegistrarPolicy:
     registrar = settings.registrar
     return RegistrarPolicy(
         domain=settings.sip.domain.lower(),
@@ -242,4 +256,5 @@ def _registrar_policy(settings: Settings) -> RegistrarPolicy:
         flow_timer_s=registrar.flow_timer_seconds,
         max_bindings=registrar.max_bindings,
         gruu=registrar.gruu,
+        push=around.push is not None,
     )

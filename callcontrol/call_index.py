@@ -72,8 +72,14 @@ class CallIndex:
 
 def rung_users(call: Call) -> tuple[str, ...]:
     """Users whose devices the plan rings, each once, in an order that is the same in every process."""
-    users = [target.user for step in call.plan.steps if isinstance(step, Ring) for target in step.targets]
-    return tuple(dict.fromkeys(users))
+    users: dict[str, None] = {}
+    for step in call.plan.steps:
+        if isinstance(step, Ring):
+            for target in step.targets:
+                users[target.user] = None
+            for sleeper in step.wake:
+                users[sleeper.user] = None
+    return tuple(users)
 
 
 def leg_tags(leg: Leg) -> list[str]:

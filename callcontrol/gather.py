@@ -35,7 +35,7 @@ from gateway.trunk import Trunk, TrunkDirectory
 from numbering.classes import local_number
 from numbering.directory import Directory
 from numbering.e164 import E164, NumberError, country_of, read
-from numbering.models import AccountKind, CloudNumber, Device
+from numbering.models import AccountKind, CloudNumber, Device, DeviceKind
 
 CALL_HEADER: Final = "x-cloudline-call"
 """Our call reference on legs towards our own devices."""
@@ -62,6 +62,10 @@ class IntakeSettings:
     only connections are proof, and each INVITE over UDP is challenged; for networks in which source addresses
     can be forged."""
     limits: Limits = field(default_factory=Limits)
+    push: bool = False
+    """Devices with push credentials can be woken (DEV-04)."""
+    stale_s: float = 120.0
+    """A phone on UDP that was not heard for so long may be out of reach: networks forget the way to it."""
 
 
 class Gatherer:
@@ -205,15 +209,46 @@ class Gatherer:
     def _callee(self, ref: str, now: float, instance: str = "") -> Callee:
         """``instance``: the one device that a GRUU names (RFC 5627 §5.1); empty: all of the user's."""
         user = self._directory.user(ref)
-        bindings = one_flow_each([b for b in self._bindings.bindings_of_user(ref, now) if not b.asleep])
+        held = self._bindings.bindings_of_user(ref, now)
+        wake = self._wakeable(ref, held, now) if self._settings.push else ()
         if instance:
-            bindings = [b for b in bindings if instance_id(b.instance) == instance_id(instance)]
+            held = [b for b in held if instance_id(b.instance) == instance_id(instance)]
+            named = {b.device for b in held}
+            wake = tuple(target for target in wake if target.device in named)
+        bindings = one_flow_each([b for b in held if not b.asleep])
         return Callee(
             user=ref,
             account="" if user is None else user.account,
             suspended=self._is_suspended(ref),
             targets=tuple(target_of(binding) for binding in bindings),
+            wake=wake,
         )
+
+    def _wakeable(self, user: str, bindings: list[Binding], now: float) -> tuple[WakeTarget, ...]:
+        """Devices with push credentials, and whether they sleep (DEV-04).
+
+        Who is not registered at all is woken only where a further device may register (DEV-02).
+        """
+        held: dict[str, list[Binding]] = {}
+        for binding in bindings:
+            held.setdefault(binding.device, []).append(binding)
+        plan = self._directory.plan_of(user)
+        room = plan is None or len(held) < plan.devices
+        found: list[WakeTarget] = []
+        for device in self._directory.devices_of(user):
+            if not device.mqtt_password or (device.ref not in held and not room):
+                continue
+            awake = [b for b in held.get(device.ref, ()) if not b.asleep]
+            if not awake:
+                why = FLOW_DEAD if device.ref in held else NO_BINDING
+            else:
+                is_phone = device.kind is DeviceKind.PHONE
+                why = STALE if is_phone and all(self._is_stale(b, now) for b in awake) else LIVE
+            found.append(WakeTarget(user=user, device=device.ref, why=why))
+        return tuple(found)
+
+    def _is_stale(self, binding: Binding, now: float) -> bool:
+        return binding.flow.startswith("udp|") and now - binding.refreshed_at > self._settings.stale_s
 
     def _is_suspended(self, ref: str) -> bool:
         """Also a user who is not in the directory (any more): nothing is done in the name of nobody."""

@@ -145,7 +145,7 @@ class Registrar:
             # Known to the digest but asking for the AOR of another: before anything is read or changed.
             self._suspect(flow, UNKNOWN_TARGET, proven=True)
             return self._refuse(message, Refusal(403, "not_your_aor", "this address belongs to another user"))
-        asked = read(message, self._policy)
+        asked = read(message, self._policy, self._is_pushed(device))
         if isinstance(asked, Refusal):
             return self._refuse(message, asked)
         aor = self.aor_of(username)
@@ -237,10 +237,14 @@ class Registrar:
             push_provider=contact.provider,
             push_prid=contact.prid,
             push_param=contact.push_param,
-            wakes=contact.provider in self._policy.push_providers,
+            wakes=contact.provider in self._policy.push_providers
+            or (bool(contact.provider) and self._is_pushed(device)),
             user_agent=(message.get("user-agent") or "")[:200],
             gruu=asked.gruu,
         )
+
+    def _is_pushed(self, device: Device) -> bool:
+        return self._policy.push and bool(device.mqtt_password)
 
     def _drop_twins(self, change: _Change, held: dict[str, Binding]) -> None:
         """Remove what is the same device under another key; within one request the later contact counts."""

@@ -56,6 +56,8 @@ class RegistrarPolicy:
     """``pn-provider`` values that somebody serves; others are refused with 555 (RFC 8599 §5.6). Empty: we
     do not take part in RFC 8599 at all, and its parameters only help to recognise a device.
     """
+    push: bool = False
+    """Devices with push credentials of ours are woken by us, whatever their ``pn-provider`` is."""
     gruu: bool = True
     """Give a public GRUU to devices that know them (RFC 5627)."""
     date: bool = True
@@ -122,8 +124,11 @@ class Registration:
         """``pn-provider`` is there: the answer tells what pushes we support (RFC 8599 §4.1.1)."""
 
 
-def read(message: Message, policy: RegistrarPolicy) -> Registration | Refusal:
-    """Read a REGISTER; the first thing wrong with it comes back as a `Refusal`."""
+def read(message: Message, policy: RegistrarPolicy, pushed: bool = False) -> Registration | Refusal:
+    """Read a REGISTER; the first thing wrong with it comes back as a `Refusal`.
+
+    ``pushed``: the device has push credentials of ours, so that with a push token it may sleep for long.
+    """
     out = Registration()
     supported = message.tokens("supported") if message.has("supported") else []
     out.gruu = policy.gruu and "gruu" in supported
@@ -143,7 +148,7 @@ def read(message: Message, policy: RegistrarPolicy) -> Registration | Refusal:
             found = _read_contact(address, "outbound" in supported, policy, out)
             if isinstance(found, Refusal):
                 return found
-            refusal = _grant(found, address, message.get("expires"), policy)
+            refusal = _grant(found, address, message.get("expires"), policy, pushed)
             if refusal is not None:
                 return refusal
             out.contacts.append(found)
@@ -212,7 +217,7 @@ def _is_zero(value: str | None) -> bool:
 
 
 def _grant(
-    contact: Contact, address: NameAddr, header: str | None, policy: RegistrarPolicy
+    contact: Contact, address: NameAddr, header: str | None, policy: RegistrarPolicy, pushed: bool
 ) -> Refusal | None:
     """Fill in ``expires``: by the parameter, else Expires, else the default (RFC 3261 §10.3 step 7)."""
     text = (address.params["expires"] or "") if "expires" in address.params else header
@@ -227,7 +232,7 @@ def _grant(
         least = str(policy.min_expires_s)
         return Refusal(423, "interval_too_brief", f"at least {least} seconds", (("min-expires", least),))
     most = policy.max_expires_s
-    if contact.provider in policy.push_providers:
+    if contact.provider in policy.push_providers or (contact.provider and pushed):
         most = policy.push_max_expires_s
     contact.expires = min(asked, most)
     return None

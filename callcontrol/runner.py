@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import Protocol
 
 from callcontrol.b2bua import joining, snapshot
 from callcontrol.b2bua.call import Call
@@ -19,7 +20,9 @@ from callcontrol.b2bua.effects import (
     Effect,
     JoinDialog,
     PeerSilent,
+    Push,
     RouteTransfer,
+    SendAgain,
     TrunkReleased,
     WriteRecord,
 )
@@ -54,6 +57,16 @@ TransferRoute = Callable[[str, str, str, float], Decision | None]
 """(device, target URI, cloud number of the call, now) -> decision, None when the target is refused."""
 
 
+class CallPushes(Protocol):
+    """Pushes to the devices of calls (``callcontrol.pushing``)."""
+
+    def push(self, call: Call, effect: Push, now: float) -> None: ...
+
+    def ended(self, call: Call) -> None:
+        """The outcome of a call is known."""
+        ...
+
+
 class Runner:
     """Owns the running calls of this node."""
 
@@ -79,6 +92,8 @@ class Runner:
         self.on_defect: Callable[[Exception], None] | None = None
         """Told of an error of ours while one call was served, so that it does not take the others along; None: it is
         raised."""
+        self.pushes: CallPushes | None = None
+        """Where pushes to devices go; None: no device can be pushed."""
         self.epochs: dict[str, int] = {}
         self.tap: Callable[[Call, Event], None] | None = None
         """Sees every event before its call does: recordings, and tests that store and load between two events."""
@@ -389,11 +404,18 @@ class Runner:
         elif isinstance(effect, WriteRecord):
             self._records.put(effect.record)
             self.stats.ended(effect.record)
+            if self.pushes is not None:
+                self.pushes.ended(call)
             self.recent[call.ref] = effect.record
             while len(self.recent) > self._recent_max:
                 self.recent.popitem(last=False)
         elif isinstance(effect, PeerSilent):
             self._trunking.failed(effect.peer, now)
+        elif isinstance(effect, Push):
+            if self.pushes is not None:
+                self.pushes.push(call, effect, now)
+        elif isinstance(effect, SendAgain):
+            self._wire.send_again(effect.branch)
         elif isinstance(effect, TrunkReleased):
             self._trunking.release(effect.trunk, effect.channel)
         elif isinstance(effect, CallOver):

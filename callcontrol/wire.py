@@ -134,6 +134,11 @@ class Wire:
         )
         return True
 
+    def send_again(self, branch: str) -> None:
+        """An INVITE without response goes out again now."""
+        attempt = self._attempts.get(branch)
+        self._endpoint.send_again(branch if attempt is None else attempt.branch, self._monotonic())
+
     def known_branch(self, branch: str) -> str:
         """The branch that the call knows, from the one on the wire."""
         return branch.partition("-")[0]

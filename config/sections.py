@@ -21,6 +21,8 @@ CountOrNone = Annotated[int, Field(ge=0)]
 """0 means that there is no bound."""
 
 TRANSPORTS = ("udp", "tcp", "tls", "ws", "wss")
+EMBEDDED = "embedded"
+"""``mqtt.url`` of the built-in broker."""
 
 
 def _network(text: str) -> str:
@@ -197,13 +199,36 @@ class HttpSettings(Section):
 
 
 class MqttSettings(Section):
-    url: str = ""
+    url: str = Field(default="", repr=False)
+    username: str = Field(default="cloudline", pattern=r"^[A-Za-z0-9._-]{1,64}$")
+    password: str = Field(default="", repr=False)
+    ca: str = ""
+    protocol: Literal["5", "3.1.1"] = "5"
+    listen: HostPort = "127.0.0.1:1883"
+    keepalive_seconds: Annotated[int, Field(ge=2, le=3600)] = 30
+    connect_seconds: Seconds = 3.0
+    max_backoff_seconds: Seconds = 10.0
+    queue: Count = 1000
+    send_seconds: Seconds = 2.0
+    missed_call_seconds: Seconds = 86400.0
+    requests_per_minute: Count = 30
+    request_bytes: Annotated[int, Field(ge=256, le=65535)] = 4096
+    events: bool = True
 
     @field_validator("url")
     @classmethod
-    def _none(cls, value: str) -> str:
-        if value:
-            raise ValueError("this version does not push over MQTT; leave it empty")
+    def _known(cls, value: str) -> str:
+        if value in ("", EMBEDDED):
+            return value
+        parts = urlsplit(value)
+        if parts.scheme not in {"mqtt", "mqtts"} or not parts.hostname:
+            raise ValueError(f'write mqtt://host:port, mqtts://host:port or "{EMBEDDED}"')
+        try:
+            parts.port  # noqa: B018 - reading it is the check
+        except ValueError:
+            raise ValueError("the port is no number up to 65535") from None
+        if parts.path.strip("/") or parts.query or parts.fragment:
+            raise ValueError("only host, port, user and password belong into mqtt.url")
         return value
 
 
@@ -241,6 +266,8 @@ class CallSettings(Section):
     country: str = Field(default="FR", pattern=r"^[A-Z]{2}$")
     ring_seconds: Seconds = 30.0
     wake_deadline_seconds: Seconds = 8.0
+    push_delay_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+    stale_seconds: Seconds = 120.0
     total_ring_seconds: Seconds = 90.0
     trunk_answer_seconds: Seconds = 120.0
     trunk_silence_seconds: Seconds = 5.0

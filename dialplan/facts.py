@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from dialplan.plan import DeviceTarget
+from dialplan.plan import DeviceTarget, WakeTarget
 from numbering.models import CloudNumber
 from numbering.plans import NumberClass
 
@@ -120,6 +120,8 @@ class Callee:
     """The user or the account is suspended (NUM-13)."""
     targets: tuple[DeviceTarget, ...] = ()
     """Every contact of every device of the user that is registered now, best q first."""
+    wake: tuple[WakeTarget, ...] = ()
+    """Devices of the user that a push can wake, asleep or not, in the order of their refs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

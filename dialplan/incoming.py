@@ -13,7 +13,7 @@ from typing import Final
 from dialplan import reasons
 from dialplan.facts import CallFacts
 from dialplan.plan import Identity, Refuse, Ring, Step
-from dialplan.trace import PASS, RING, Trace
+from dialplan.trace import PASS, RING, WAKE, Trace
 from numbering.models import ANONYMOUS, NumberState
 
 STATE_REASONS: Final[dict[NumberState, str]] = {
@@ -82,15 +82,21 @@ def _switched_on(facts: CallFacts, trace: Trace) -> str:
 
 def _ring(facts: CallFacts, trace: Trace) -> tuple[Step, ...]:
     targets = () if facts.callee is None else facts.callee.targets
+    wake = () if facts.callee is None else facts.callee.wake
     if facts.device is not None:
         # Who calls an own number means the other devices; the one in the hand must not ring.
         targets = tuple(target for target in targets if target.device != facts.device.device)
-    if not targets:
+        wake = tuple(target for target in wake if target.device != facts.device.device)
+    asleep = [target.device for target in wake if target.asleep]
+    if not targets and not asleep:
         reason = trace.refuse("INC-05", reasons.UNREACHABLE, "no device that could ring is registered")
         return (Refuse(reason=reason),)
     for_s = facts.limits.ring_s
     if facts.number is not None and facts.number.ring_seconds > 0:
         for_s = facts.number.ring_seconds
     devices = ", ".join(dict.fromkeys(target.device for target in targets))
-    trace.add("INC-05", RING, f"{devices} at the same time for {for_s:g} s")
-    return (Ring(targets=targets, for_s=for_s),)
+    if devices:
+        trace.add("INC-05", RING, f"{devices} at the same time for {for_s:g} s")
+    if asleep:
+        trace.add("DEV-04", WAKE, f"{', '.join(asleep)} by push, to join within {for_s:g} s")
+    return (Ring(targets=targets, for_s=for_s, wake=wake),)

@@ -7,6 +7,7 @@ nobody answers" is the next step.  Every value can be stored and compared byte f
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +31,33 @@ class DeviceTarget:
     q: float = 1.0
 
 
+# Why a device has to be woken by a push, or may have to be.
+NO_BINDING: Final = "no_binding"
+"""It is not registered at all."""
+FLOW_DEAD: Final = "flow_dead"
+"""Its registration is in force, but the connection that it came over is gone (RFC 8599)."""
+STALE: Final = "stale"
+"""It was last heard so long ago that its way through the mobile network is probably closed."""
+LIVE: Final = "live"
+"""It is there; a push is for the case that its connection proves to be dead, and for missed calls."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WakeTarget:
+    """A device that can be woken by a push (DEV-04)."""
+
+    user: str
+    device: str
+    why: str
+    """``no_binding``, ``flow_dead``: pushed at once; ``stale``: unless it answers its INVITE at once; ``live``:
+    only when its flow proves to be dead."""
+
+    @property
+    def asleep(self) -> bool:
+        """Nothing but a push reaches it."""
+        return self.why in (NO_BINDING, FLOW_DEAD)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ring:
     """Ring all targets at the same time; the first answer wins (INC-05, INC-07)."""
@@ -37,6 +65,8 @@ class Ring:
     targets: tuple[DeviceTarget, ...]
     for_s: float
     """How long the step may ring, seconds."""
+    wake: tuple[WakeTarget, ...] = ()
+    """Devices of the same users that a push can wake; each joins late when it has registered (DEV-05)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

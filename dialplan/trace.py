@@ -10,6 +10,7 @@ from dialplan.plan import TraceLine
 PASS: Final = "pass"
 """The rule was asked and does not apply."""
 RING: Final = "ring"
+WAKE: Final = "wake"
 DIAL: Final = "dial"
 CHOOSE: Final = "choose"
 """The rule picked one of several; the detail says which and why."""

@@ -93,6 +93,9 @@ class Device:
     """Digest user name; the AOR is ``sip:<sip_username>@<domain>``. Empty: the device cannot register."""
     sip_password: str = field(default="", repr=False)
     """Digest secret. Empty: the device cannot register, whatever it sends."""
+    mqtt_password: str = field(default="", repr=False)
+    """Hash of its password at the MQTT broker, where its user name is the ref (``numbering.mqtt_password``). Empty:
+    it has no access there, and no push wakes it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

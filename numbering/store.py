@@ -208,6 +208,7 @@ def _load_device(row: Row[Any]) -> Device:
         sim_verified=row.sim_verified,
         sip_username=row.sip_username or "",
         sip_password=row.sip_password,
+        mqtt_password=row.mqtt_password,
     )
 
 
@@ -220,6 +221,7 @@ def _dump_device(device: Device) -> dict[str, Any]:
         "sim_verified": device.sim_verified,
         "sip_username": device.sip_username or None,
         "sip_password": device.sip_password,
+        "mqtt_password": device.mqtt_password,
     }
 
 

@@ -40,6 +40,7 @@ class DeviceRow(Base):
     sim_verified: Mapped[bool]
     sip_username: Mapped[str | None] = mapped_column(String(64), unique=True)
     sip_password: Mapped[str] = mapped_column(String(128))
+    mqtt_password: Mapped[str] = mapped_column(String(160))
 
 
 class NumberRow(Base):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from callcontrol.b2bua import records, ringing, takeover, talking, transfer
+from callcontrol.b2bua import records, ringing, takeover, talking, transfer, waking
 from callcontrol.b2bua.causes import CAUSES, end_line, phrase_of, reason_lines
 from callcontrol.b2bua.dialling import SILENCE, give_up_silent
 from callcontrol.b2bua.effects import CallOver, Effect, TrunkReleased, WriteRecord
@@ -34,6 +34,7 @@ from callcontrol.b2bua.events import (
 from callcontrol.b2bua.joining import Transfer
 from callcontrol.b2bua.leg import CALLER, Leg
 from callcontrol.b2bua.phases import ENDED, NEW, RINGING, TALKING
+from callcontrol.b2bua.waking import Waking
 from callcontrol.sip import usage_requests, usage_session, usage_uas
 from callcontrol.sip.commands import SendRequest
 from callcontrol.sip.usage import CALLING, CLOSED, INCOMING, NEVER, Turn, Usage
@@ -85,6 +86,7 @@ CALL_FIELDS: Final = (
     "ingress_trunk",
     "device",
     "over",
+    "waking",
 )
 
 
@@ -143,6 +145,8 @@ class Call:
         self.device = device
         """Ref of the calling device."""
         self.over = False
+        self.waking: list[Waking] = []
+        """Devices of the steps so far that a push can wake."""
         self.dirty = False
         """Something changed that another node must know; the runner clears it when it saves."""
         self.stored_plan = b""
@@ -225,7 +229,7 @@ class Call:
         elif isinstance(event, JoinPostponed):
             transfer.on_postponed(self, turn, event)
         elif isinstance(event, TargetJoined):
-            ringing.on_target_joined(self, turn, event.target)
+            ringing.on_target_joined(self, turn, event)
         elif isinstance(event, HangUp):
             self._on_hang_up(turn, event.reason)
         elif isinstance(event, Resumed):
@@ -264,6 +268,7 @@ class Call:
             self.ignore("response to unknown leg")
             return
         usage = leg.usage
+        leg.heard = True
         if leg.trunk and self.deadlines:
             self.deadlines.pop(SILENCE + leg.id, None)
         if event.message.status >= 200 and event.branch in usage.pending:
@@ -297,6 +302,10 @@ class Call:
                 ringing.on_step_over(self, turn)
             elif name == "total":
                 ringing.on_total_over(self, turn)
+            elif name == waking.WAKE:
+                ringing.on_wake_over(self, turn)
+            elif name == waking.PUSH:
+                waking.on_push_due(self, turn)
             elif name == "duration":
                 self.end(turn, reasons.MAX_DURATION, 0, "server", [])
             elif name.startswith(SILENCE):
@@ -406,6 +415,8 @@ class Call:
         self.choosing = False
         self.transfer = None
         self._forget_answer()
+        if not self.answered_at:
+            waking.on_unanswered(self, turn)
         self.note("outcome", reason, ended_by)
         if ended_by == "server" and not lines:
             lines = [end_line(reason, self.status)]

@@ -69,6 +69,40 @@ class TrunkReleased(Command):
         self.channel = channel
 
 
+class SendAgain(Command):
+    """Send the open INVITE of a leg at once instead of at its next retransmission: its device has just shown itself."""
+
+    __slots__ = ("branch", "leg")
+
+    def __init__(self, leg: str, branch: str) -> None:
+        self.leg = leg
+        self.branch = branch
+
+
+class Push(Command):
+    """Tell a device something over its push channel (DEV-04, INC-09).  Doing it twice is harmless: the device knows the call by
+    its reference."""
+
+    __slots__ = ("at", "caller", "device", "kind", "number", "reason", "ttl_s")
+
+    def __init__(
+        self, device: str, kind: str, number: str, caller: str, reason: str, at: float, ttl_s: float
+    ) -> None:
+        self.device = device
+        self.kind = kind
+        """``incoming_call``, ``call_ended``, ``missed_call``."""
+        self.number = number
+        """Number that was called."""
+        self.caller = caller
+        """As the called side may see it; empty: anonymous (OUT-07)."""
+        self.reason = reason
+        """Of ``call_ended``: ``answered_elsewhere``, ``missed``, ``cancelled``."""
+        self.at = at
+        """Unix seconds."""
+        self.ttl_s = ttl_s
+        """How long it is worth delivering; 0: as long as the settings say."""
+
+
 class WriteRecord(Command):
     """The outcome is known: hand the record to the outbox.  Its key is the call reference, so doing it twice is harmless."""
 

@@ -10,7 +10,16 @@ from callcontrol.sip.usage import UsageEnv
 class CallEnv:
     """What every call of this node shares."""
 
-    __slots__ = ("device_class", "domain", "node", "silence_s", "total_ring_s", "usage")
+    __slots__ = (
+        "device_class",
+        "domain",
+        "node",
+        "push_delay_s",
+        "silence_s",
+        "total_ring_s",
+        "usage",
+        "wake_s",
+    )
 
     def __init__(
         self,
@@ -20,6 +29,8 @@ class CallEnv:
         total_ring_s: float = 90.0,
         silence_s: float = 5.0,
         device_class: Callable[[str], str] = lambda ref: "phone" if ref else "",
+        wake_s: float = 8.0,
+        push_delay_s: float = 1.0,
     ) -> None:
         self.usage = usage
         self.domain = domain
@@ -30,3 +41,7 @@ class CallEnv:
         """How long a trunk peer may let an INVITE without any response before the next one is tried; Timer B takes 32 s."""
         self.device_class = device_class
         """Device ref -> phone, desktop or browser."""
+        self.wake_s = wake_s
+        """How long a step waits for somebody to be reachable (INC-06), from its beginning or the last push."""
+        self.push_delay_s = push_delay_s
+        """How long a device that was silent for long may take to answer its INVITE before it is pushed as well."""

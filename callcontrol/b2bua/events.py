@@ -147,10 +147,12 @@ class HangUp(Event):
 class TargetJoined(Event):
     """A device registered while the call rings: ring it too (DEV-05)."""
 
-    __slots__ = ("target",)
+    __slots__ = ("anew", "target")
 
-    def __init__(self, target: DeviceTarget) -> None:
+    def __init__(self, target: DeviceTarget, anew: bool = True) -> None:
         self.target = target
+        self.anew = anew
+        """It was not registered before, or asleep, or is reached in another way now; else it has only said that it is there."""
 
 
 class Resumed(Event):

@@ -38,6 +38,7 @@ LEG_FIELDS: Final = (
     "foreign",
     "channel",
     "refers",
+    "heard",
 )
 
 
@@ -79,6 +80,8 @@ class Leg:
         """Key of the trunk channel that it holds; it stays the same when the leg moves to another call."""
         self.refers = 0
         """REFERs that it sent so far."""
+        self.heard = False
+        """It responded in some way, be it with 100: somebody is there."""
 
     def finish(self, now: float, status: int, reason: str, ended_by: str) -> None:
         """Note the outcome; the first one stands."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from callcontrol.b2bua import waking
 from callcontrol.b2bua.causes import (
     CAUSES,
     better,
@@ -26,7 +27,8 @@ from callcontrol.b2bua.dialling import (
     dial_peer,
     drop,
 )
-from callcontrol.b2bua.events import TrunkChosen
+from callcontrol.b2bua.effects import SendAgain
+from callcontrol.b2bua.events import TargetJoined, TrunkChosen
 from callcontrol.b2bua.leg import CALLEE, ELSEWHERE, Leg
 from callcontrol.b2bua.phases import RINGING, TALKING
 from callcontrol.sip import usage_uac, usage_uas
@@ -34,7 +36,7 @@ from callcontrol.sip.message import Message
 from callcontrol.sip.usage import CALLING, INCOMING, Turn, body_type
 from callcontrol.sip.usage_events import Answered, Failed, Progress
 from dialplan import reasons
-from dialplan.plan import DeviceTarget, Refuse, Ring, ToTrunk
+from dialplan.plan import Refuse, Ring, ToTrunk
 
 if TYPE_CHECKING:
     from callcontrol.b2bua.call import Call
@@ -63,11 +65,13 @@ def run_step(call: Call, turn: Turn) -> None:
             refuse_caller(call, turn, step.reason, 0, [], by)
             return
         call.tried = []
+        waking.on_step(call, turn)
         call.deadlines["step"] = turn.now + step.for_s
         if isinstance(step, ToTrunk):
             choose_trunk(call, turn, step)
             return
-        if isinstance(step, Ring) and step.targets:
+        if isinstance(step, Ring) and (step.targets or any(target.asleep for target in step.wake)):
+            waking.begin(call, turn, step)
             for target in step.targets:
                 dial_device(call, turn, target, call.body, call.content_type)
             return
@@ -123,30 +127,59 @@ def next_peer(call: Call, turn: Turn, status: int) -> None:
 # -- devices --------------------------------------------------------------------------------------------------------
 
 
-def on_target_joined(call: Call, turn: Turn, target: DeviceTarget) -> None:
+def on_target_joined(call: Call, turn: Turn, event: TargetJoined) -> None:
     """A device registered while the call rings: a late branch, unless that device is rung already (DEV-05, DEV-06)."""
+    target = event.target
     step = call.plan.steps[call.step] if call.step < len(call.plan.steps) else None
     if call.phase != RINGING or not isinstance(step, Ring):
         call.ignore("device came late")
         return
-    if all(other.user != target.user for other in step.targets):
+    if target.user not in [*[other.user for other in step.targets], *[other.user for other in step.wake]]:
         call.ignore("device of a user who is not rung")
         return
+    held: Leg | None = None
     for leg in call.legs.values():
         if leg.step != call.step or leg.user != target.user or leg.role != CALLEE:
             continue
         if leg.status >= 600:
             call.ignore("device of a user who declined")
             return
-        if (
-            leg.binding == target.binding
-            and leg.usage.state == CALLING
-            and leg.address == (target.flow or target.contact)
-        ):
+        if leg.device == target.device and leg.ended_by == "callee":
+            return  # it has answered for itself
+        if leg.device == target.device and leg.binding == target.binding and leg.usage.state == CALLING:
+            held = leg
+    waking.on_registered(call, turn, target.device)
+    if held is not None:
+        if held.address == (target.flow or target.contact):
+            _hasten(turn, held)
             return
+        if held.heard or not event.anew:
+            return  # it rings; its answer finds us from wherever it is now
+        # the INVITE went out over a way that leads nowhere any more; one device gets one
+        drop(call, turn, held, [], 480, reasons.UNREACHABLE, "server")
+    elif not event.anew:
+        return
     call.note("DEV-05", "joined", target.device)
     dial_device(call, turn, target, call.body, call.content_type)
     call.dirty = True
+
+
+def _hasten(turn: Turn, leg: Leg) -> None:
+    """The device can hear us now: an INVITE that it has not responded to goes out again at once, not when its timer says so."""
+    invite = leg.usage.invite
+    if not leg.heard and invite is not None:
+        turn.commands.append(SendAgain(leg.id, invite.branch))
+
+
+def on_wake_over(call: Call, turn: Turn) -> None:
+    """The wake deadline: the step goes on only for somebody who is there (INC-06)."""
+    step = call.plan.steps[call.step] if call.step < len(call.plan.steps) else None
+    if call.phase != RINGING or not isinstance(step, Ring) or waking.reachable(call):
+        return
+    call.note("INC-06", reasons.UNREACHABLE, f"nobody within {call.env.wake_s:g} s")
+    cancel_others(call, turn, "", [_NO_ANSWER_LINE], reasons.UNREACHABLE)
+    _note_result(call, 480, reasons.UNREACHABLE, [])
+    _step_failed(call, turn)
 
 
 # -- what callees say -----------------------------------------------------------------------------------------------
@@ -198,6 +231,7 @@ def on_answered(call: Call, turn: Turn, leg: Leg, event: Answered) -> None:
     call.choosing = False
     call.note("INC-07", reasons.ANSWERED, leg.device or leg.trunk)
     cancel_others(call, turn, leg.id, [ELSEWHERE_LINE], ELSEWHERE)
+    waking.on_answered(call, turn, leg.device)
     lines = crossing(event.message, RESPONSE_CROSSES)
     fork = f"{leg.id};{event.fork}"
     usage_uas.accept(caller.usage, turn, fork, lines, event.body, event.content_type)
@@ -230,6 +264,10 @@ def on_failed(call: Call, turn: Turn, leg: Leg, event: Failed) -> None:
         return
     if event.status >= 600:
         _stop_user(call, turn, leg)
+    elif event.message is None and leg.device:
+        waking.on_dead_flow(call, turn, leg)
+    if waking.awaited(call):
+        return
     if not any(other.role == CALLEE and other.usage.state == CALLING for other in call.legs.values()):
         _step_failed(call, turn)
 
@@ -239,6 +277,7 @@ def _stop_user(call: Call, turn: Turn, decliner: Leg) -> None:
     for other in call.legs.values():
         if other.user == decliner.user and other.role == CALLEE and other.usage.state == CALLING:
             drop(call, turn, other, [_DECLINED_LINE], 487, reasons.DECLINED, "callee")
+    waking.on_declined(call, turn, decliner.user)
 
 
 def _note_result(call: Call, status: int, reason: str, lines: list[str]) -> None:

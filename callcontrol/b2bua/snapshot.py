@@ -15,10 +15,11 @@ from typing import Any, Final
 import msgspec
 
 from callcontrol.b2bua.call import CALL_FIELDS, Call
-from callcontrol.b2bua.effects import Effect, TrunkReleased
+from callcontrol.b2bua.effects import Effect, Push, TrunkReleased
 from callcontrol.b2bua.env import CallEnv
 from callcontrol.b2bua.joining import TRANSFER_FIELDS, Transfer
 from callcontrol.b2bua.leg import LEG_FIELDS, Leg
+from callcontrol.b2bua.waking import WAKING_FIELDS, Waking
 from callcontrol.sip.commands import SendAck, SendResponse
 from callcontrol.sip.dialog import DIALOG_FIELDS, Dialog
 from callcontrol.sip.usage import USAGE_FIELDS, Usage
@@ -36,7 +37,7 @@ from callcontrol.sip.usage_open import (
     Pending,
     Reliable,
 )
-from dialplan.plan import DeviceTarget, Identity, Plan, Refuse, Ring, ToTrunk, TraceLine
+from dialplan.plan import DeviceTarget, Identity, Plan, Refuse, Ring, ToTrunk, TraceLine, WakeTarget
 
 SCHEMA: Final = 1
 
@@ -56,6 +57,7 @@ _TAGS: Final[dict[type[Any], tuple[str, tuple[str, ...]]]] = {
     IncomingInvite: ("\0incoming", INCOMING_FIELDS),
     Reliable: ("\0reliable", RELIABLE_FIELDS),
     Transfer: ("\0transfer", TRANSFER_FIELDS),
+    Waking: ("\0waking", WAKING_FIELDS),
 }
 _VALUES: Final[dict[type[Any], str]] = {
     Plan: "\0plan",
@@ -65,6 +67,7 @@ _VALUES: Final[dict[type[Any], str]] = {
     ToTrunk: "\0trunk",
     Refuse: "\0refuse",
     TraceLine: "\0trace",
+    WakeTarget: "\0wake",
 }
 """The dialplan's values, stored by field name: they grow in ways that this module does not know."""
 _VALUE_FIELDS: Final[dict[type[Any], tuple[str, ...]]] = {
@@ -135,6 +138,9 @@ def _pack_effect(effect: Effect) -> list[Any]:
         return ["ack", effect.leg, effect.branch, effect.data, effect.target]
     if isinstance(effect, TrunkReleased):
         return ["released", effect.trunk, effect.channel]
+    if isinstance(effect, Push):
+        told = [effect.number, effect.caller, effect.reason, effect.at, effect.ttl_s]
+        return ["push", effect.device, effect.kind, *told]
     return []
 
 
@@ -146,6 +152,8 @@ def _unpack_effect(packed: list[Any]) -> Effect:
             return SendAck(leg, branch, data, target)
         case ["released", trunk, channel]:
             return TrunkReleased(trunk, channel)
+        case ["push", device, kind, number, caller, reason, at, ttl_s]:
+            return Push(device, kind, number, caller, reason, at, ttl_s)
     raise SnapshotError(f"unknown effect {packed[:1]!r}")
 
 
@@ -251,4 +259,6 @@ def _blank(kind: type[Any]) -> Any:
         return IncomingInvite("", [], 0, False)
     if kind is Reliable:
         return Reliable("", 0, 0, False, b"")
+    if kind is Waking:
+        return Waking("", "", 0, "")
     return Transfer("", "", "", False)

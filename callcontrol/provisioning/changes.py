@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
 from callcontrol.provisioning.documents import KINDS
 from callcontrol.provisioning.inventory import Inventory, Item
-from callcontrol.provisioning.objects import Desired
+from callcontrol.provisioning.objects import SECRETS, Desired
 from gateway.profile import HeaderRule
 from gateway.trunk import Prefix, Trunk
 from numbering.models import CloudNumber, Device
 
-_SECRETS: Final = frozenset({"sip_password", "password"})
+_SECRETS: Final = frozenset(name for names in SECRETS.values() for name in names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ def target(current: Inventory, desired: Desired, *, prune: bool) -> Inventory:
     for kind in KINDS:
         for key, item in desired.inventory.of(kind).items():
             existing = current.of(kind).get(key)
-            kept = _kept(item, existing, (kind, key) in desired.silent)
+            kept = _kept(item, existing, desired.silent)
             if isinstance(kept, Device) and isinstance(existing, Device):
                 written = desired.places[kind, key].values
                 if "sim_verified" not in written and kept.sim and kept.sim == existing.sim:
@@ -85,11 +86,15 @@ def target(current: Inventory, desired: Desired, *, prune: bool) -> Inventory:
     return result
 
 
-def _kept(item: Item, existing: Item | None, silent: bool) -> Item:
+def _kept(item: Item, existing: Item | None, silent: Collection[tuple[str, str, str]]) -> Item:
     match item, existing:
-        case Device(), Device() if silent and item.sip_username:
-            return dataclasses.replace(item, sip_password=existing.sip_password)
-        case Trunk(), Trunk() if silent and item.username:
+        case Device(), Device():
+            if item.sip_username and ("device", item.ref, "sip_password") in silent:
+                item = dataclasses.replace(item, sip_password=existing.sip_password)
+            if ("device", item.ref, "mqtt_password") in silent:
+                item = dataclasses.replace(item, mqtt_password=existing.mqtt_password)
+            return item
+        case Trunk(), Trunk() if item.username and ("trunk", item.ref, "password") in silent:
             return dataclasses.replace(item, password=existing.password)
         case CloudNumber(), CloudNumber():
             return dataclasses.replace(item, state=existing.state)

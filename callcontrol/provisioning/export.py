@@ -9,10 +9,11 @@ from typing import Any, Final
 
 from callcontrol.provisioning.documents import KINDS
 from callcontrol.provisioning.inventory import Inventory, Item
+from callcontrol.provisioning.objects import SECRETS
 from gateway.profile import HeaderRule
 from gateway.trunk import Prefix
 
-_SECRETS: Final = frozenset({"sip_password", "password"})
+_SECRETS: Final = frozenset(name for names in SECRETS.values() for name in names)
 
 # The state of a number has a life of its own, and documents do not set it.
 _UNWRITTEN: Final = frozenset({"state"})

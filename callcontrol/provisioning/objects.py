@@ -13,11 +13,14 @@ from callcontrol.provisioning.reading import Reader
 from callcontrol.provisioning.trunks import read_trunk
 from config.settings import nearest
 from gateway.gateway_numbers import GatewayKind, GatewayNumber
+from numbering import mqtt_password
 from numbering.e164 import E164, country_of
 from numbering.models import ANONYMOUS, Account, AccountKind, CloudNumber, Device, DeviceKind, PlanTable, User
 
 _COUNTRY: Final = re.compile(r"[A-Z]{2}")
 _CATEGORIES: Final = ("standard", "vip")
+SECRETS: Final = {"device": ("sip_password", "mqtt_password"), "trunk": ("password",)}
+"""Fields of objects that are not shown; what does not write them leaves them as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +30,15 @@ class Desired:
     inventory: Inventory
     places: Mapping[tuple[str, str], Entry]
     """Entry of an object by kind and key."""
-    silent: frozenset[tuple[str, str]]
-    """Objects whose secret was not written; they keep the one they have."""
+    silent: frozenset[tuple[str, str, str]]
+    """Kind, key and field of secrets that were not written: the object keeps the one that it has."""
 
 
 def read_documents(documents: Sequence[Document], plans: PlanTable, problems: list[Problem]) -> Desired:
     """Read documents; whatever is wrong is added to ``problems``, and what is right is returned."""
     places: dict[tuple[str, str], Entry] = {}
     inventory = Inventory()
-    silent: set[tuple[str, str]] = set()
+    silent: set[tuple[str, str, str]] = set()
     for document in documents:
         for entry in entries(document, problems):
             reader = Reader(entry, problems)
@@ -50,10 +53,7 @@ def read_documents(documents: Sequence[Document], plans: PlanTable, problems: li
                 continue
             places[kind, key] = entry
             inventory.put(item)
-            if (kind == "device" and not reader.has("sip_password")) or (
-                kind == "trunk" and not reader.has("password")
-            ):
-                silent.add((kind, key))
+            silent.update((kind, key, field) for field in SECRETS.get(kind, ()) if not reader.has(field))
     return Desired(inventory, places, frozenset(silent))
 
 
@@ -126,6 +126,7 @@ def _device(reader: Reader) -> Device | None:
     password = reader.text("sip_password", size=128)
     if password and not username:
         reader.fail("sip_password", "a password needs a sip_username")
+    mqtt = reader.text("mqtt_password", size=160)
     device = Device(
         ref=ref,
         user=reader.ref("user", required=True),
@@ -134,6 +135,7 @@ def _device(reader: Reader) -> Device | None:
         sim_verified=verified,
         sip_username=username,
         sip_password=password,
+        mqtt_password=mqtt_password.hashed(ref, mqtt) if mqtt else "",
     )
     return device if ref else None
 
@@ -183,7 +185,6 @@ def _block(reader: Reader) -> tuple[str, ...]:
         if caller and caller not in blocked:
             blocked.append(caller)
     return tuple(blocked)
-
 
 
 def _gateway_number(reader: Reader) -> GatewayNumber | None:

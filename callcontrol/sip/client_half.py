@@ -96,6 +96,13 @@ class ClientHalf(Timekeeper):
         transaction.fallback = fallback
         self._start(transaction, now)
 
+    def send_again(self, branch: str, now: float) -> None:
+        """Retransmit an INVITE that has no response yet at once: its peer can be reached only now.  Nothing over a connection."""
+        transaction = self._clients.get(f"{branch}|INVITE")
+        if isinstance(transaction, InviteClient) and transaction.state == CALLING:
+            transaction.hasten(now, self)
+            self._schedule(transaction)
+
     def send_stateless_request(self, branch: str, data: bytes, flow: Flow) -> None:
         """Send once, without a transaction: the ACK of a 2xx (§13.2.2.4)."""
         listener = self._listener(flow)

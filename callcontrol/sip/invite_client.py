@@ -92,6 +92,13 @@ class InviteClient(ClientTransaction):
         self.cancelled = True
         self.end_at = now + io.timers.table(self.flow.reliable).b
 
+    def hasten(self, now: float, io: Outputs) -> None:
+        """Send it again now, and go on from there as Timer A has it (§17.1.1.2)."""
+        if self.state == CALLING and not self.flow.reliable:
+            self.resend_at = now + self.interval
+            io.counters.resend("INVITE")
+            io.transmit_request(self.flow, "INVITE", self.request)
+
     def fire(self, now: float, io: Outputs) -> None:
         if self.end_at <= now + DUE:
             if self.state in (CALLING, PROCEEDING):

@@ -130,7 +130,8 @@ WRONG = [
     ("[sip.timers]\nt1 = -1\n", "node.toml:2: sip.timers.t1: input should be greater than 0, not -1"),
     ("[node]\nworkers = 4\n", "node.workers: this version runs one worker per node"),
     ("[state]\nurl = 'redis://h'\n", "state.url: this version keeps live state in memory only"),
-    ("[mqtt]\nurl = 'mqtt://h'\n", "mqtt.url: this version does not push over MQTT"),
+    ("[mqtt]\nurl = 'tcp://h'\n", 'mqtt.url: write mqtt://host:port, mqtts://host:port or "embedded"'),
+    ("[mqtt]\nurl = 'mqtt://u:secret@h/topic'\n", "mqtt.url: only host, port, user and password"),
     ("[media]\nmode = 'rtpengine'\n", "media.mode: this version lets media pass directly"),
     (
         "[database]\nurl = 'mysql://u:secret@h/d'\n",

@@ -26,6 +26,7 @@ from callcontrol.sip.errors import RemoteProtocolError
 from callcontrol.sip.flow import Flow, Listener, Listeners
 from callcontrol.sip.uri import Uri, parse_uri
 from config.settings import Settings
+from gateway.push import DevicePush, MemoryPushes
 from gateway.trunk import Prefix, Trunk, TrunkDirectory
 from numbering.directory import Directory
 from numbering.e164 import E164
@@ -201,6 +202,17 @@ class FusedSink:
             self._world.sink.put(record)
 
 
+class FusedPushes:
+    """The push channel as one process sees it."""
+
+    def __init__(self, world: World, fuse: Fuse) -> None:
+        self._world = world
+        self._fuse = fuse
+
+    def put(self, push: DevicePush, now: float) -> bool:
+        return not self._fuse.blown and self._world.pushes.put(push, now)
+
+
 class Crashed(Exception):
     """The server died and came back; the script that drove it so far ends here."""
 
@@ -218,6 +230,7 @@ class World:
         self.sink = ListSink()
         self.store = MemoryCallStore(encodes=encodes)
         self.bindings = MemoryBindingStore()
+        self.pushes = MemoryPushes()
         self.listeners = Listeners()
         for transport in ("udp", "tcp"):
             self.listeners.add(Listener(f"{transport}:{SERVER}:5060", transport, SERVER, 5060))
@@ -254,6 +267,7 @@ class World:
             calls=FusedStore(self, fuse) if encodes else self.store,
             bindings=self.bindings,
             records=FusedSink(self, fuse),
+            push=FusedPushes(self, fuse),
         )
         endpoint = make_endpoint(self.settings, self.listeners, around.key)
         gate = make_gate(self.settings, self.bindings)

@@ -1,0 +1,247 @@
+"""Devices that a push can wake: who is pushed when, how long the call waits for it, what it is told afterwards.
+
+A device that sleeps is pushed as soon as its step rings (DEV-04) and joins with a late branch when it has registered (DEV-05).
+One that was silent for long is rung *and*, unless it gives a sign of life at once, pushed; one that is there is pushed only
+when its flow proves to be dead.  By the wake deadline somebody must be reachable, else the step is over (INC-06).  Whoever was
+pushed is told when there is nothing to come for any more, and who missed the call is told that, once (INC-09).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from callcontrol.b2bua.effects import Push
+from callcontrol.b2bua.leg import CALLEE, Leg
+from callcontrol.sip.usage import CALLING, NEVER, Turn
+from dialplan import reasons
+from dialplan.plan import STALE, Ring
+
+if TYPE_CHECKING:
+    from callcontrol.b2bua.call import Call
+
+INCOMING_CALL: Final = "incoming_call"
+CALL_ENDED: Final = "call_ended"
+MISSED_CALL: Final = "missed_call"
+
+ANSWERED_ELSEWHERE: Final = "answered_elsewhere"
+MISSED: Final = "missed"
+CANCELLED: Final = "cancelled"
+
+WAKE: Final = "wake"
+"""Name of the deadline by which somebody must be reachable."""
+PUSH: Final = "push"
+"""Name of the deadline at which those are pushed that should have given a sign of life."""
+
+WAKING_FIELDS: Final = ("device", "user", "step", "why", "due", "pushed_at", "until", "seen_at", "told")
+
+
+class Waking:
+    """What is under way to wake one device for one step."""
+
+    __slots__ = WAKING_FIELDS
+
+    def __init__(self, device: str, user: str, step: int, why: str) -> None:
+        self.device = device
+        self.user = user
+        self.step = step
+        """Index of the plan step that it belongs to."""
+        self.why = why
+        self.due = NEVER
+        """When it is pushed, Unix seconds; ``NEVER``: only when its flow proves to be dead."""
+        self.pushed_at = 0.0
+        """0: it was not pushed."""
+        self.until = 0.0
+        """When the push says that the ringing ends."""
+        self.seen_at = 0.0
+        """When it registered after that."""
+        self.told = False
+        """It knows that the call has ended for it."""
+
+
+def begin(call: Call, turn: Turn, step: Ring) -> None:
+    """A step begins to ring: push those that sleep, watch the others."""
+    call.deadlines[WAKE] = turn.now + call.env.wake_s
+    for target in step.wake:
+        waking = Waking(target.device, target.user, call.step, target.why)
+        call.waking.append(waking)
+        if target.asleep:
+            _push(call, turn, waking)
+        elif target.why == STALE:
+            waking.due = turn.now + call.env.push_delay_s
+    _watch(call)
+
+
+def _watch(call: Call) -> None:
+    first = NEVER
+    for waking in call.waking:
+        if waking.step == call.step and not waking.pushed_at and waking.due < first:
+            first = waking.due
+    if first < NEVER:
+        call.deadlines[PUSH] = first
+    else:
+        call.deadlines.pop(PUSH, None)
+
+
+def _push(call: Call, turn: Turn, waking: Waking) -> None:
+    """Wake a device; the call waits for it until the wake deadline."""
+    deadlines = call.deadlines
+    until = min(deadlines.get("step", NEVER), deadlines.get("total", NEVER))
+    if waking.pushed_at or until <= turn.now:
+        return
+    waking.pushed_at = turn.now
+    waking.until = until
+    deadlines[WAKE] = turn.now + call.env.wake_s
+    call.dirty = True
+    call.note("DEV-04", "push", f"{waking.device} {waking.why}")
+    _send(call, turn, waking.device, INCOMING_CALL, "", until - turn.now)
+
+
+def _send(call: Call, turn: Turn, device: str, kind: str, reason: str, ttl_s: float) -> None:
+    caller = call.plan.caller
+    shown = "" if caller.hidden else caller.number or caller.user
+    turn.commands.append(Push(device, kind, call.plan.called, shown, reason, turn.now, ttl_s))
+
+
+# -- while it rings -------------------------------------------------------------------------------------------------
+
+
+def on_push_due(call: Call, turn: Turn) -> None:
+    """Push those that were given the time to answer their INVITE and did not."""
+    for waking in call.waking:
+        if waking.step == call.step and not waking.pushed_at and waking.due <= turn.now:
+            waking.due = NEVER
+            if not any(leg.heard for leg in _legs_of(call, waking.device)):
+                _push(call, turn, waking)
+    _watch(call)
+
+
+def on_dead_flow(call: Call, turn: Turn, leg: Leg) -> None:
+    """The flow of a device proved to be dead: a push may still reach it (hazard: a dead connection holds up nobody)."""
+    for waking in call.waking:
+        if waking.step == call.step and waking.device == leg.device and leg.step == call.step:
+            _push(call, turn, waking)
+    _watch(call)
+
+
+def on_registered(call: Call, turn: Turn, device: str) -> None:
+    """A device is there, by itself or because it was pushed."""
+    for waking in call.waking:
+        if waking.step == call.step and waking.device == device:
+            waking.due = NEVER
+            waking.seen_at = waking.seen_at or turn.now
+            call.dirty = True
+    _watch(call)
+
+
+def awaited(call: Call) -> bool:
+    """Somebody who was pushed may still come: the wake deadline is ahead."""
+    if WAKE not in call.deadlines:
+        return False
+    return any(w.step == call.step and w.pushed_at and not w.seen_at for w in call.waking)
+
+
+def reachable(call: Call) -> bool:
+    """A device rings, or has at least shown that it is there."""
+    for leg in call.legs.values():
+        if leg.role == CALLEE and leg.step == call.step and leg.usage.state == CALLING:
+            if leg.heard:
+                return True
+            if any(w.step == call.step and w.device == leg.device and w.seen_at for w in call.waking):
+                return True
+    return False
+
+
+def _legs_of(call: Call, device: str) -> list[Leg]:
+    return [
+        leg
+        for leg in call.legs.values()
+        if leg.device == device and leg.step == call.step and leg.role == CALLEE
+    ]
+
+
+# -- what they are told ---------------------------------------------------------------------------------------------
+
+
+def on_step(call: Call, turn: Turn) -> None:
+    """Another step begins: for devices of the earlier ones there is nothing to come for any more."""
+    call.deadlines.pop(WAKE, None)
+    call.deadlines.pop(PUSH, None)
+    for waking in call.waking:
+        if waking.step < call.step:
+            _tell(call, turn, waking, CANCELLED)
+
+
+def on_declined(call: Call, turn: Turn, user: str) -> None:
+    """A user has declined on one device: the others need not come (INC-08)."""
+    for waking in call.waking:
+        if waking.step == call.step and waking.user == user:
+            waking.due = NEVER
+            waking.seen_at = waking.seen_at or turn.now
+            _tell(call, turn, waking, ANSWERED_ELSEWHERE)
+    _watch(call)
+
+
+def on_answered(call: Call, turn: Turn, winner: str) -> None:
+    """Somebody answered; ``winner`` is the device, which needs no telling."""
+    for waking in call.waking:
+        if waking.device == winner:
+            waking.told = True
+        _tell(call, turn, waking, ANSWERED_ELSEWHERE)
+
+
+def on_unanswered(call: Call, turn: Turn) -> None:
+    """The call ended and nobody had answered."""
+    reason = MISSED if call.reason in _MISSED else CANCELLED
+    for waking in call.waking:
+        _tell(call, turn, waking, reason)
+    for device in _missed(call):
+        _send(call, turn, device, MISSED_CALL, "", 0.0)
+
+
+def _tell(call: Call, turn: Turn, waking: Waking, reason: str) -> None:
+    if waking.told or not waking.pushed_at:
+        return
+    waking.told = True
+    ttl_s = max(waking.until - turn.now, call.env.wake_s)  # as long as the push itself may still arrive
+    _send(call, turn, waking.device, CALL_ENDED, reason, ttl_s)
+
+
+_MISSED: Final = frozenset(
+    (reasons.NO_ANSWER, reasons.UNREACHABLE, reasons.BUSY, reasons.DECLINED, reasons.MEDIA_REFUSED)
+)
+
+
+def _missed(call: Call) -> list[str]:
+    """Devices that note a missed call: those that rang and said nothing (INC-09).
+
+    When the call was for one user alone also those that were pushed and never came: nobody else tells that person.  A member of
+    a hunt is told only of what really rang.
+    """
+    direct = len({waking.user for waking in call.waking}) == 1 and not _rings_others(call)
+    devices: list[str] = []
+    for waking in call.waking:
+        if waking.device in devices or _dealt_with(call, waking):
+            continue
+        rang = any(leg.device == waking.device and leg.ringing_at for leg in call.legs.values())
+        if rang or (direct and waking.pushed_at and not waking.seen_at):
+            devices.append(waking.device)
+    return devices
+
+
+def _rings_others(call: Call) -> bool:
+    users: set[str] = set()
+    for step in call.plan.steps:
+        if isinstance(step, Ring):
+            users.update([target.user for target in step.targets])
+            users.update([target.user for target in step.wake])
+    return len(users) > 1
+
+
+def _dealt_with(call: Call, waking: Waking) -> bool:
+    """The device said busy itself, or its user declined: that person knows of the call."""
+    for leg in call.legs.values():
+        if leg.role != CALLEE or leg.ended_by != "callee":
+            continue
+        if leg.device == waking.device or (leg.user == waking.user and leg.status >= 600):
+            return True
+    return False
