@@ -28,7 +28,7 @@ from dialplan.facts import (
     LoopFacts,
     OwnCall,
 )
-from dialplan.plan import FLOW_DEAD, LIVE, NO_BINDING, STALE, DeviceTarget, WakeTarget
+from dialplan.plan import DeviceTarget
 from gateway.gateway_numbers import GatewayDirectory
 from gateway.routes import read_number, terminating
 from gateway.trunk import Trunk, TrunkDirectory

@@ -163,7 +163,6 @@ class Intake:
 
     def _count(self, word: str) -> None:
         self.counters[word] = self.counters.get(word, 0) + 1
-        return outcome
 
     def _complete(
         self, facts: CallFacts, message: Message, device: str, trunk: str, by: str
@@ -285,6 +284,12 @@ class Intake:
             self._suspicions.suspect(flow.host, AUTH, now, proven=proven)
         elif verdict.reason == auth.NONE and not self._bindings.has_source(address_key(flow.host)):
             self._suspicions.suspect(flow.host, UNKNOWN_TARGET, now, proven=proven)
+
+
+def _admitted(facts: CallFacts, ingress: str, trunk: str, by: str) -> Admitted:
+    """``ingress``: the device that sent the request; a SIM that called by a trunk stands for its own."""
+    device = ingress or (facts.device.device if facts.device is not None else "")
+    return Admitted(facts=facts, decision=evaluate(facts), device=device, trunk=trunk, by=by)
 
 
 def replaces_in(target: str) -> Replaces | None:
