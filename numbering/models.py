@@ -96,11 +96,19 @@ class Device:
     mqtt_password: str = field(default="", repr=False)
     """Hash of its password at the MQTT broker, where its user name is the ref (``numbering.mqtt_password``). Empty:
     it has no access there, and no push wakes it."""
+    sim_country: str = ""
+    """Country where the SIM is at home, as it was last seen, ISO 3166 alpha-2 (NUM-08); empty: never seen."""
+    sim_seen_at: float = 0.0
+    """Unix time when the network last showed us the SIM; 0: never."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloudNumber:
-    """A telephone number that lives in the network, held by exactly one user (NUM-03)."""
+    """A telephone number that lives in the network, held by exactly one user (NUM-03).
+
+    How it passes from state to state is `numbering.lifecycle`.  Every field that is not about its life is a
+    holder's: it ends with the holder (NUM-05).
+    """
 
     e164: E164
     user: str
@@ -116,6 +124,22 @@ class CloudNumber:
     """How long its devices ring (INC-08); 0: as long as the settings say."""
     block: tuple[str, ...] = ()
     """Callers who are refused: E.164 numbers, and ``anonymous`` for everyone who hides (BLK-01)."""
+    expires_at: float = 0.0
+    """Unix time when the subscription ends (NUM-12); 0: it does not."""
+    until: float = 0.0
+    """Unix time when a reservation or a quarantine ends by itself; 0: the state ends by no clock."""
+    kept_for: str = ""
+    """Ref of the only user who may have a number that nobody holds: who reserved it, who held it before its
+    quarantine (NUM-05), who ports it in (NUM-10)."""
+    kept_account: str = ""
+    """Ref of the company that a quarantined number belonged to: it may take it back for anyone of its people."""
+    since: float = field(default=0.0, compare=False)
+    """Unix time since when it is in its state."""
+    held_since: float = field(default=0.0, compare=False)
+    """Unix time from which on the number's history is its holder's (NUM-05, NUM-06): what happened before is
+    nobody's business of today."""
+    version: int = field(default=0, compare=False)
+    """Grows with each change of the number: who changes it says which version he has seen."""
 
 
 PlanTable = Mapping[str, PlanLimits]

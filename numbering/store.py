@@ -221,6 +221,8 @@ def _dump_device(device: Device) -> dict[str, Any]:
         "sim_verified": device.sim_verified,
         "sip_username": device.sip_username or None,
         "sip_password": device.sip_password,
+        "sim_country": device.sim_country or None,
+        "sim_seen_at": device.sim_seen_at,
         "mqtt_password": device.mqtt_password,
     }
 
@@ -235,6 +237,13 @@ def _load_number(row: Row[Any]) -> CloudNumber:
         hide=row.hide,
         ring_seconds=row.ring_seconds,
         block=tuple(row.block),
+        expires_at=row.expires_at,
+        until=row.until_at,
+        kept_for=row.kept_for or "",
+        kept_account=row.kept_account or "",
+        since=row.since,
+        held_since=row.held_since,
+        version=row.version,
     )
 
 
@@ -248,6 +257,13 @@ def _dump_number(number: CloudNumber) -> dict[str, Any]:
         "hide": number.hide,
         "ring_seconds": number.ring_seconds,
         "block": list(number.block),
+        "expires_at": number.expires_at,
+        "until_at": number.until,
+        "kept_for": number.kept_for or None,
+        "kept_account": number.kept_account or None,
+        "since": number.since,
+        "held_since": number.held_since,
+        "version": number.version,
     }
 
 

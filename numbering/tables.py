@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, BigInteger, Double, ForeignKey, String
+from sqlalchemy import JSON, BigInteger, Double, ForeignKey, Index, Integer, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from config.database import Base
@@ -40,6 +40,8 @@ class DeviceRow(Base):
     sim_verified: Mapped[bool]
     sip_username: Mapped[str | None] = mapped_column(String(64), unique=True)
     sip_password: Mapped[str] = mapped_column(String(128))
+    sim_country: Mapped[str | None] = mapped_column(String(2))
+    sim_seen_at: Mapped[float] = mapped_column(Double)
     mqtt_password: Mapped[str] = mapped_column(String(160))
 
 
@@ -55,6 +57,102 @@ class NumberRow(Base):
     hide: Mapped[bool]
     ring_seconds: Mapped[float] = mapped_column(Double)
     block: Mapped[list[str]] = mapped_column(JSON)
+    expires_at: Mapped[float] = mapped_column(Double)
+    until: Mapped[float] = mapped_column("until_at", Double)
+    # No foreign keys: who had a number may be gone, and the number rests all the same.
+    kept_for: Mapped[str | None] = mapped_column(String(64), index=True)
+    kept_account: Mapped[str | None] = mapped_column(String(64), index=True)
+    since: Mapped[float] = mapped_column(Double)
+    held_since: Mapped[float] = mapped_column(Double)
+    version: Mapped[int] = mapped_column(BigInteger)
+
+    __table_args__ = (
+        # What the clock looks for, and what people search.
+        Index("ix_numbers_state_until_at", "state", "until_at"),
+        Index("ix_numbers_state_expires_at", "state", "expires_at"),
+        Index("ix_numbers_state_e164", "state", "e164"),
+    )
+
+
+class NumberEventRow(Base):
+    """What happened to numbers (NUM-04); rows are only added.  No foreign key: the history of a number outlives it."""
+
+    __tablename__ = "number_events"
+
+    # SQLite counts by itself only in a column of this very type.
+    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
+    e164: Mapped[str] = mapped_column(String(16))
+    at: Mapped[float] = mapped_column("at_time", Double)
+    action: Mapped[str] = mapped_column(String(32))
+    # None: not one of our numbers.
+    before: Mapped[str | None] = mapped_column("state_before", String(16))
+    after: Mapped[str | None] = mapped_column("state_after", String(16))
+    former: Mapped[str] = mapped_column(String(64))
+    user: Mapped[str] = mapped_column("user_ref", String(64))
+    actor: Mapped[str] = mapped_column(String(100))
+    reason: Mapped[str] = mapped_column(String(200))
+
+    __table_args__ = (Index("ix_number_events_e164_id", "e164", "id"),)
+
+
+class PortRow(Base):
+    """Numbers that come to us and leave us (NUM-10, NUM-11)."""
+
+    __tablename__ = "ports"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    direction: Mapped[str] = mapped_column(String(4))
+    e164: Mapped[str] = mapped_column(String(16), index=True)
+    user: Mapped[str] = mapped_column("user_ref", String(64))
+    state: Mapped[str] = mapped_column(String(24))
+    rio: Mapped[str] = mapped_column(String(12))
+    port_at: Mapped[float] = mapped_column(Double)
+    requested_at: Mapped[float] = mapped_column(Double)
+    confirm_by: Mapped[float] = mapped_column(Double)
+    had_left: Mapped[bool]
+    reason: Mapped[str] = mapped_column(String(24))
+    version: Mapped[int] = mapped_column(BigInteger)
+
+    __table_args__ = (Index("ix_ports_state_port_at", "state", "port_at"),)
+
+
+class NumberMessageRow(Base):
+    """Short messages that wait to be sent to a line, and those that were."""
+
+    __tablename__ = "number_messages"
+
+    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
+    e164: Mapped[str] = mapped_column(String(16))
+    kind: Mapped[str] = mapped_column(String(24))
+    body: Mapped[str] = mapped_column(Text)
+    # The port that the message is about; empty: none.
+    port: Mapped[str] = mapped_column(String(32), index=True)
+    created_at: Mapped[float] = mapped_column(Double)
+    # 0: it waits.
+    sent_at: Mapped[float] = mapped_column(Double, index=True)
+
+
+class RioReferenceRow(Base):
+    """Contract references of lines, from which their RIO is made; another holder gets another one."""
+
+    __tablename__ = "rio_references"
+
+    e164: Mapped[str] = mapped_column(String(16), primary_key=True)
+    reference: Mapped[str] = mapped_column(String(6))
+    user: Mapped[str] = mapped_column("user_ref", String(64))
+    held_since: Mapped[float] = mapped_column(Double)
+
+
+class DutyRow(Base):
+    """Work that one node does for all: who has it, and until when."""
+
+    __tablename__ = "duties"
+
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    owner: Mapped[str] = mapped_column(String(100))
+    expires_at: Mapped[float] = mapped_column(Double)
+    # Grows with each change of owner.
+    term: Mapped[int] = mapped_column(BigInteger)
 
 
 class DirectoryStateRow(Base):

@@ -40,6 +40,15 @@ PURE = (
     "numbering.plans",
     "numbering.models",
     "numbering.directory",
+    "numbering.countries",
+    "numbering.lifecycle",
+    "numbering.policy",
+    "numbering.porting",
+    "numbering.refusal",
+    "numbering.residence",
+    "numbering.rio",
+    "numbering.search",
+    "numbering.vip",
     "gateway.trunk",
     "gateway.routes",
     "gateway.health",
@@ -91,7 +100,14 @@ B2BUA_MAY_USE = {
     "msgspec",
 }
 
-SQL_MODULES = ("*.tables", "*.store", "config.database", "config.migrations", "config.migrations.*")
+SQL_MODULES = (
+    "*.tables",
+    "*.store",
+    "*.store_*",
+    "config.database",
+    "config.migrations",
+    "config.migrations.*",
+)
 # Module -> why it may know SQLAlchemy although it is neither tables nor store.
 SQL_EXCEPTIONS = {
     "callcontrol.app": "opens the engine and hands it to the stores",
