@@ -186,7 +186,7 @@ class Gatherer:
         default = self._directory.default_number(device.user)
         account = self._directory.account_of(device.user)
         sims = [own for own in (device, *self._directory.devices_of(device.user)) if own.sim]
-        at_home = (country, *(country_of(own.sim) for own in sims))
+        at_home = (country, *(own.sim_country or country_of(own.sim) for own in sims))
         countries = dict.fromkeys([*at_home, *(country_of(number.e164) for number in numbers)])
         return CallerDevice(
             device=device.ref,
@@ -200,7 +200,6 @@ class Gatherer:
             company=account is not None and account.kind is AccountKind.COMPANY,
             has_sim=bool(sims),
             sim_verified=any(own.sim_verified for own in sims),
-            sim_country=country_of(sims[0].sim) if sims else "",
             numbers=numbers,
             default_number="" if default is None else default.e164,
             emergency_countries=tuple(name for name in countries if name),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from dialplan import gateways, incoming, outgoing, reasons
+from dialplan import gateways, incoming, outgoing, paying, reasons
 from dialplan.facts import CallerDevice, CallerNumber, CallFacts, GatewayFacts
 from dialplan.plan import Decision, Identity, Plan, Refuse, Step, ToTrunk
 from dialplan.trace import DIAL, PASS, Trace
@@ -125,7 +125,7 @@ def _steps(facts: CallFacts, identity: Identity, trace: Trace) -> tuple[Step, ..
     if _is_internal(facts):
         trace.add("internal", PASS, f"{called.e164} is one of our own; no trunk is used")
         return incoming.to_number(facts, identity, trace)
-    reason = outgoing.barred(facts, trace)
+    reason = outgoing.barred(facts, trace) or paying.refused(facts, trace)
     if reason:
         return (Refuse(reason=reason),)
     if not facts.trunk_available:

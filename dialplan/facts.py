@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from dialplan.plan import DeviceTarget, WakeTarget
+from dialplan.usage import UsageFacts
 from numbering.models import CloudNumber
 from numbering.plans import NumberClass
 
@@ -78,8 +79,6 @@ class CallerDevice:
     """The user has a SIM on some device, verified or not."""
     sim_verified: bool = False
     """The number of a SIM of the user was proved by a call (DEV-01)."""
-    sim_country: str = ""
-    """Country that the user's SIM was seen in, ISO 3166 alpha-2 (NUM-08); empty: the user has no SIM."""
     numbers: tuple[CloudNumber, ...] = ()
     """Cloud numbers that the user holds, in any state."""
     default_number: str = ""
@@ -198,3 +197,5 @@ class CallFacts:
     limits: Limits = field(default_factory=Limits)
     gateway: GatewayFacts | None = None
     """The gateway number called; None: it is none."""
+    usage: UsageFacts | None = None
+    """What was used and what the call costs (OUT-06, OUT-08); None: nothing is counted, and nothing has a price."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from numbering.e164 import E164
+from numbering.money import ZERO, Money
 
 ANONYMOUS = "anonymous"
 """The entry of a block list that stands for every caller who hides the number (INC-02)."""
@@ -48,6 +49,16 @@ class PlanLimits:
     """Devices of one user that may be connected at once."""
     numbers: int
     """Cloud numbers that one user may hold."""
+    minutes: Mapping[str, int] = field(default_factory=dict)
+    """Zone -> minutes a month of one number that are included (OUT-08); 0: without bound."""
+    callees: int = 0
+    """Distinct numbers that one number may call in a month (OUT-08); 0: no bound."""
+    rates: str = "standard"
+    """Name of the rate table by which everything else is paid (OUT-06)."""
+    calls: int = 0
+    """Outgoing calls of one user at the same time (OUT-10); 0: as the settings say."""
+    calls_abroad: int = 0
+    """As ``calls``, of those that leave the country."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +73,10 @@ class Account:
     """Ref of the one user who administers a company; empty: none yet."""
     suspended: bool = False
     """Fraud, unpaid and the like: no calls of the whole account (NUM-13)."""
+    credit: Money = ZERO
+    """What is left to pay calls with, in the currency of the plan's rate table (OUT-06)."""
+    packages: tuple[str, ...] = ()
+    """Refs of the packages that the account has bought; each number has their minutes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +89,8 @@ class User:
     email: str = ""
     default_number: str = ""
     """E.164 number shown when a call names none (OUT-01); empty: the first one held."""
+    contacts: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Number of a contact -> cloud number of the user that is linked to it: what a call to it shows (OUT-01), both E.164."""
     suspended: bool = False
     """As for the account, for this user alone (NUM-13)."""
 

@@ -53,7 +53,6 @@ ANA_PHONE = CallerDevice(
     company=True,
     has_sim=True,
     sim_verified=True,
-    sim_country="FR",
     numbers=(ANA_NUMBER, CloudNumber(e164=ANA_SECOND, user="ana")),
     default_number=ANA,
     emergency_countries=("FR",),

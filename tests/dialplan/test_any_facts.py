@@ -17,6 +17,7 @@ from dialplan.facts import (
     OwnCall,
 )
 from dialplan.plan import DeviceTarget, Refuse, Ring, ToTrunk
+from dialplan.usage import UsageFacts
 from numbering.e164 import E164
 from numbering.models import CloudNumber, NumberState
 from numbering.plans import NumberClass
@@ -95,6 +96,23 @@ facts_of_all_kinds = st.builds(
     ),
     colleague=st.booleans(),
     trunk_available=st.booleans(),
+    usage=st.none()
+    | st.builds(
+        UsageFacts,
+        number=e164s,
+        zone=st.sampled_from(["national", "europe", ""]),
+        plan_s=st.integers(-1, 3),
+        used_s=st.integers(0, 3),
+        package=st.sampled_from(["", "p"]),
+        package_s=st.integers(-1, 3),
+        package_used_s=st.integers(0, 3),
+        callees=st.integers(0, 3),
+        max_callees=st.integers(0, 3),
+        priced=st.booleans(),
+        rate=st.sampled_from(["", "standard/+"]),
+        needed=st.integers(0, 3),
+        credit=st.integers(0, 3),
+    ),
     loop=st.builds(
         LoopFacts,
         max_forwards=st.integers(min_value=-1, max_value=70),

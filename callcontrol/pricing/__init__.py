@@ -1,0 +1,1 @@
+"""What calls cost: rate tables, packages, zones."""
