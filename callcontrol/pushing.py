@@ -79,8 +79,8 @@ class Pushing:
         self.sent: dict[tuple[str, str], int] = {}
         """(type, result) -> pushes."""
 
-    def push(self, call: Call, effect: Push, now: float) -> None:
-        """Hand a push of a call over; it fails at once where the channel cannot take it."""
+    def push(self, call: Call, effect: Push, now: float) -> bool:
+        """Hand a push of a call over; False: the channel cannot take it, it has failed."""
         ttl_s = self._missed_call_s if effect.kind == MISSED_CALL else effect.ttl_s
         taken = self._sink.put(
             DevicePush(
@@ -98,8 +98,9 @@ class Pushing:
         )
         key = (effect.kind, "accepted" if taken else "refused")
         self.sent[key] = self.sent.get(key, 0) + 1
-        if effect.kind == INCOMING_CALL and effect.device not in self._awaited:
+        if taken and effect.kind == INCOMING_CALL and effect.device not in self._awaited:
             self._awaited[effect.device] = _Awaited(effect.device, call.ref, now)
+        return taken
 
     def registered(self, device: str, now: float) -> None:
         """A device has registered."""

@@ -32,6 +32,7 @@ from callcontrol.b2bua.events import (
     Event,
     HangUp,
     JoinPostponed,
+    PushFailed,
     ResponseIn,
     Resumed,
     TransactionEnded,
@@ -39,6 +40,7 @@ from callcontrol.b2bua.events import (
 )
 from callcontrol.b2bua.leg import Leg
 from callcontrol.b2bua.phases import ENDED, RINGING
+from callcontrol.b2bua.waking import INCOMING_CALL
 from callcontrol.call_index import CallIndex, leg_tags
 from callcontrol.call_stats import CallStats
 from callcontrol.cdr import CallRecord
@@ -60,7 +62,9 @@ TransferRoute = Callable[[str, str, str, float], Decision | None]
 class CallPushes(Protocol):
     """Pushes to the devices of calls (``callcontrol.pushing``)."""
 
-    def push(self, call: Call, effect: Push, now: float) -> None: ...
+    def push(self, call: Call, effect: Push, now: float) -> bool:
+        """False: it has failed at once."""
+        ...
 
     def ended(self, call: Call) -> None:
         """The outcome of a call is known."""
@@ -114,6 +118,8 @@ class Runner:
         """Calls of which a snapshot is in the store."""
         self._resumed: set[str] = set()
         """Calls that began on another node: their server transactions are gone with it."""
+        self._unpushed: list[tuple[Call, Push]] = []
+        """Pushes that failed at once; their calls are told."""
         self._deleted = False
         self._now = 0.0
 
@@ -383,6 +389,12 @@ class Runner:
         if self._deleted:
             self._deleted = False
             self._store.commit(lambda lost: None)
+        if self._unpushed:
+            unpushed, self._unpushed = self._unpushed, []
+            for call, effect in unpushed:
+                if effect.kind == INCOMING_CALL:
+                    self.handle(call, PushFailed(effect.device), self._now)
+            self.flush(self._now)
 
     def _perform(self, call: Call, effect: Effect) -> None:
         now = self._now
@@ -412,8 +424,8 @@ class Runner:
         elif isinstance(effect, PeerSilent):
             self._trunking.failed(effect.peer, now)
         elif isinstance(effect, Push):
-            if self.pushes is not None:
-                self.pushes.push(call, effect, now)
+            if self.pushes is not None and not self.pushes.push(call, effect, now):
+                self._unpushed.append((call, effect))
         elif isinstance(effect, SendAgain):
             self._wire.send_again(effect.branch)
         elif isinstance(effect, TrunkReleased):

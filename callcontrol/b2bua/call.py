@@ -22,6 +22,7 @@ from callcontrol.b2bua.events import (
     Event,
     HangUp,
     JoinPostponed,
+    PushFailed,
     RequestIn,
     ResponseIn,
     Resumed,
@@ -230,6 +231,8 @@ class Call:
             transfer.on_postponed(self, turn, event)
         elif isinstance(event, TargetJoined):
             ringing.on_target_joined(self, turn, event)
+        elif isinstance(event, PushFailed):
+            ringing.on_push_failed(self, turn, event.device)
         elif isinstance(event, HangUp):
             self._on_hang_up(turn, event.reason)
         elif isinstance(event, Resumed):

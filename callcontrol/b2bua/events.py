@@ -155,6 +155,15 @@ class TargetJoined(Event):
         """It was not registered before, or asleep, or is reached in another way now; else it has only said that it is there."""
 
 
+class PushFailed(Event):
+    """A push that was to wake a device failed at once: nobody need wait for it."""
+
+    __slots__ = ("device",)
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+
+
 class Resumed(Event):
     """The call was loaded by a node that did not have it: what that one had under way is gone with it."""
 

@@ -171,6 +171,15 @@ def _hasten(turn: Turn, leg: Leg) -> None:
         turn.commands.append(SendAgain(leg.id, invite.branch))
 
 
+def on_push_failed(call: Call, turn: Turn, device: str) -> None:
+    """There is no way to a device that sleeps: it costs no time (GRT-01)."""
+    if call.phase != RINGING or not waking.forget(call, device):
+        return
+    if not call.best_status:
+        _note_result(call, 480, reasons.UNREACHABLE, [])
+    _unless_all_failed(call, turn)
+
+
 def on_wake_over(call: Call, turn: Turn) -> None:
     """The wake deadline: the step goes on only for somebody who is there (INC-06)."""
     step = call.plan.steps[call.step] if call.step < len(call.plan.steps) else None
@@ -266,6 +275,11 @@ def on_failed(call: Call, turn: Turn, leg: Leg, event: Failed) -> None:
         _stop_user(call, turn, leg)
     elif event.message is None and leg.device:
         waking.on_dead_flow(call, turn, leg)
+    _unless_all_failed(call, turn)
+
+
+def _unless_all_failed(call: Call, turn: Turn) -> None:
+    """The step is over when nobody rings and nobody is on the way."""
     if waking.awaited(call):
         return
     if not any(other.role == CALLEE and other.usage.state == CALLING for other in call.legs.values()):

@@ -133,6 +133,18 @@ def on_registered(call: Call, turn: Turn, device: str) -> None:
     _watch(call)
 
 
+def forget(call: Call, device: str) -> bool:
+    """The push of a device did not go out; True when the present step had waited for it."""
+    for waking in call.waking:
+        if waking.step == call.step and waking.device == device and waking.pushed_at:
+            waking.pushed_at = 0.0
+            waking.due = NEVER
+            call.dirty = True
+            call.note("DEV-04", "push failed", device)
+            return True
+    return False
+
+
 def awaited(call: Call) -> bool:
     """Somebody who was pushed may still come: the wake deadline is ahead."""
     if WAKE not in call.deadlines:

@@ -15,6 +15,7 @@ pytest.register_assert_rewrite(
             "transfers",
             "races",
             "hiding",
+            "waking",
         )
     )
 )

@@ -126,6 +126,24 @@ class Stage:
         self._names[party.host] = username
         return party
 
+    def sleeper(self, username: str, transport: str = "udp", host: str = "") -> Party:
+        """A softphone that a push can wake, and that is not registered."""
+        self.pushable(username)
+        party = self.world.phone(username, host, transport, register=False)
+        self._names[party.host] = username
+        return party
+
+    def pushable(self, device: str) -> None:
+        """Give a device push credentials."""
+        directory = self.world.directory
+        found = directory.device(device)
+        assert found is not None
+        directory.put_one(dataclasses.replace(found, mqtt_password="hashed"))
+
+    def pushed(self, device: str) -> list[str]:
+        """What was pushed to a device: type, and the reason where there is one."""
+        return [f"{push.type} {push.reason}".strip() for push in self.world.pushes.to(device)]
+
     def carrier(self, host: str = "10.0.1.1", name: str = "carrier") -> Party:
         """A gateway of a carrier."""
         party = self.world.carrier(host, name)
@@ -156,7 +174,8 @@ class Stage:
 
     def ladder(self) -> str:
         log = self.world.network.log[self._begun :]
-        return render(log, self._names, self._start, self.headers)
+        pushes = [(at, push) for at, push in self.world.push_log if at >= self._start]
+        return render(log, self._names, self._start, self.headers, pushes)
 
     def sent(self, party: Party) -> list[Message]:
         """Everything that the server sent to a party since the beginning."""

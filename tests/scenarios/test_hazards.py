@@ -1,6 +1,6 @@
 """What others ran into with calls, one test each; the numbers are those of the field study.
 
-13 and 25 (connections), 14 and 26 (registrar) are tested with the parts concerned.
+25 (connections) and 26 (registrar) are tested with the parts concerned.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import pytest
 from callcontrol.sip.digest import make_challenge
 from callcontrol.sip.flow import Flow
 from callcontrol.sip.message import Message, parse
-from dialplan.plan import Ring
-from tests.scenarios import hiding, incoming, midcall, outgoing, races, timers
+from dialplan.plan import LIVE, NO_BINDING, Ring, WakeTarget
+from tests.scenarios import hiding, incoming, midcall, outgoing, races, timers, waking
 from tests.scenarios.stage import ANA, CALLER, Scenario, Stage
 from tests.support.party import Dialog, Party, own, sdp
 from tests.support.world import SAVED, SERVER, Crashed
@@ -359,6 +359,97 @@ def test_hazard_12_a_second_device_after_the_first_that_joined_late() -> None:
     carrier.bye(call)
     stage.run(1.0)
     stage.settle()
+
+
+@pytest.mark.rule("DEV-05", "INC-06", "INC-09")
+def test_hazard_12_a_hunt_moves_on_from_a_sleeper_which_is_told_and_not_rung() -> None:
+    stage = Stage()
+    late = stage.sleeper("ana-phone")
+    colleague = stage.phone("ben-phone")
+    stage.pushable("ben-phone")
+    carrier = stage.carrier()
+    stage.plan(
+        Ring(targets=(), for_s=20.0, wake=(WakeTarget(user="ana", device="ana-phone", why=NO_BINDING),)),
+        Ring(
+            targets=stage.targets("ben"),
+            for_s=20.0,
+            wake=(WakeTarget(user="ben", device="ben-phone", why=LIVE),),
+        ),
+    )
+    stage.begin()
+    call = carrier.call(ANA, caller=CALLER)
+    stage.run(7.9)
+    assert not colleague.rang
+    stage.run(0.5)
+    assert colleague.rang, "a member that sleeps costs its wake deadline, not its ring time"
+    colleague.ring()
+    assert stage.pushed("ana-phone") == ["incoming_call", "call_ended cancelled"]
+    late.register()
+    stage.run(1.0)
+    assert not late.rang
+    carrier.cancel(call)
+    stage.run(1.0)
+    assert stage.pushed("ana-phone")[2:] == [], (
+        "a member of a hunt is told of what really rang, and nothing else"
+    )
+    assert stage.pushed("ben-phone") == ["missed_call"]
+    stage.settle()
+
+
+@pytest.mark.rule("DEV-05")
+def test_hazard_12_a_second_phone_that_wakes_after_the_first() -> None:
+    play(waking.second_phone_wakes_after_the_first)
+
+
+@pytest.mark.rule("DEV-05")
+def test_hazard_13_a_dead_connection_fails_in_milliseconds() -> None:
+    stage = play(waking.dead_connection_is_noticed_and_the_phone_woken)
+    assert stage.world.push_log[0][0] - stage._start < 0.03
+
+
+@pytest.mark.rule("DEV-05")
+def test_hazard_13_a_dead_connection_holds_up_no_other_device_and_nobody() -> None:
+    stage = Stage()
+    stage.phone("ana-phone", "tcp")
+    other = stage.phone("ana-desktop")
+    carrier = stage.carrier()
+    stage.begin()
+    for conn in list(stage.world.network.connections):
+        stage.world.network.cut(conn)
+    call = carrier.call(ANA, caller=CALLER)
+    stage.run(0.05)
+    assert other.rang
+    other.reply(other.incoming, 486)
+    stage.run(0.1)
+    assert call.status == 486, "the dead one had failed before"
+    stage.settle()
+
+
+@pytest.mark.rule("DEV-06")
+def test_hazard_14_many_pushes_one_phone_one_contact() -> None:
+    stage = Stage()
+    phone = stage.sleeper("ana-phone", "tcp")
+    carrier = stage.carrier()
+    for number in range(20):
+        # each wake-up brings another port, another Call-ID and no instance id: all that stays is the token
+        phone.contact = f"<sip:ana-phone@{phone.host}:{6000 + number};transport=tcp;pn-provider=acme;pn-prid=ZH5Xa;pn-param=x>"
+        call = carrier.call(ANA, caller=CALLER)
+        stage.run(1.0)
+        phone.register()
+        stage.run(0.5)
+        carrier.cancel(call)
+        stage.run(0.5)
+        for conn in list(stage.world.network.connections):
+            stage.world.network.cut(conn)
+            stage.world.server.registrar.connection_lost(conn)
+    assert len(phone.dialogs) == 20, "each call came once"
+    assert len(stage.world.bindings.bindings_of_user("ana", stage.world.now())) == 1
+    stage.settle()
+
+
+@pytest.mark.rule("DEV-04")
+def test_hazard_15_a_phone_that_rings_by_itself_is_not_pushed() -> None:
+    play(waking.long_silent_phone_that_rings_is_not_pushed)
 
 
 def test_hazard_18_the_caller_leaves_while_the_next_member_is_being_dialled() -> None:

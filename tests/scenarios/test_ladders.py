@@ -9,10 +9,10 @@ import os
 
 import pytest
 
-from tests.scenarios import early, hiding, incoming, midcall, outgoing, races, timers, transfers
+from tests.scenarios import early, hiding, incoming, midcall, outgoing, races, timers, transfers, waking
 from tests.scenarios.stage import LADDERS, Stage, scenarios_of
 
-SCENARIOS = scenarios_of(incoming, outgoing, early, midcall, races, timers, transfers, hiding)
+SCENARIOS = scenarios_of(incoming, outgoing, early, midcall, races, timers, transfers, hiding, waking)
 
 
 def expected(name: str, played: str) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from callcontrol.sip.errors import RemoteProtocolError
 from callcontrol.sip.message import Message, parse
+from gateway.push import DevicePush
 
 _SHOWN = {"reason": "", "rseq": "rseq:", "rack": "rack:"}
 
@@ -71,11 +72,18 @@ def render(
     names: Mapping[str, str],
     start: float,
     headers: Sequence[str] = (),
+    pushes: Sequence[tuple[float, DevicePush]] = (),
 ) -> str:
-    """The ladder of everything in ``log`` (time, from host, to host, data) but registrations."""
+    """The ladder of everything in ``log`` (time, from host, to host, data) but registrations, and of the pushes.
+
+    A push stands before what the network carried at the same time.
+    """
     tags = Tags()
     lines = []
+    waiting = list(pushes)
     for at, source, target, data in log:
+        while waiting and waiting[0][0] <= at:
+            lines.append(push_line(*waiting.pop(0), start))
         try:
             message = parse(data)
         except RemoteProtocolError as error:
@@ -86,4 +94,11 @@ def render(
             what = label(message, tags, headers)
         left, right = names.get(source, source), names.get(target, target)
         lines.append(f"{at - start:9.3f}  {left:<12} -> {right:<12}  {what}".rstrip())
+    lines.extend(push_line(at, push, start) for at, push in waiting)
     return "\n".join(lines) + "\n"
+
+
+def push_line(at: float, push: DevicePush, start: float) -> str:
+    """``cloudline ~~> ana-phone  push incoming_call from +33199001234 for 30 s``"""
+    what = f"push {push.type} {push.reason}".rstrip()
+    return f"{at - start:9.3f}  {'cloudline':<12} ~> {push.device:<12}  {what} from {push.caller} for {push.ttl_s:g} s"

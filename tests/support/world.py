@@ -210,7 +210,10 @@ class FusedPushes:
         self._fuse = fuse
 
     def put(self, push: DevicePush, now: float) -> bool:
-        return not self._fuse.blown and self._world.pushes.put(push, now)
+        if self._fuse.blown or not self._world.pushes.put(push, now):
+            return self._fuse.blown
+        self._world.push_log.append((self._world.network.now, push))
+        return True
 
 
 class Crashed(Exception):
@@ -231,6 +234,8 @@ class World:
         self.store = MemoryCallStore(encodes=encodes)
         self.bindings = MemoryBindingStore()
         self.pushes = MemoryPushes()
+        self.push_log: list[tuple[float, DevicePush]] = []
+        """When what was pushed, in seconds of the network."""
         self.listeners = Listeners()
         for transport in ("udp", "tcp"):
             self.listeners.add(Listener(f"{transport}:{SERVER}:5060", transport, SERVER, 5060))
