@@ -293,8 +293,62 @@ class CallSettings(Section):
         return self
 
 
+class TrunkSettings(Section):
+    down_after: Count = 3
+    up_after: Count = 2
+    quick_options_seconds: Seconds = 10.0
+    options_timeout_seconds: Seconds = 5.0
+    options_jitter: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    avoid_seconds: Seconds = 30.0
+    retry_after_max_seconds: Seconds = 600.0
+    channel_lease_seconds: Seconds = 60.0
+    register_retry_seconds: Seconds = 10.0
+    register_retry_max_seconds: Seconds = 900.0
+
+    @model_validator(mode="after")
+    def _ordered(self) -> TrunkSettings:
+        if self.register_retry_seconds > self.register_retry_max_seconds:
+            raise ValueError("register_retry_seconds must not exceed register_retry_max_seconds")
+        return self
+
+
+Country = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
+ZoneName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+def standard_zones() -> dict[str, tuple[str, ...]]:
+    # The European Economic Area, Great Britain and Switzerland; overseas territories have country codes of their own.
+    europe = "AT BE BG CH CY CZ DE DK EE ES FI FR GB GR HR HU IE IS IT LI LT LU LV MT NL NO PL PT RO SE SI SK"
+    return {"europe": tuple(europe.split()), "north_america": ("CA", "US")}
+
+
 class OutgoingSettings(Section):
     verified_sim: Literal["all", "known", "none"] = "known"
+    zones: dict[ZoneName, tuple[Country, ...]] = Field(default_factory=standard_zones)
+    credit_seconds: Count = 60
+    warn_share: Annotated[float, Field(gt=0, le=1)] = 0.8
+    reconcile_seconds: Seconds = 300.0
+    user_calls: CountOrNone = 0
+    account_calls: CountOrNone = 0
+    user_calls_per_minute: Rate = 0.0
+    account_calls_per_minute: Rate = 0.0
+    user_calls_abroad: CountOrNone = 10
+    account_calls_abroad: CountOrNone = 100
+    user_calls_abroad_per_minute: Rate = 60.0
+    account_calls_abroad_per_minute: Rate = 600.0
+
+    @field_validator("zones")
+    @classmethod
+    def _apart(cls, value: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        zones: dict[str, str] = {}
+        for name, countries in value.items():
+            if name in RESERVED_ZONES:
+                raise ValueError(f"{name!r} is a zone of its own; choose another name")
+            for country in countries:
+                if zones.setdefault(country, name) != name:
+                    raise ValueError(f"{country} is in {zones[country]!r} and in {name!r}: a country has one zone")
+        return value
 
 
 class RegistrarSettings(Section):
@@ -352,9 +406,46 @@ class CdrSettings(Section):
     max_backoff_seconds: Seconds = 30.0
 
 
+class NumberSettings(Section):
+    company: str = Field(default="Cloudline", min_length=1, max_length=30, pattern=r"^[^{}]*$")
+    operator_code: str = Field(default="", pattern=r"^([A-Z0-9]{2})?$")
+    reservation_seconds: Seconds = 900.0
+    max_reservation_seconds: Seconds = 86400.0
+    quarantine_days: dict[str, Count] = Field(default_factory=dict)
+    sim_window_days: Count = 35
+    sim_seen_write_seconds: Seconds = 86400.0
+    clock_seconds: Seconds = 1.0
+    duty_seconds: Seconds = 15.0
+
+    @field_validator("quarantine_days")
+    @classmethod
+    def _countries(cls, value: dict[str, int]) -> dict[str, int]:
+        for country in value:
+            if not (len(country) == 2 and country.isascii() and country.isupper()):
+                raise ValueError(f"{country!r} is not a country; write FR = 60")
+        return value
+
+    @model_validator(mode="after")
+    def _ordered(self) -> NumberSettings:
+        if self.reservation_seconds > self.max_reservation_seconds:
+            raise ValueError("reservation_seconds must not exceed max_reservation_seconds")
+        if self.clock_seconds * 3 > self.duty_seconds:
+            raise ValueError("duty_seconds must be at least three times clock_seconds, or the duty wanders")
+        return self
+
+
+RESERVED_ZONES = frozenset({"national", "world", "special"})
+"""Zones that there always are (``callcontrol.pricing.zones``)."""
+
+
 class PlanSettings(Section):
     devices: Count
     numbers: Count
+    minutes: dict[ZoneName, CountOrNone] = Field(default_factory=dict)
+    callees: Annotated[int, Field(ge=0, le=10_000)] = 0
+    rates: str = Field(default="standard", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$")
+    calls: CountOrNone = 0
+    calls_abroad: CountOrNone = 0
 
 
 def standard_plans() -> dict[str, PlanSettings]:
@@ -375,13 +466,24 @@ class Settings(Section):
     mqtt: MqttSettings = MqttSettings()
     media: MediaSettings = MediaSettings()
     calls: CallSettings = CallSettings()
+    trunks: TrunkSettings = TrunkSettings()
     outgoing: OutgoingSettings = OutgoingSettings()
     registrar: RegistrarSettings = RegistrarSettings()
     limits: LimitSettings = LimitSettings()
     log: LogSettings = LogSettings()
     cdr: CdrSettings = CdrSettings()
+    numbers: NumberSettings = NumberSettings()
     plans: dict[str, PlanSettings] = Field(default_factory=standard_plans)
     """Named in a file they are added to the standard ones, or replace the one of the same name."""
+
+    @model_validator(mode="after")
+    def _known_zones(self) -> Settings:
+        known = RESERVED_ZONES | self.outgoing.zones.keys()
+        for name, plan in self.plans.items():
+            for zone in plan.minutes:
+                if zone not in known:
+                    raise ValueError(f"plans.{name}.minutes: there is no zone {zone!r} in outgoing.zones")
+        return self
 
     @field_validator("plans")
     @classmethod

@@ -66,19 +66,19 @@ class ObjectTable(Generic[T]):
         if not isinstance(table, Table):
             raise TypeError(f"{row.__name__} is not mapped to a table")
         self._row = row
-        self._table = table
+        self.table = table
         self._key = table.c[key]
-        self._load = load
-        self._dump = dump
+        self.load = load
+        self.dump = dump
         self._unique = unique
 
     async def pages(self, connection: AsyncConnection) -> AsyncIterator[list[T]]:
         """Every object, in the order of keys, a page at a time."""
         last = ""
         while True:
-            query = select(self._table).where(self._key > last).order_by(self._key).limit(PAGE)
+            query = select(self.table).where(self._key > last).order_by(self._key).limit(PAGE)
             rows = (await connection.execute(query)).all()
-            yield [self._load(row) for row in rows]
+            yield [self.load(row) for row in rows]
             if len(rows) < PAGE:
                 return
             last = rows[-1]._mapping[self._key]
@@ -92,9 +92,9 @@ class ObjectTable(Generic[T]):
         found: dict[str, T] = {}
         wanted = sorted(keys)
         for start in range(0, len(wanted), PAGE):
-            query = select(self._table).where(self._key.in_(wanted[start : start + PAGE]))
+            query = select(self.table).where(self._key.in_(wanted[start : start + PAGE]))
             for row in (await connection.execute(query)).all():
-                found[row._mapping[self._key]] = self._load(row)
+                found[row._mapping[self._key]] = self.load(row)
         return found
 
     async def matching(self, connection: AsyncConnection, field: str, values: Collection[str]) -> list[T]:
@@ -105,9 +105,9 @@ class ObjectTable(Generic[T]):
         for start in range(0, len(wanted), PAGE):
             last = ""
             while True:
-                query = select(self._table).where(column.in_(wanted[start : start + PAGE]), self._key > last)
+                query = select(self.table).where(column.in_(wanted[start : start + PAGE]), self._key > last)
                 rows = (await connection.execute(query.order_by(self._key).limit(PAGE))).all()
-                found.extend(self._load(row) for row in rows)
+                found.extend(self.load(row) for row in rows)
                 if len(rows) < PAGE:
                     break
                 last = rows[-1]._mapping[self._key]
@@ -117,23 +117,23 @@ class ObjectTable(Generic[T]):
         self, connection: AsyncConnection, limit: int, *, after: str = "", where: Mapping[str, str | None]
     ) -> list[T]:
         """At most ``limit`` objects beyond a key, in the order of keys; ``where`` names fields and their values."""
-        query = select(self._table).where(self._key > after)
+        query = select(self.table).where(self._key > after)
         for field, value in where.items():
             query = query.where(getattr(self._row, field) == value)
         rows = (await connection.execute(query.order_by(self._key).limit(limit))).all()
-        return [self._load(row) for row in rows]
+        return [self.load(row) for row in rows]
 
     async def insert(self, connection: AsyncConnection, objects: Iterable[T]) -> None:
-        rows = [self._dump(item) for item in objects]
+        rows = [self.dump(item) for item in objects]
         for start in range(0, len(rows), PAGE):
-            await connection.execute(insert(self._table), rows[start : start + PAGE])
+            await connection.execute(insert(self.table), rows[start : start + PAGE])
 
     async def update(self, connection: AsyncConnection, objects: Iterable[T]) -> None:
-        rows = [self._dump(item) for item in objects]
+        rows = [self.dump(item) for item in objects]
         if not rows:
             return
         statement = (
-            update(self._table)
+            update(self.table)
             .where(self._key == bindparam("sought"))
             .values({name: bindparam(f"new_{name}") for name in rows[0] if name != self._key.name})
         )
@@ -148,13 +148,13 @@ class ObjectTable(Generic[T]):
         """Let go of the values of the unique column, so that two objects may exchange theirs."""
         if not self._unique:
             return
-        statement = update(self._table).values({self._unique: None})
+        statement = update(self.table).values({self._unique: None})
         for start in range(0, len(keys), PAGE):
             await connection.execute(statement.where(self._key.in_(keys[start : start + PAGE])))
 
     async def delete(self, connection: AsyncConnection, keys: Sequence[str]) -> None:
         for start in range(0, len(keys), PAGE):
-            await connection.execute(delete(self._table).where(self._key.in_(keys[start : start + PAGE])))
+            await connection.execute(delete(self.table).where(self._key.in_(keys[start : start + PAGE])))
 
 
 def _load_account(row: Row[Any]) -> Account:

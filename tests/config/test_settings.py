@@ -37,9 +37,13 @@ def keys(model: type[BaseModel]) -> dict[str, Any]:
     return result
 
 
+TABLES = ("plans", "zones", "quarantine_days")
+"""Settings whose keys the operator names."""
+
+
 def shape(values: dict[str, Any]) -> dict[str, Any]:
     return {
-        name: shape(value) if isinstance(value, dict) and name != "plans" else None
+        name: shape(value) if isinstance(value, dict) and name not in TABLES else None
         for name, value in values.items()
     }
 
