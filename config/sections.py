@@ -196,6 +196,14 @@ class DatabaseSettings(Section):
 
 class HttpSettings(Section):
     listen: HostPort = "127.0.0.1:8080"
+    max_body_bytes: Annotated[int, Field(ge=1024, le=16_777_216)] = 2_097_152
+    rate_per_second: Annotated[float, Field(gt=0)] = 50.0
+    burst: Count = 500
+    wrong_tokens: Count = 20
+    wrong_token_seconds: Seconds = 60.0
+    token_grace_seconds: Annotated[float, Field(ge=0)] = 86_400.0
+    idempotency_seconds: Seconds = 86_400.0
+    audit_days: Count = 400
 
 
 class MqttSettings(Section):

@@ -116,10 +116,17 @@ class ObjectTable(Generic[T]):
     async def page(
         self, connection: AsyncConnection, limit: int, *, after: str = "", where: Mapping[str, str | None]
     ) -> list[T]:
-        """At most ``limit`` objects beyond a key, in the order of keys; ``where`` names fields and their values."""
+        """At most ``limit`` objects beyond a key, in the order of keys.
+
+        ``where`` names fields and their values; ``user.account`` is the account of the user who has the object.
+        """
         query = select(self.table).where(self._key > after)
         for field, value in where.items():
-            query = query.where(getattr(self._row, field) == value)
+            if field == "user.account":
+                users = select(UserRow.ref).where(UserRow.account == value)
+                query = query.where(getattr(self._row, "user").in_(users))  # noqa: B009 - rows of several kinds
+            else:
+                query = query.where(getattr(self._row, field) == value)
         rows = (await connection.execute(query.order_by(self._key).limit(limit))).all()
         return [self.load(row) for row in rows]
 
