@@ -94,7 +94,12 @@ def _from_device(facts: CallFacts, device: CallerDevice, trace: Trace) -> Plan:
         reason = trace.refuse("OUT-05", reasons.EMERGENCY, detail)
         return _device_plan(facts, device, OUTGOING, (Refuse(reason=reason),), nobody, "")
     trace.add("OUT-05", PASS, "not an emergency number")
-    reason = _relay(facts, trace) or _loop(facts, trace) or _suspended(device, trace)
+    reason = _relay(facts, trace) or _loop(facts, trace)
+    if not reason and outgoing.asks_for_rio(facts):
+        line = outgoing.line_of_rio(device, facts.caller, trace)
+        e164 = "" if line.number is None else line.number.e164
+        return _device_plan(facts, device, OUTGOING, (Refuse(reason=line.reason),), nobody, e164)
+    reason = reason or _suspended(device, trace)
     if not reason and not facts.colleague:
         # A colleague is rung by name within the account: nothing is called from a number.
         reason = outgoing.unproved(device, facts.limits, trace)

@@ -13,7 +13,10 @@ from dialplan import reasons
 from dialplan.facts import CallerDevice, CallerNumber, CallFacts, Limits
 from dialplan.plan import Identity
 from dialplan.trace import CHOOSE, PASS, Trace
+from numbering.e164 import country_of
+from numbering.lifecycle import HELD
 from numbering.models import CloudNumber, NumberState
+from numbering.policy import COUNTRIES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +59,33 @@ def choose_number(device: CallerDevice, caller: CallerNumber, *, required: bool,
             return _judged(number, f"{number.e164} is held by user {device.user}", trace)
     detail = f"user {device.user} has no active number"
     return Chosen(reason=trace.refuse("OUT-01", reasons.NOT_YOUR_NUMBER, detail))
+
+
+def asks_for_rio(facts: CallFacts) -> bool:
+    """Whether the call goes to the service that tells a line its RIO (NUM-11)."""
+    called = facts.called
+    service = COUNTRIES.of(called.country).rio_service if called.short and called.country else ""
+    return bool(service) and service == called.short
+
+
+def line_of_rio(device: CallerDevice, caller: CallerNumber, trace: Trace) -> Chosen:
+    """Whose RIO is told: of the number the call is made with, also when it is suspended or expired.
+
+    The service must answer at any hour, and nobody who has not paid may be kept from leaving.
+    """
+    named = _named(device, caller)
+    if named and _held(device, named) is None:
+        detail = f"{named} in {caller.source} is no number of user {device.user}"
+        return Chosen(reason=trace.refuse("OUT-01", reasons.NOT_YOUR_NUMBER, detail))
+    wanted = [named] if named else [device.linked_number, device.default_number]
+    order = [*wanted, *(() if named else (number.e164 for number in device.numbers))]
+    for e164 in order:
+        number = _held(device, e164)
+        if number is not None and number.state in HELD and COUNTRIES.of(country_of(e164)).rio_service:
+            trace.refuse("NUM-11", reasons.RIO_BY_MESSAGE, f"the RIO of {e164} is sent as a message")
+            return Chosen(number=number, reason=reasons.RIO_BY_MESSAGE)
+    detail = f"user {device.user} has no number with a RIO"
+    return Chosen(reason=trace.refuse("NUM-11", reasons.NOT_YOUR_NUMBER, detail))
 
 
 def _held(device: CallerDevice, e164: str) -> CloudNumber | None:

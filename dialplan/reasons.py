@@ -41,6 +41,8 @@ SIM_MISMATCH: Final = "sim_mismatch"
 """The call came from another SIM than the one to be verified."""
 UNAVAILABLE: Final = "unavailable"
 """The live store or the database does not answer now."""
+RIO_BY_MESSAGE: Final = "rio_by_message"
+"""The line asked for its RIO: it gets it, as a message (NUM-11)."""
 # how a call that was offered ended
 BUSY: Final = "busy"
 DECLINED: Final = "declined"

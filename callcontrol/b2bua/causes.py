@@ -62,6 +62,9 @@ _ROWS: Final = [
     Cause(r.SIM_VERIFIED, 486, 17, "rejected", "Your SIM is verified; the app goes on."),
     Cause(r.SIM_MISMATCH, 403, 21, "rejected", "This is not the SIM that the app named."),
     Cause(r.UNAVAILABLE, 503, 41, "failed", "The server cannot decide now; try again shortly.", True),
+    Cause(
+        r.RIO_BY_MESSAGE, 480, 31, "rejected", "Your RIO is not spoken; it is sent to this line as a message."
+    ),
     Cause(r.BUSY, 486, 17, "busy", "The callee is busy."),
     Cause(r.DECLINED, 603, 21, "rejected", "The callee declined the call."),
     Cause(r.NO_ANSWER, 480, 19, "no_answer", "Nobody answered."),

@@ -313,8 +313,8 @@ def test_emergency_numbers_of_the_sims_and_of_the_numbers_country_count(bench: B
 @pytest.mark.rule("OUT-04")
 def test_short_numbers_are_those_of_the_country_of_the_sim(bench: Bench) -> None:
     bench.register("ana-phone", "ana", ANA_FLOW)
-    free = bench.admitted(invite(f"sip:3179@{DOMAIN}"), ANA_FLOW)
-    assert free.decision.plan.steps == (ToTrunk(number="3179;phone-context=+33", for_s=120.0),)
+    free = bench.admitted(invite(f"sip:3114@{DOMAIN}"), ANA_FLOW)
+    assert free.decision.plan.steps == (ToTrunk(number="3114;phone-context=+33", for_s=120.0),)
     for barred in ("3200", "118000", "0899" + 6 * "0", "+33825" + 6 * "0", "12"):
         assert reason(bench.admitted(invite(f"sip:{barred}@{DOMAIN}"), ANA_FLOW)) == reasons.BARRED_CLASS
     abroad = bench.admitted(invite("tel:101;phone-context=+44"), ANA_FLOW)

@@ -259,9 +259,9 @@ def test_the_settings_know_all_classes_and_bar_the_same_ones() -> None:
 
 @pytest.mark.rule("OUT-04")
 def test_a_free_short_number_goes_to_a_trunk_with_its_country() -> None:
-    decision = evaluate(to(NumberClass.FREE_SHORT, short="3179"))
-    assert decision.plan.steps == (ToTrunk(number="3179;phone-context=+33", for_s=120.0),)
-    no_trunk = replace(to(NumberClass.FREE_SHORT, short="3179"), trunk_available=False)
+    decision = evaluate(to(NumberClass.FREE_SHORT, short="3114"))
+    assert decision.plan.steps == (ToTrunk(number="3114;phone-context=+33", for_s=120.0),)
+    no_trunk = replace(to(NumberClass.FREE_SHORT, short="3114"), trunk_available=False)
     assert refused(evaluate(no_trunk)) == ("route", reasons.NO_ROUTE)
 
 
