@@ -18,7 +18,9 @@ from callcontrol.b2bua.effects import WriteRecord
 from callcontrol.b2bua.leg import Leg
 from callcontrol.b2bua.phases import ENDED, NEW, RINGING, TALKING
 from callcontrol.sip import usage_session
+from callcontrol.sip.dialog import Dialog
 from callcontrol.sip.usage import INCOMING, Turn
+from callcontrol.sip.usage_open import OutgoingInvite, Pending
 from dialplan import reasons
 
 if TYPE_CHECKING:
@@ -72,8 +74,18 @@ def _forget_connection(leg: Leg) -> None:
         for early in invite.early.values():
             early.dialog.target = ""
     for pending in usage.pending.values():
-        if dialog is not None and _is_stream(pending.hop):
-            pending.hop = dialog.next_hop()
+        if _is_stream(pending.hop):
+            its = dialog or _early_dialog_of(invite, pending)
+            if its is not None:  # else its INVITE is over, and it fails over the connection that is gone
+                pending.hop = its.next_hop()
+
+
+def _early_dialog_of(invite: OutgoingInvite | None, pending: Pending) -> Dialog | None:
+    """The dialog in which a PRACK or UPDATE went out while it rang: the one of the fork that its To names."""
+    for tag, early in invite.early.items() if invite is not None else ():
+        if f";tag={tag}\r\n".encode() in pending.data:
+            return early.dialog
+    return None
 
 
 def _is_stream(target: str) -> bool:

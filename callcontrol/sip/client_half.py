@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from callcontrol.sip.events import TRANSPORT, TransactionFailed
+from callcontrol.sip.events import TRANSPORT, StrayAnswer, TransactionFailed
 from callcontrol.sip.flow import Flow, Listener, Listeners
 from callcontrol.sip.invite_client import InviteClient
 from callcontrol.sip.message import Message
@@ -123,9 +123,12 @@ class ClientHalf(Timekeeper):
     def _receive_response(self, message: Message, flow: Flow, now: float) -> None:
         transaction = self._clients.get(f"{message.branch}|{message.cseq_method}")
         if transaction is None:
-            self.counters.drop(
-                f"stray response {class_label(message.status)} {method_label(message.cseq_method)}"
-            )
+            if message.cseq_method == "INVITE" and 200 <= message.status < 300:
+                self.events.append(StrayAnswer(message.branch, message, flow))
+            else:
+                self.counters.drop(
+                    f"stray response {class_label(message.status)} {method_label(message.cseq_method)}"
+                )
             return
         if message.sent_by != transaction.sent_by:
             self.counters.drop("response not ours")  # RFC 3261 §18.1.2

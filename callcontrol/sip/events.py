@@ -94,4 +94,21 @@ class TransactionFailed:
         return f"TransactionFailed({self.method}, {self.branch!r}, {self.cause})"
 
 
-Event = RequestReceived | AckReceived | CancelReceived | ResponseReceived | TransactionFailed
+class StrayAnswer:
+    """A 2xx to an INVITE that no transaction waits for.  Other stray responses are dropped and counted.
+
+    Whoever sent it waits for an ACK (RFC 3261 §13.2.2.4), and may belong to a call that another process began.
+    """
+
+    __slots__ = ("branch", "flow", "message")
+
+    def __init__(self, branch: str, message: Message, flow: Flow) -> None:
+        self.branch: str = branch
+        self.message: Message = message
+        self.flow: Flow = flow
+
+    def __repr__(self) -> str:
+        return f"StrayAnswer({self.message.status}, {self.branch!r})"
+
+
+Event = RequestReceived | AckReceived | CancelReceived | ResponseReceived | StrayAnswer | TransactionFailed

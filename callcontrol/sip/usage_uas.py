@@ -236,12 +236,11 @@ def start_final(usage: Usage, turn: Turn, key: str, status: int, data: bytes, cs
 
 
 def resend_final(usage: Usage, turn: Turn) -> None:
-    """After a takeover: the last final response goes out again, a refusal from now on until its ACK."""
-    if not usage.final_data:
-        return
-    if usage.final_status < 300:
-        turn.commands.append(SendResponse(usage.leg, usage.final_key, usage.final_status, usage.final_data))
-    else:
+    """After a takeover: the last final response goes out again, and has 64·T1 for its ACK from now on.
+
+    Whoever was out of reach while nobody had the call gets a whole chance: the time that passed meanwhile is not its fault.
+    """
+    if usage.final_data:
         status, data = usage.final_status, usage.final_data
         start_final(usage, turn, usage.final_key, status, data, usage.final_cseq)
 

@@ -137,10 +137,10 @@ def test_the_2xx_without_ack_is_sent_until_64_t1_and_then_both_are_released() ->
     call = died(answered())
     sent = words(call.handle(Resumed(), START + 5.0))
     now = START + 5.0
-    while call.phase != ENDED and now < START + 60.0:
+    while call.phase != ENDED and now < START + 90.0:
         now = call.next_deadline()
         sent += words(call.handle(DeadlinePassed(), now))
-    assert now == START + 32.0, "64·T1 since the first one, whoever sent it"
+    assert now == START + 5.0 + 32.0, "64·T1 since the takeover: nobody could be heard before"
     assert sent.count("200 a") > 5
     assert sent[-3:] == ["BYE a", "BYE b2", "record"]
 
@@ -172,3 +172,24 @@ def test_a_dead_connection_is_not_used_again() -> None:
     dialog = call.legs["a"].usage.dialog
     assert dialog is not None
     assert dialog.next_hop() == "sip:them@10.0.1.1:5060", "its Contact, as RFC 3261 §12.2.1.1 has it"
+
+
+@pytest.mark.rule("LIVE-02")
+def test_a_prack_goes_to_the_contact_of_its_fork_when_its_connection_is_gone() -> None:
+    """Found by the simulator: it went to the connection of the dead node, and the peer's 2xx waited for it in vain."""
+    them = ringing()
+    leg = them.call.legs["b1"]
+    invite = leg.usage.invite
+    assert invite is not None
+    connection = "tcp|10.1.0.1|40000|7|tcp:10.0.0.1:5060"
+    invite.hop, invite.bound = connection, True
+    request = next(each.request for each in them.open.values() if each.leg == "b1")
+    for tag in ("one", "two"):
+        headers = (("contact", f"<sip:{tag}@10.1.0.1:5060>"), ("require", "100rel"), ("rseq", "1"))
+        them.feed(
+            ResponseIn("b1", request.branch, them.answer(them.parsed(request.data), 183, tag, headers, b""))
+        )
+    assert [pending.hop for pending in leg.usage.pending.values()] == [connection, connection]
+    effects = died(them).handle(Resumed(), START + 1.0)
+    pracks = [e.target for e in effects if isinstance(e, SendRequest) and e.method == "PRACK"]
+    assert pracks == ["sip:one@10.1.0.1:5060", "sip:two@10.1.0.1:5060"]

@@ -252,7 +252,7 @@ def test_connection_cut_during_a_call(when: float) -> None:
     net.at(when, lambda: net.cut(next(iter(net.connections))))
     net.run_until(300)
     if when < 2.04:
-        assert caller.seen[-1] == "failed INVITE transport"
+        assert [word for word in caller.seen if word != "stray 200"][-1] == "failed INVITE transport"
     else:
         assert caller.acked == 2, "the 2xx came again over a connection of the callee's own"
         assert caller.seen[-1] == "200 BYE"

@@ -143,8 +143,8 @@ def test_2xx_every_copy_and_fork_is_passed_up_until_timer_m(transport: str, befo
     assert bench.run(100) == []
     assert bench.is_empty()
     bench.receive(response_to(invite, 200))
-    assert bench.told() == []
-    assert bench.endpoint.counters.dropped == {"stray response 2xx INVITE": 1}
+    assert bench.told() == ["stray 200"], "its dialog may be known to the TU"
+    assert bench.endpoint.counters.dropped == {}
 
 
 @pytest.mark.parametrize("status", [100, 180, 486, 603])
@@ -384,10 +384,11 @@ def test_response_with_another_method_or_branch_matches_nothing() -> None:
     bench.receive(data.replace(b"CSeq: 1 INVITE", b"CSeq: 1 BYE"))
     bench.receive(data.replace(b"z9hG4bK-c", b"z9hG4bK-d"))
     bench.receive(data.replace(b"CSeq: 1 INVITE", b"CSeq: 1 INVENTED"))
-    assert bench.told() == []
+    bench.receive(response_to(invite_of(bench), 486).replace(b"z9hG4bK-c", b"z9hG4bK-d"))
+    assert bench.told() == ["stray 200"]
     assert bench.endpoint.counters.dropped == {
         "stray response 2xx BYE": 1,
-        "stray response 2xx INVITE": 1,
+        "stray response 4xx INVITE": 1,
         "stray response 2xx other": 1,
     }
 

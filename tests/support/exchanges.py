@@ -16,6 +16,7 @@ from callcontrol.sip.events import (
     Event,
     RequestReceived,
     ResponseReceived,
+    StrayAnswer,
     TransactionFailed,
 )
 from callcontrol.sip.flow import Flow, Listener, Listeners
@@ -102,6 +103,8 @@ def event_word(event: Event) -> str:
             return f"{event.message.status} {event.message.method}"
         case TransactionFailed():
             return f"failed {event.method} {event.cause}"
+        case StrayAnswer():
+            return f"stray {event.message.status}"
 
 
 class Bench:
