@@ -147,7 +147,7 @@ class Audit:
             sim.blame("past its deadline", f"{late:.1f} s; {call.deadlines}", ref=call.ref)
         if call.phase != ENDED and deadline == float("inf"):
             sim.blame("no deadline", f"phase {call.phase}", ref=call.ref)
-        if call.phase == ENDED and now - call.ended_at > CLOSING_S:
+        if call.phase == ENDED and now - max(call.ended_at, START + sim.server.booted_at) > CLOSING_S:
             states = {leg.id: leg.usage.state for leg in call.legs.values()}
             sim.blame("never closed", f"ended {now - call.ended_at:.0f} s ago, legs {states}", ref=call.ref)
         if call.phase == RINGING and now - call.started_at > sim.longest_ring_s:

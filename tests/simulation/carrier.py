@@ -48,7 +48,7 @@ class Carrier(Talker):
     def __init__(self, sim: Simulation, name: str, host: str, transport: str, challenges: bool) -> None:
         super().__init__(sim, name, host, transport)
         self.setup()
-        self.is_trunk = True
+        self.is_trunk = self.accepts_streams = True
         dice = self.dice
         self.challenges = challenges
         self.knows_100rel = dice.random() < 0.5

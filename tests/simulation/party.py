@@ -47,7 +47,8 @@ class Party:
         self.up = True
         self.life = 0
         """Changes when the party dies: what it had planned before is not done any more."""
-        self.accepts_streams = True
+        self.accepts_streams = self.dice.random() < 0.7
+        """Others sit behind NAT."""
         self.is_trunk = False
         self.compact = False
         """Writes compact header names (RFC 3261 §7.3.3)."""
@@ -89,8 +90,11 @@ class Party:
             self.stream = None
 
     def send(self, note: Note, stream: Stream | None) -> None:
-        if self.up:
-            self.sim.network.up(self, note, stream)
+        if not self.up:
+            return
+        if stream is not None and not stream.open and self.transport == "tcp":
+            stream = self.my_stream()  # §18.2.2: the connection of the request is gone
+        self.sim.network.up(self, note, stream)
 
     def die(self) -> None:
         """Vanish without a word."""
@@ -246,6 +250,8 @@ class Party:
         key = f"{heard.branch}|{method}"
         served = self.served.get(key)
         if served is not None:
+            if stream is not None:
+                served.stream = stream
             if served.last is not None:
                 self.send(served.last, served.stream)
             return

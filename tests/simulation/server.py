@@ -114,6 +114,7 @@ class Server:
             self.listeners.add(Listener(f"{transport}:{SERVER}:5060", transport, SERVER, 5060))
         self.up = False
         self.deaths = 0
+        self.booted_at = 0.0
         self.drained = False
         self.fuse = 0
         """Effect boundaries until the process dies; 0: it lives."""
@@ -158,6 +159,7 @@ class Server:
         if sim.bug is not None:
             sim.bug.install(self)
         self.up = True
+        self.booted_at = self.sim.clock.now
 
     def _lay_fuse(self) -> None:
         runner = self.signalling.runner

@@ -81,7 +81,7 @@ class Sent:
 class Owed:
     """A request that reached the server, by branch and method."""
 
-    __slots__ = ("at", "call_id", "cseq", "final", "last", "life", "method", "party", "to_tag")
+    __slots__ = ("at", "born", "call_id", "cseq", "final", "last", "life", "method", "party", "to_tag")
 
     def __init__(self, note: Note, at: float, party: str, life: int) -> None:
         self.method = note.method
@@ -90,7 +90,8 @@ class Owed:
         self.cseq = note.cseq
         self.to_tag = note.to_tag
         self.party = party
-        self.life = life
+        self.born = self.life = life
+        """Processes of the server that had it first, and last."""
         self.final = 0
         self.last = b""
 
@@ -218,9 +219,12 @@ class Watch:
         now = self.sim.clock.now
         if sent is not None:
             sent.count += 1
+            transport = sent.transport
+            sent.transport, sent.host, sent.conn = flow.transport, flow.host, flow.conn
+            if sent.life != self.sim.server.deaths:
+                sent.life, sent.final = self.sim.server.deaths, 0  # another process asks again
             if sent.data != heard.data and (
-                sent.transport == flow.transport
-                or _VIA.sub(b"", sent.data, 1) != _VIA.sub(b"", heard.data, 1)
+                transport == flow.transport or _VIA.sub(b"", sent.data, 1) != _VIA.sub(b"", heard.data, 1)
             ):
                 self._blame("retransmission differs", f"{sent.data!r} became {heard.data!r}", heard)
             return
@@ -280,14 +284,23 @@ class Watch:
     def _check_cancel(self, heard: Heard, now: float) -> None:
         invite = self.sent.get(f"{heard.branch}|INVITE")
         if invite is None:
+            if self._is_inherited(heard.call_id):
+                return  # its INVITE was saved and died with the process that was about to send it
             self._blame("CANCEL of nothing", "no INVITE was sent with this branch", heard)
             return
         invite.cancelled_at = now
-        if not invite.provisional:
+        # who takes a call over sends the CANCEL of an INVITE that it did not send itself, answered or not
+        if not invite.provisional and invite.life == self.sim.server.deaths:
             self._blame("early CANCEL", "its INVITE has no response yet", heard)
         crossed = now - invite.final_at <= self.sim.server.batch
         if invite.final and not crossed and invite.life == self.sim.server.deaths:
             self._blame("late CANCEL", f"its INVITE was answered {invite.final}", heard)
+
+    def _is_inherited(self, call_id: str) -> bool:
+        """Whether the call of an INVITE of ours was begun by a former process."""
+        server = self.sim.server
+        begun = server.calls.begun.get(call_id.partition(".")[0])
+        return begun is not None and begun < server.booted_at
 
     def _response_leaves(self, heard: Heard, party: Party | None) -> None:
         owed = self.owed.get(f"{heard.branch}|{heard.method}")
@@ -301,13 +314,17 @@ class Watch:
         owed.last = heard.data
         if party is not None:
             self._look_for_leaks(heard, party)
+        if owed.final in (401, 407):
+            owed.final = (
+                0  # challenges are stateless: what changed meanwhile counts for the request's next copy
+            )
         if status > 100 and not heard.to_tag:
             self._blame("no To tag", "", heard)
         if status < 200:
-            if owed.final > 0:
+            if owed.final > 0 and owed.born == self.sim.server.deaths:
                 self._blame("provisional after final", f"{owed.final} was sent before", heard)
             return
-        if owed.final > 0 and owed.final != status and owed.life == self.sim.server.deaths:
+        if owed.final > 0 and owed.final != status and owed.born == self.sim.server.deaths:
             self._blame("two finals", f"{owed.final} was sent before", heard)
         owed.final = status
         owed.life = self.sim.server.deaths

@@ -287,6 +287,12 @@ class World:
         fuse.blown = True
         self._sent = list(self.server.endpoint.out)
 
+    def die(self) -> None:
+        """The process dies between two turns, and a new one goes on at once."""
+        self._restart([])
+        self._told = self.crashes
+        self.node.settle()
+
     def _restart(self, sent: list[tuple[Flow, bytes]]) -> None:
         """A new process takes the calls over that the old one had saved."""
         self.crashes += 1
