@@ -14,8 +14,6 @@ from typing import Final, Protocol
 PREFIX: Final = "cloudline/v1"
 REQUESTS: Final = f"{PREFIX}/devices/+/requests/+"
 """Filter of all requests of all devices."""
-DELIVERY_S: Final = 10.0
-"""What a message is worth after its time has passed: nothing, but a network may be slow by so much."""
 
 _NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_URL, "urn:cloudline:call")
 

@@ -8,7 +8,7 @@ import tomllib
 from tests.architecture.source import PACKAGES, ROOT, STANDARD_LIBRARY, modules
 
 # Module name -> name of the package that brings it, where the two differ.
-BROUGHT_BY = {"dns": "dnspython", "prometheus_client": "prometheus-client"}
+BROUGHT_BY = {"dns": "dnspython", "paho": "paho-mqtt", "prometheus_client": "prometheus-client"}
 # Declared and never imported by name: SQLAlchemy loads its drivers by the URL.
 BY_NAME_ONLY = {"aiosqlite", "asyncpg"}
 
