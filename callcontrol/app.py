@@ -39,6 +39,7 @@ from callcontrol.limits import Doorkeeper
 from callcontrol.metrics import Metrics
 from callcontrol.node import BansOf, CallsOf, LiveNode
 from callcontrol.node_view import ComponentView, ReloadView
+from callcontrol.number_office import NumberOffice
 from callcontrol.operator_access import AccessError, NodeNote, ensure_token, leave_note, token_path
 from callcontrol.probing import Prober
 from callcontrol.resolution import NameResolver
@@ -58,8 +59,12 @@ from gateway.gateway_numbers import GatewayDirectory
 from gateway.store import GatewayFollower, TrunkFollower
 from gateway.trunk import TrunkDirectory
 from numbering.cache import DirectoryCache, DirectoryUnavailable
+from numbering.clockwork import DUTY
 from numbering.directory import Directory
+from numbering.models import PlanTable
 from numbering.store import SqlDirectorySource
+from numbering.store_duty import SqlDuty
+from numbering.store_inventory import InventoryStore
 
 _log = logging.getLogger(__name__)
 
@@ -111,6 +116,7 @@ class App:
             on_change=lambda changes: self._on_provisioning(),
         )
         await self._load()
+        self._open_numbers(plans)
         self._open_outbox(stack)
         await self._open_sockets(stack)
         self._open_node()
@@ -119,6 +125,7 @@ class App:
             asyncio.create_task(self.cache.run(), name="directory"),
             asyncio.create_task(self.exporter.run(), name="call records"),
             asyncio.create_task(self._keep_house(), name="housekeeping"),
+            asyncio.create_task(self.numbers.run(), name="numbers"),
         ]
         if settings.cdr.fsync:
             self._tasks.append(
@@ -136,6 +143,21 @@ class App:
                 f"database.url: the database cannot be used: {error}\n"
                 "Start the database, or correct database.url in the configuration."
             ) from error
+
+    def _open_numbers(self, plans: PlanTable) -> None:
+        settings = self.settings.numbers
+        # Another name at each start: what an earlier process of this node did not finish is not ours.
+        owner = f"{self.settings.node.id} {secrets.token_hex(4)}"
+        try:
+            self.numbers = NumberOffice(
+                InventoryStore(self.engine),
+                SqlDuty(self.engine, DUTY, owner, settings.duty_seconds),
+                settings,
+                plans,
+                self._clock.wall,
+            )
+        except ValueError as error:
+            raise StartError(str(error)) from error
 
     def _open_outbox(self, stack: AsyncExitStack) -> None:
         cdr = self.settings.cdr
@@ -214,7 +236,7 @@ class App:
                 resolver=self.resolver,
                 calls=MemoryCallStore(),
                 bindings=bindings,
-                records=LoggedOutbox(self.outbox, logs.CallLog(settings.log)),
+                records=self.numbers.records(LoggedOutbox(self.outbox, logs.CallLog(settings.log))),
                 close_connection=self._close_connection,
                 gateways=self.gateways,
             ),
@@ -291,6 +313,7 @@ class App:
             self._clock.wall,
             STALE_S,
         )
+        self.numbers.register(self.metrics, self.directory)
 
     async def _open_http(self, stack: AsyncExitStack) -> None:
         settings = self.settings

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from dialplan import reasons
+from numbering.lifecycle import Action
+from numbering.models import NumberState
 
 PREFIX: Final = "cloudline_"
 
@@ -227,6 +229,20 @@ _ALL = (
     ),
     Metric("directory_up", "gauge", "1 if the last refresh of the directory from the database worked.", {}),
     Metric("directory_age_seconds", "gauge", "Time since the database was last heard.", {}),
+    # Numbers
+    Metric(
+        "numbers", "gauge", "Numbers of the inventory by their state.", {"state": tuple(map(str, NumberState))}
+    ),
+    Metric(
+        "number_changes",
+        "counter",
+        "Changes of numbers that this node made.",
+        {"action": tuple(map(str, Action))},
+    ),
+    Metric("number_duty", "gauge", "1 on the node that does for all what time asks of numbers.", {}),
+    Metric("number_overdue_seconds", "gauge", "How late the latest work of that node was.", {}),
+    Metric("number_clock_failures", "counter", "Work of that node that failed.", {}),
+    Metric("number_messages_waiting", "gauge", "Messages to lines that nobody has sent.", {}),
     # Process
     Metric("event_loop_lag_seconds", "histogram", "How late the event loop ran a due timer.", {}),
     Metric(

@@ -1,0 +1,155 @@
+"""The number inventory within a running node: the clock of numbers, lines that asked for their RIO, SIMs that were
+seen, and what metrics read of it.
+
+Calls never wait for any of this: what they leave here (`NumberOffice.records`, `NumberOffice.sim_seen`) is written a
+moment later, and again later when the database is away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from callcontrol.cdr import CallRecord
+from callcontrol.metrics import Metrics
+from callcontrol.ports import RecordSink
+from config.database import DatabaseUnavailable
+from config.sections import NumberSettings
+from dialplan import reasons
+from numbering.clockwork import Clockwork, Elected
+from numbering.directory import Directory
+from numbering.inventory import NumberInventory
+from numbering.models import PlanTable
+from numbering.portdesk import ManualSender, MessageSender
+from numbering.refusal import Refused
+from numbering.store_inventory import InventoryStore
+
+_log = logging.getLogger(__name__)
+
+MAX_WAITING: Final = 10_000
+"""Lines and SIMs that may wait to be written down; beyond, the latest are forgotten and counted."""
+
+
+class NumberOffice:
+    """See the module.  ``inventory`` is what API and provisioning use."""
+
+    def __init__(
+        self,
+        store: InventoryStore,
+        duty: Elected,
+        settings: NumberSettings,
+        plans: PlanTable,
+        clock: Callable[[], float],
+        sender: MessageSender | None = None,
+    ) -> None:
+        """Raises ValueError for settings that the law of a country forbids."""
+        self.inventory = NumberInventory(store, plans, settings, clock=clock)
+        self.clockwork = Clockwork(
+            store,
+            self.inventory,
+            duty,
+            sender or ManualSender(),
+            clock=clock,
+            pause_s=settings.clock_seconds,
+        )
+        self.forgotten = 0
+        self._pause_s = settings.clock_seconds
+        self._write_s = settings.sim_seen_write_seconds
+        self._clock = clock
+        self._lines: dict[str, None] = {}
+        self._sims: dict[str, str] = {}
+        self._seen: dict[str, tuple[str, float]] = {}
+
+    # -- what calls leave -------------------------------------------------------------------------------------
+
+    def records(self, sink: RecordSink) -> RecordSink:
+        """A sink that hands records on, and sees who has asked for a RIO (NUM-11)."""
+        return _Listening(sink, self.rio_asked)
+
+    def rio_asked(self, number: str) -> None:
+        """A line has called the RIO service: it is sent its RIO."""
+        if self._has_room():
+            self._lines[number] = None
+
+    def sim_seen(self, device: str, country: str) -> None:
+        """The network has shown us the SIM of a device, at home in ``country`` (NUM-08).  Costs nothing when
+        that was known a moment ago.
+        """
+        now = self._clock()
+        known = self._seen.get(device)
+        if known is not None and known[0] == country and now - known[1] < self._write_s:
+            return
+        if self._has_room():
+            if len(self._seen) >= MAX_WAITING:
+                self._seen.clear()
+            self._seen[device] = (country, now)
+            self._sims[device] = country
+
+    def _has_room(self) -> bool:
+        if len(self._lines) + len(self._sims) < MAX_WAITING:
+            return True
+        self.forgotten += 1
+        return False
+
+    async def write_down(self) -> None:
+        """Write what waits.  Raises `DatabaseUnavailable`; then it goes on waiting."""
+        while self._lines:
+            number = next(iter(self._lines))
+            try:
+                await self.inventory.ports.tell_rio(number, actor="line")
+            except Refused as refusal:
+                _log.warning("no RIO is sent to %s: %s", number, refusal.fault.value)
+            self._lines.pop(number, None)
+        while self._sims:
+            device, country = next(iter(self._sims.items()))
+            await self.inventory.sim_seen(device, country)
+            if self._sims.get(device) == country:
+                del self._sims[device]
+
+    # -- life -------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        clock = asyncio.create_task(self.clockwork.run(), name="numbers: clock")
+        try:
+            while not clock.done():
+                await asyncio.sleep(self._pause_s)
+                try:
+                    await self.write_down()
+                except DatabaseUnavailable as error:
+                    _log.debug("numbers: the database is away: %s", error)
+        finally:
+            clock.cancel()
+            await asyncio.gather(clock, return_exceptions=True)
+        clock.result()
+
+    def register(self, metrics: Metrics, directory: Directory) -> None:
+        """Let the metrics read the inventory."""
+        clockwork, counters = self.clockwork, self.inventory.counters
+        metrics.register_all(
+            {
+                "numbers": lambda: {
+                    state.value: count for state, count in directory.numbers_by_state().items()
+                },
+                "number_changes": lambda: {str(action): count for action, count in counters.items()},
+                "number_duty": lambda: int(clockwork.on_duty),
+                "number_overdue_seconds": lambda: clockwork.overdue_s,
+                "number_clock_failures": lambda: clockwork.failures,
+                "number_messages_waiting": lambda: clockwork.waiting_messages,
+            }
+        )
+
+
+class _Listening:
+    """See `NumberOffice.records`."""
+
+    def __init__(self, sink: RecordSink, asked: Callable[[str], None]) -> None:
+        self._sink = sink
+        self._asked = asked
+
+    def put(self, record: CallRecord) -> None:
+        self._sink.put(record)
+        if record.reason == reasons.RIO_BY_MESSAGE and record.number:
+            self._asked(record.number)
