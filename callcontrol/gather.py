@@ -14,7 +14,7 @@ from callcontrol.callers import diverted, from_device, from_trunk
 from callcontrol.dialled import OurHosts, Reader, classified, read_dialled
 from callcontrol.registration import instance_id
 from callcontrol.sip.message import Message
-from callcontrol.sip.uri import Uri
+from callcontrol.sip.uri import Uri, parse_uri
 from dialplan.facts import (
     FROM_DEVICE,
     FROM_TRUNK,
@@ -100,6 +100,22 @@ class Gatherer:
         country = self._directory.country_of_device(device.ref)
         caller = CallerNumber(presented=number, e164=number, source="transfer" if number else "")
         return self._of_device(uri, device, country, caller, LoopFacts(), now)
+
+    def on_behalf(
+        self, device: Device, number: str, to: str, hide: bool, now: float, loop: LoopFacts | None = None
+    ) -> CallFacts | None:
+        """Facts of a call that is made for a device: its SIM called a gateway number, or is called back (OUT-02, OUT-03).
+
+        ``number``: cloud number, E.164, empty for the default one; ``to``: what the app was told to call.  None when that is
+        no telephone number at all.
+        """
+        country = self._directory.country_of_device(device.ref)
+        caller = CallerNumber(presented=number, e164=number, hidden=hide, source="lease" if number else "")
+        try:
+            uri = parse_uri(f"tel:{to}")
+        except RemoteProtocolError:
+            return None
+        return self._of_device(uri, device, country, caller, loop or LoopFacts(), now)
 
     def from_trunk(self, message: Message, uri: Uri, trunk: Trunk, now: float) -> CallFacts:
         """Facts of a call that comes in by a trunk."""

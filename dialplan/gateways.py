@@ -38,7 +38,7 @@ def refused(facts: CallFacts, gateway: GatewayFacts, trace: Trace) -> str:
     if state == GATEWAY_VERIFIED:
         return trace.refuse(rule, reasons.SIM_VERIFIED, f"{gateway.sim} has proved itself; the call is done")
     if state == GATEWAY_MISMATCH:
-        detail = f"{gateway.sim} was to be verified, the call came from another number"
+        detail = f"{caller.e164} is not the SIM that {number} was given to for its verification"
         return trace.refuse(rule, reasons.SIM_MISMATCH, detail)
     if state == GATEWAY_UNAVAILABLE:
         return trace.refuse(rule, reasons.UNAVAILABLE, "the live store did not say who is expected")

@@ -250,11 +250,12 @@ class Call:
         usage = Usage("a", f"{self.ref}.a", uac=False)
         leg = Leg("a", usage, CALLER, turn.now)
         leg.user = self.plan.user if self.plan.direction != "incoming" else ""
-        leg.device = self.device
+        # a SIM that came by a carrier is no device in a dialog: it may not transfer
+        leg.device = "" if self.ingress_trunk else self.device
         leg.trunk = self.ingress_trunk
         leg.channel = f"{self.ref}.a" if self.ingress_trunk else ""
         leg.device_class = "trunk" if self.ingress_trunk else self.env.device_class(self.device)
-        leg.number = self.plan.caller.number or self.plan.caller.asserted or self.plan.caller.user
+        leg.number = self.plan.sim or self.plan.caller.number or self.plan.caller.asserted or self.plan.caller.user
         leg.address = event.flow
         leg.call_id = message.call_id
         leg.user_agent = message.get("user-agent") or ""

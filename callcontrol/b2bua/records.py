@@ -91,8 +91,9 @@ def of_call(call: Call) -> CallRecord:
         original_called=plan.called if plan.called.startswith("+") else "",
         destination=_text((callee.number or callee.address) if callee is not None else plan.called),
         trunk=call.ingress_trunk or (outward[-1] if outward else ""),
-        device=device_leg.device if device_leg is not None else "",
-        device_class=device_leg.device_class if device_leg is not None else "",
+        gateway_number=plan.gateway,
+        device=call.device if plan.gateway else device_leg.device if device_leg is not None else "",
+        device_class=_device_class(call, device_leg),
         status=200 if call.answered_at else call.status,
         cause=cause.q850,
         reason=call.reason,
@@ -100,7 +101,15 @@ def of_call(call: Call) -> CallRecord:
         trace_id=call.ref,
         trace=trace_json(call),
         legs=tuple(of_leg(leg) for leg in call.legs.values()),
+        lease=plan.lease,
+        sim=plan.sim,
     )
+
+
+def _device_class(call: Call, device_leg: Leg | None) -> str:
+    if call.plan.gateway and call.device:
+        return call.env.device_class(call.device)  # the phone is there, but its leg is a carrier's
+    return device_leg.device_class if device_leg is not None else ""
 
 
 def _callee(call: Call) -> Leg | None:

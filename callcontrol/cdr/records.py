@@ -85,6 +85,7 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     trunk: str = ""
     """Trunk that the call came from or went to; empty for internal calls."""
     gateway_number: str = ""
+    """Number that the SIM called, or that called it, E.164; empty: the call has nothing to do with one."""
     device: str = ""
     """Device that called, or that answered."""
     device_class: str = ""
@@ -100,6 +101,10 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     trace: str = ""
     """The decisions, as JSON."""
     legs: tuple[LegRecord, ...] = ()
+    lease: str = ""
+    """Lease of the gateway number that the call used up, or id of the callback (OUT-02, OUT-03)."""
+    sim: str = ""
+    """SIM of that lease, E.164: the party that the gateway number stands between."""
 
     @property
     def duration_ms(self) -> int:

@@ -50,6 +50,8 @@ class CallRow(Base):
     ended_by: Mapped[str] = mapped_column(String(16))
     trace_id: Mapped[str] = mapped_column(Text)
     trace: Mapped[str] = mapped_column(Text)
+    lease: Mapped[str] = mapped_column(Text, server_default="")
+    sim: Mapped[str] = mapped_column(Text, server_default="")
 
 
 class LegRow(Base):

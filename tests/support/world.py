@@ -26,6 +26,8 @@ from callcontrol.sip.errors import RemoteProtocolError
 from callcontrol.sip.flow import Flow, Listener, Listeners
 from callcontrol.sip.uri import Uri, parse_uri
 from config.settings import Settings
+from gateway.gateway_numbers import GatewayDirectory, GatewayKind, GatewayNumber
+from gateway.lease_store import MemoryLeaseStore
 from gateway.push import DevicePush, MemoryPushes
 from gateway.trunk import Prefix, Trunk, TrunkDirectory
 from numbering.directory import Directory
@@ -135,6 +137,15 @@ def provisioning() -> tuple[Directory, TrunkDirectory]:
     return directory, trunks
 
 
+def gateway_numbers() -> GatewayDirectory:
+    """Three numbers for calls through, all of carrier-a, and one to verify SIMs with."""
+    kinds = (*[GatewayKind.CALL_THROUGH] * 3, GatewayKind.VERIFICATION)
+    return GatewayDirectory(
+        GatewayNumber(e164=E164(f"+3319900000{line}"), trunk="carrier-a", kind=kind, country="FR")
+        for line, kind in enumerate(kinds, 1)
+    )
+
+
 class Fuse:
     """Cuts a process off from the stores: what it does afterwards did not happen."""
 
@@ -230,6 +241,8 @@ class World:
         self.random = random.Random(seed)
         self.settings = settings or Settings()
         self.directory, self.trunks = provisioning()
+        self.gateways = gateway_numbers()
+        self.leases = MemoryLeaseStore()
         self.sink = ListSink()
         self.store = MemoryCallStore(encodes=encodes)
         self.bindings = MemoryBindingStore()
@@ -272,6 +285,8 @@ class World:
             calls=FusedStore(self, fuse) if encodes else self.store,
             bindings=self.bindings,
             records=FusedSink(self, fuse),
+            gateways=self.gateways,
+            leases=self.leases,
             push=FusedPushes(self, fuse),
         )
         endpoint = make_endpoint(self.settings, self.listeners, around.key)

@@ -1,4 +1,4 @@
-"""Gateway numbers."""
+"""Gateway numbers, and what call records tell of them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("e164", name=op.f("pk_gateway_numbers")),
     )
     op.create_index(op.f("ix_gateway_numbers_trunk"), "gateway_numbers", ["trunk"])
+    op.add_column("calls", sa.Column("lease", sa.Text(), nullable=False, server_default=""))
+    op.add_column("calls", sa.Column("sim", sa.Text(), nullable=False, server_default=""))
 
 
 def downgrade() -> None:
+    op.drop_column("calls", "sim")
+    op.drop_column("calls", "lease")
     op.drop_table("gateway_numbers")
