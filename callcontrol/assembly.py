@@ -13,8 +13,8 @@ from callcontrol.b2bua.env import CallEnv
 from callcontrol.bindings import BindingStore
 from callcontrol.core import Core
 from callcontrol.dialled import our_hosts
-from callcontrol.gateway_calls import GatewayCalls, GatewayRecords
 from callcontrol.gather import IntakeSettings
+from callcontrol.gateway_calls import GatewayCalls, GatewayRecords
 from callcontrol.ids import CallRefs, KeyedIds
 from callcontrol.intake import Intake
 from callcontrol.ladder import Ladders
@@ -37,9 +37,8 @@ from callcontrol.wire import ListenerContacts, Owner, Wire
 from config.settings import Settings
 from dialplan.facts import Limits
 from dialplan.plan import Decision
-from gateway.capacity import MemoryTrunkChannels, TrunkChannels
+from gateway.capacity import MemoryTrunkChannels
 from gateway.gateway_numbers import GatewayDirectory
-from gateway.health import Health, HealthPolicy
 from gateway.lease_store import LeaseStore, MemoryLeaseStore
 from gateway.leases import LeasePolicy
 from gateway.push import PushSink
@@ -68,12 +67,8 @@ class Surroundings:
     push: PushSink | None = None
     """How devices are pushed; None: they are not, and those that sleep are as good as away."""
     gateways: GatewayDirectory = field(default_factory=GatewayDirectory)
-    outgoing: OutgoingStores = field(default_factory=OutgoingStores)
-    """Prices, counters and slots of outgoing calls."""
     leases: LeaseStore | None = None
     """Leases of gateway numbers that the nodes share; None: this node keeps its own."""
-    channels: TrunkChannels | None = None
-    """Channels of trunks that the nodes share; None: this node counts for itself."""
 
 
 class Signalling:
@@ -123,7 +118,7 @@ class Signalling:
         self.digest = DigestServer(sip.domain, around.key, _digest_policy(settings))
         self.registrar = Registrar(directory, self.bindings, self.digest, _registrar_policy(settings, around))
         self.ladders = Ladders(recent=calls.kept_ladders)
-        self.trunking = _trunking(settings, trunks, around)
+        self.trunking = Trunking(trunks, MemoryTrunkChannels(), calls.country, around.dice)
         self.leases = around.leases or MemoryLeaseStore(_lease_policy(settings))
         records = GatewayRecords(around.records)
         self.runner = Runner(
@@ -131,7 +126,7 @@ class Signalling:
             around.calls,
             self.wire,
             self.trunking,
-            around.records,
+            records,
             self._route_transfer,
             self.ladders,
             calls.kept_ladders,
@@ -175,20 +170,10 @@ class Signalling:
             live_s=calls.live_state_seconds,
         )
         self.pushing = self._open_pushing(around.push)
-        self.outgoing = self._open_outgoing(around.outgoing)
         self.gateway_calls = GatewayCalls(directory, self.intake.gatherer, self.leases)
         self.intake.live.append(self.gateway_calls)
         self.core.on_refused = self.gateway_calls.refused
         records.calls = self.gateway_calls
-
-    def _open_outgoing(self, stores: OutgoingStores) -> Outgoing:
-        """After all other live facts: they may tell who it is that calls."""
-        calls = self.settings.calls
-        longest_s = calls.max_duration_seconds + calls.total_ring_seconds
-        outgoing = Outgoing(self.directory, outgoing_policy(self.settings), stores, longest_s)
-        self.runner.outgoing = outgoing
-        self.intake.live.append(outgoing.source)
-        return outgoing
 
     def _open_pushing(self, sink: PushSink | None) -> Pushing | None:
         if sink is None:
@@ -225,26 +210,6 @@ class Signalling:
     def _unreachable(self, owner: Owner, branch: str, method: str) -> None:
         self.runner.failed(owner, branch, method, "transport", self._around.wall())
         self.runner.flush(self._around.wall())
-
-
-def _trunking(settings: Settings, trunks: TrunkDirectory, around: Surroundings) -> Trunking:
-    policy = settings.trunks
-    health = Health(
-        HealthPolicy(
-            down_after=policy.down_after,
-            up_after=policy.up_after,
-            quick_s=policy.quick_options_seconds,
-            timeout_s=policy.options_timeout_seconds,
-            jitter=policy.options_jitter,
-            avoid_s=policy.avoid_seconds,
-            avoid_max_s=policy.retry_after_max_seconds,
-        ),
-        around.dice,
-    )
-    channels = around.channels or MemoryTrunkChannels(settings.node.id, lease_s=policy.channel_lease_seconds)
-    trunking = Trunking(trunks, channels, health, settings.calls.country, around.dice)
-    trunking.follow(around.wall())
-    return trunking
 
 
 def _lease_policy(settings: Settings) -> LeasePolicy:

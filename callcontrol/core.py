@@ -112,8 +112,8 @@ class Core:
         """Told of each device that registers, for the measures of pushes."""
         self.draining = False
         """No new calls (OPS-04); what runs goes on."""
-        self.asked: dict[str, Asker] = {}
-        """Own requests outside calls (OPTIONS, REGISTER) in flight: branch -> who is told the answer."""
+        self.probes: dict[str, Callable[[int], None]] = {}
+        """Own OPTIONS in flight: branch -> told the status (0: none came)."""
         self.on_refused: Callable[[str], None] = lambda call_id: None
         """Told the Call-ID of an INVITE that was decided on and is refused all the same: there is no room for it."""
         self.counters: dict[str, int] = {}
