@@ -41,6 +41,7 @@ from callcontrol.node import BansOf, CallsOf, LiveNode
 from callcontrol.node_view import ComponentView, ReloadView
 from callcontrol.number_office import NumberOffice
 from callcontrol.operator_access import AccessError, NodeNote, ensure_token, leave_note, token_path
+from callcontrol.plans import plan_table
 from callcontrol.probing import Prober
 from callcontrol.resolution import NameResolver
 from callcontrol.sip.flow import Listeners
@@ -103,7 +104,7 @@ class App:
         settings = self.settings
         self.engine = create_engine(settings.database)
         stack.push_async_callback(self.engine.dispose)
-        plans = demo_data.plan_table(settings)
+        plans = plan_table(settings)
         self.directory = Directory(plans=plans)
         self.trunks = TrunkDirectory()
         self.gateways = GatewayDirectory()
@@ -321,6 +322,24 @@ class App:
             token = ensure_token(token_path(settings.database.url))
         except AccessError as error:
             raise StartError(str(error)) from error
+        stores = stores_of(self.engine)
+        services = make_services(
+            stores,
+            self.cache,
+            self.token_cache,
+            node=self.node,
+            trunks=self.trunks,
+            gateways=self.gateways,
+            plans=plan_table(settings),
+            settings=settings.http,
+            operator_token=token,
+            version=VERSION,
+            wall=self._clock.wall,
+            monotonic=self._clock.monotonic,
+            entropy=os.urandom,
+        )
+        services.counters.register(self.metrics)
+        self.upkeep = Upkeep(services, stores)
         host, _, port = settings.http.listen.rpartition(":")
         self.http = HttpServer(build_api(self.node, token, VERSION), host.strip("[]"), int(port))
         try:
@@ -499,7 +518,7 @@ async def check(settings: Settings) -> str:
     engine: AsyncEngine = create_engine(settings.database)
     try:
         await upgrade(engine)
-        directory = await SqlDirectorySource(engine).everything(demo_data.plan_table(settings))
+        directory = await SqlDirectorySource(engine).everything(plan_table(settings))
         trunks = TrunkDirectory()
         await TrunkFollower(engine, trunks).refresh(directory.version)
     except (DatabaseUnavailable, DirectoryUnavailable, OSError) as error:

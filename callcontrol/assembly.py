@@ -19,6 +19,7 @@ from callcontrol.ids import CallRefs, KeyedIds
 from callcontrol.intake import Intake
 from callcontrol.ladder import Ladders
 from callcontrol.limits import MALFORMED, Gate, GatePolicy
+from callcontrol.plans import outgoing_policy
 from callcontrol.ports import CallStore, RecordSink, Resolver
 from callcontrol.pushing import Pushing
 from callcontrol.registrar import Registrar
@@ -33,6 +34,7 @@ from callcontrol.sip.timers import SipTimers
 from callcontrol.sip.uri import parse_uri
 from callcontrol.sip.usage import UsageEnv
 from callcontrol.trunking import Trunking
+from callcontrol.usage.outgoing import Outgoing, OutgoingStores
 from callcontrol.wire import ListenerContacts, Owner, Wire
 from config.settings import Settings
 from dialplan.facts import Limits
@@ -67,6 +69,8 @@ class Surroundings:
     push: PushSink | None = None
     """How devices are pushed; None: they are not, and those that sleep are as good as away."""
     gateways: GatewayDirectory = field(default_factory=GatewayDirectory)
+    outgoing: OutgoingStores = field(default_factory=OutgoingStores)
+    """Prices, counters and slots of outgoing calls."""
     leases: LeaseStore | None = None
     """Leases of gateway numbers that the nodes share; None: this node keeps its own."""
 
@@ -170,10 +174,20 @@ class Signalling:
             live_s=calls.live_state_seconds,
         )
         self.pushing = self._open_pushing(around.push)
+        self.outgoing = self._open_outgoing(around.outgoing)
         self.gateway_calls = GatewayCalls(directory, self.intake.gatherer, self.leases)
         self.intake.live.append(self.gateway_calls)
         self.core.on_refused = self.gateway_calls.refused
         records.calls = self.gateway_calls
+
+    def _open_outgoing(self, stores: OutgoingStores) -> Outgoing:
+        """After all other live facts: they may tell who it is that calls."""
+        calls = self.settings.calls
+        longest_s = calls.max_duration_seconds + calls.total_ring_seconds
+        outgoing = Outgoing(self.directory, outgoing_policy(self.settings), stores, longest_s)
+        self.runner.outgoing = outgoing
+        self.intake.live.append(outgoing.source)
+        return outgoing
 
     def _open_pushing(self, sink: PushSink | None) -> Pushing | None:
         if sink is None:

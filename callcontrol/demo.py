@@ -16,6 +16,7 @@ from typing import Final, TypeVar
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from callcontrol.operator_access import NodeNote
+from callcontrol.plans import plan_table
 from callcontrol.provisioning import Document, SqlProvisioningStore, apply
 from callcontrol.sip import build, digest
 from callcontrol.sip.endpoint import Endpoint
@@ -25,7 +26,6 @@ from callcontrol.sip.flow import Flow, Listener, Listeners
 from callcontrol.sip.message import Message
 from callcontrol.sip.timers import SipTimers
 from config.settings import Settings
-from numbering.models import PlanLimits
 
 Found = TypeVar("Found")
 
@@ -140,11 +140,6 @@ def free_port(wanted: int) -> int:
 def carrier_port(settings: Settings) -> int:
     """Port of the demo's carrier: beside the node's own."""
     return int(settings.sip.listen[0].rpartition(":")[2]) + 20
-
-
-def plan_table(settings: Settings) -> dict[str, PlanLimits]:
-    """Plans of the price list as the provisioning knows them."""
-    return {name: PlanLimits(devices=p.devices, numbers=p.numbers) for name, p in settings.plans.items()}
 
 
 async def provision(engine: AsyncEngine, settings: Settings) -> None:

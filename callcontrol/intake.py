@@ -158,8 +158,17 @@ class Intake:
             return None
         if caller is None or (uri.params.get("method") or "INVITE") != "INVITE":
             return None
-        facts = self.gatherer.from_transfer(uri, caller, number, now)
+        facts = self._told(self.gatherer.from_transfer(uri, caller, number, now))
         return Admitted(facts=facts, decision=evaluate(facts), device=caller.ref, by=BY_TRANSFER)
+
+    def _told(self, facts: CallFacts) -> CallFacts:
+        """Facts with what live state has at hand; a transfer waits for nothing, so the rest is missing."""
+        if not any(source.wants(facts) for source in self.live):
+            return facts
+        asking = Asking(self.live, facts, "")
+        if not asking.over:
+            asking.give_up()
+        return asking.facts
 
     def _count(self, word: str) -> None:
         self.counters[word] = self.counters.get(word, 0) + 1

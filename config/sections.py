@@ -279,6 +279,7 @@ class CallSettings(Section):
     total_ring_seconds: Seconds = 90.0
     trunk_answer_seconds: Seconds = 120.0
     trunk_silence_seconds: Seconds = 5.0
+    trunk_progress_seconds: Seconds = 20.0
     max_duration_seconds: Seconds = 14400.0
     session_expires_seconds: Annotated[int, Field(ge=90)] = 1800
     min_se_seconds: Annotated[int, Field(ge=90)] = 90

@@ -287,6 +287,7 @@ def adopt(call: Call, turn: Turn, leg: Leg) -> None:
     leg.id = f"b{call.count}"
     leg.usage.leg = leg.id
     leg.role = CALLEE
+    leg.answered_at = turn.now  # what it did before is in the record of the call that it left
     call.legs[leg.id] = leg
     call.dirty = True
     if move is None or move.stage != ROUTING:

@@ -14,8 +14,8 @@ from callcontrol.cli.client import Failure
 from callcontrol.cli.options import AsJson, ConfigFile, settings
 from callcontrol.cli.output import print_json
 from callcontrol.operator_access import AccessError, find_notes
+from callcontrol.plans import plan_table
 from config.settings import Settings
-from numbering.models import PlanLimits
 
 if TYPE_CHECKING:  # SQLAlchemy takes half a second to import, which the other commands need not wait for
     from callcontrol.provisioning import Change, ChangeSet, SqlProvisioningStore
@@ -51,9 +51,7 @@ def apply_command(
         documents = [read_file(file) for file in files]
     except ProvisioningError as error:
         raise Failure(str(error)) from None
-    plans = {
-        name: PlanLimits(devices=plan.devices, numbers=plan.numbers) for name, plan in chosen.plans.items()
-    }
+    plans = plan_table(chosen)
 
     async def work(store: SqlProvisioningStore) -> ChangeSet:
         return await apply(documents, store, plans=plans, prune=prune, dry_run=dry_run)
