@@ -174,9 +174,9 @@ class Signalling:
             live_s=calls.live_state_seconds,
         )
         self.pushing = self._open_pushing(around.push)
-        self.outgoing = self._open_outgoing(around.outgoing)
         self.gateway_calls = GatewayCalls(directory, self.intake.gatherer, self.leases)
         self.intake.live.append(self.gateway_calls)
+        self.outgoing = self._open_outgoing(around.outgoing)
         self.core.on_refused = self.gateway_calls.refused
         records.calls = self.gateway_calls
 
