@@ -322,24 +322,6 @@ class App:
             token = ensure_token(token_path(settings.database.url))
         except AccessError as error:
             raise StartError(str(error)) from error
-        stores = stores_of(self.engine)
-        services = make_services(
-            stores,
-            self.cache,
-            self.token_cache,
-            node=self.node,
-            trunks=self.trunks,
-            gateways=self.gateways,
-            plans=plan_table(settings),
-            settings=settings.http,
-            operator_token=token,
-            version=VERSION,
-            wall=self._clock.wall,
-            monotonic=self._clock.monotonic,
-            entropy=os.urandom,
-        )
-        services.counters.register(self.metrics)
-        self.upkeep = Upkeep(services, stores)
         host, _, port = settings.http.listen.rpartition(":")
         self.http = HttpServer(build_api(self.node, token, VERSION), host.strip("[]"), int(port))
         try:
