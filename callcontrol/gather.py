@@ -13,6 +13,7 @@ from callcontrol.bindings import Binding, BindingStore
 from callcontrol.callers import diverted, from_device, from_trunk
 from callcontrol.dialled import OurHosts, Reader, classified, read_dialled
 from callcontrol.registration import instance_id
+from callcontrol.sip.errors import RemoteProtocolError
 from callcontrol.sip.message import Message
 from callcontrol.sip.uri import Uri, parse_uri
 from dialplan.facts import (
