@@ -40,6 +40,7 @@ from callcontrol.metrics import Metrics
 from callcontrol.node import BansOf, CallsOf, LiveNode
 from callcontrol.node_view import ComponentView, ReloadView
 from callcontrol.number_office import NumberOffice
+from callcontrol.phone_link import PhoneLink
 from callcontrol.operator_access import AccessError, NodeNote, ensure_token, leave_note, token_path
 from callcontrol.plans import plan_table
 from callcontrol.probing import Prober
@@ -119,6 +120,7 @@ class App:
         await self._load()
         self._open_numbers(plans)
         self._open_outbox(stack)
+        await self._open_link(stack)
         await self._open_sockets(stack)
         self._open_node()
         await self._open_http(stack)
@@ -126,6 +128,7 @@ class App:
             asyncio.create_task(self.cache.run(), name="directory"),
             asyncio.create_task(self.exporter.run(), name="call records"),
             asyncio.create_task(self._keep_house(), name="housekeeping"),
+            *([asyncio.create_task(self.link.run(), name="mqtt")] if self.link is not None else ()),
             asyncio.create_task(self.numbers.run(), name="numbers"),
         ]
         if settings.cdr.fsync:
@@ -177,6 +180,28 @@ class App:
         stack.callback(self.outbox.close)
         self.records = SqlCallStore(self.engine)
         self.exporter = CdrExporter(self.outbox, self.records, cdr)
+
+    async def _open_link(self, stack: AsyncExitStack) -> None:
+        """MQTT: pushes, requests of devices, events."""
+        settings = self.settings
+        self.link: PhoneLink | None = None
+        if not settings.mqtt.url:
+            return
+        link = PhoneLink(
+            settings.mqtt,
+            settings.node.id,
+            settings.sip.domain,
+            self.directory,
+            self._clock.wall,
+            random.random,
+            os.urandom,
+        )
+        try:
+            await link.open()
+        except OSError as error:
+            raise StartError(f"mqtt.listen: {error}") from error
+        stack.push_async_callback(link.close)
+        self.link = link
 
     async def _open_sockets(self, stack: AsyncExitStack) -> None:
         settings = self.settings
@@ -239,6 +264,7 @@ class App:
                 bindings=bindings,
                 records=self.numbers.records(LoggedOutbox(self.outbox, logs.CallLog(settings.log))),
                 close_connection=self._close_connection,
+                push=self.link.pushes if self.link is not None else None,
                 gateways=self.gateways,
             ),
         )
@@ -254,6 +280,8 @@ class App:
             f"{settings.node.id} {secrets.token_hex(4)}",
         )
         self.signalling.runner.on_defect = self._on_defect
+        if self.link is not None:
+            self.link.watch(self.signalling.runner)
         self.signalling.core.waiting_room.kick = self.driver.kick
         self._wired = True
         self._on_provisioning()
@@ -314,6 +342,8 @@ class App:
             self._clock.wall,
             STALE_S,
         )
+        if self.link is not None:
+            self.link.register(self.metrics, self.signalling.pushing)
         self.numbers.register(self.metrics, self.directory)
 
     async def _open_http(self, stack: AsyncExitStack) -> None:
@@ -389,6 +419,8 @@ class App:
             await asyncio.sleep(HOUSEKEEPING_S)
             self._clock.follow()
             self.prober.tick()
+            if self.signalling.pushing is not None:
+                self.signalling.pushing.tick(self._clock.wall())
             self.driver.kick()
             if self.signalling.core.draining and not self.signalling.runner.calls:
                 self._idle.set()
@@ -417,6 +449,7 @@ class App:
                 else f"database silent for {age:.0f} s; serving what is known",
             ),
             ComponentView(name="cdr_outbox", ok=self.outbox.lost == 0, detail=f"{self.outbox.depth} wait"),
+            *([self.link.component()] if self.link is not None else ()),
         )
 
     # -- operation ------------------------------------------------------------------------------------------
@@ -488,6 +521,8 @@ class App:
         self.driver.kick()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._idle.wait(), HANG_UP_S)
+        if self.link is not None:
+            await self.link.drain()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

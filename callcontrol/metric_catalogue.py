@@ -207,6 +207,60 @@ _ALL = (
         "Messages dropped by the gate.",
         {"reason": ("rate", "banned", "slowed", "scanner")},
     ),
+    # Push
+    Metric("mqtt_up", "gauge", "1 while the node is connected to the MQTT broker.", {}),
+    Metric("mqtt_connects", "counter", "Connections to the MQTT broker that came about.", {}),
+    Metric(
+        "mqtt_connect_failures", "counter", "Connections to the MQTT broker that failed or were lost.", {}
+    ),
+    Metric(
+        "mqtt_messages",
+        "counter",
+        "Messages to the MQTT broker by what became of them.",
+        {
+            "kind": ("push", "reply", "event"),
+            "result": ("delivered", "unavailable", "queue_full", "timeout", "failed"),
+        },
+    ),
+    Metric("mqtt_waiting", "gauge", "Messages that the MQTT broker has not taken yet.", {}),
+    Metric("push_latency_seconds", "histogram", "Push given to the channel until the broker had it.", {}),
+    Metric(
+        "push_requests",
+        "counter",
+        "Pushes of calls; refused: there was no broker, or the queue was full.",
+        {
+            "type": ("incoming_call", "call_ended", "missed_call", "callback"),
+            "result": ("accepted", "refused"),
+        },
+    ),
+    Metric(
+        "wake_seconds",
+        "histogram",
+        "Push to the REGISTER of the device that it woke; late: the call was over by then.",
+        {"result": ("woke", "late")},
+    ),
+    Metric(
+        "calls_lost",
+        "counter",
+        "Calls that rang nowhere although devices were pushed: one came too late, or none did.",
+        {"reason": ("late_push", "wake_timeout")},
+    ),
+    Metric(
+        "phone_requests",
+        "counter",
+        "Requests of devices over MQTT by what became of them.",
+        {
+            "result": (
+                "ok",
+                "bad_request",
+                "too_many_requests",
+                "repeated",
+                "ignored",
+                "dropped",
+                *REASONS,
+            )
+        },
+    ),
     # Trunks
     Metric("trunk_up", "gauge", "1 if the trunk has a peer that takes calls.", {"trunk": ()}),
     Metric("trunk_channels", "gauge", "Calls on the trunk.", {"trunk": ()}),

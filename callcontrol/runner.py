@@ -71,6 +71,28 @@ class CallPushes(Protocol):
         ...
 
 
+class CallPushes(Protocol):
+    """Pushes to the devices of calls (``callcontrol.pushing``)."""
+
+    def push(self, call: Call, effect: Push, now: float) -> None: ...
+
+    def ended(self, call: Call) -> None:
+        """The outcome of a call is known."""
+        ...
+
+
+class CallWatcher(Protocol):
+    """Told what becomes of calls (``callcontrol.call_events``)."""
+
+    def changed(self, call: Call, now: float) -> None:
+        """A call was saved, or has ended."""
+        ...
+
+    def forget(self, call_ref: str) -> None:
+        """The call is over, or another node has it."""
+        ...
+
+
 class Runner:
     """Owns the running calls of this node."""
 
@@ -97,6 +119,9 @@ class Runner:
         """Told of an error of ours while one call was served, so that it does not take the others along; None: it is
         raised."""
         self.pushes: CallPushes | None = None
+        """Where pushes to devices go; None: no device can be pushed."""
+        self.watcher: CallWatcher | None = None
+        self.on_push: Callable[[Call, Push, float], None] | None = None
         """Where pushes to devices go; None: no device can be pushed."""
         self.epochs: dict[str, int] = {}
         self.tap: Callable[[Call, Event], None] | None = None
@@ -356,10 +381,11 @@ class Runner:
                     self._save(call, pending)
                 except Exception as error:  # noqa: BLE001
                     self.defect(error)
+            changed = list(self._dirty.values()) if self.watcher is not None else []
             self._dirty = {}
-            self._store.commit(lambda lost: self._act(pending, lost))
+            self._store.commit(lambda lost: self._act(pending, lost, changed))
         else:
-            self._act(pending, frozenset())
+            self._act(pending, frozenset(), [])
 
     def _save(self, call: Call, pending: list[tuple[Call, Effect]]) -> None:
         data = b""
@@ -375,10 +401,15 @@ class Runner:
         self.defects += 1
         self.on_defect(error)
 
-    def _act(self, pending: list[tuple[Call, Effect]], lost: frozenset[str]) -> None:
+    def _act(
+        self, pending: list[tuple[Call, Effect]], lost: frozenset[str], changed: list[Call]
+    ) -> None:
         for ref in lost:
             self.lost += 1
             self._forget(ref)
+        for call in changed:
+            if call.ref not in lost:
+                self._watch(call)
         for call, effect in pending:
             if call.ref in lost:
                 continue
@@ -395,6 +426,10 @@ class Runner:
                 if effect.kind == INCOMING_CALL:
                     self.handle(call, PushFailed(effect.device), self._now)
             self.flush(self._now)
+
+    def _watch(self, call: Call) -> None:
+        if self.watcher is not None:
+            self.watcher.changed(call, self._now)
 
     def _perform(self, call: Call, effect: Effect) -> None:
         now = self._now
@@ -418,11 +453,17 @@ class Runner:
             self.stats.ended(effect.record)
             if self.pushes is not None:
                 self.pushes.ended(call)
+            self._watch(call)
             self.recent[call.ref] = effect.record
             while len(self.recent) > self._recent_max:
                 self.recent.popitem(last=False)
         elif isinstance(effect, PeerSilent):
             self._trunking.failed(effect.peer, now)
+        elif isinstance(effect, Push):
+            if self.pushes is not None:
+                self.pushes.push(call, effect, now)
+        elif isinstance(effect, SendAgain):
+            self._wire.send_again(effect.branch)
         elif isinstance(effect, Push):
             if self.pushes is not None and not self.pushes.push(call, effect, now):
                 self._unpushed.append((call, effect))
@@ -447,6 +488,8 @@ class Runner:
         self._stored.discard(ref)
         self._scheduled.pop(ref, None)
         self.ladders.end(ref)
+        if self.watcher is not None:
+            self.watcher.forget(ref)
 
 
 def _is_still_open(call: Call, cancel: SendRequest) -> bool:
