@@ -23,6 +23,7 @@ AROUND = (
         "ids",
         "intake",
         "ladder",
+        "opening",
         "live_facts",
         "ports",
     ),

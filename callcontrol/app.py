@@ -274,6 +274,7 @@ class App:
             self.signalling.trunking,
             self.resolver,
             ids,
+            self.signalling.env.usage.contacts,
             settings.sip.domain,
             self._clock.monotonic,
             self._clock.wall,

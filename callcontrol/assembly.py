@@ -39,8 +39,9 @@ from callcontrol.wire import ListenerContacts, Owner, Wire
 from config.settings import Settings
 from dialplan.facts import Limits
 from dialplan.plan import Decision
-from gateway.capacity import MemoryTrunkChannels
+from gateway.capacity import MemoryTrunkChannels, TrunkChannels
 from gateway.gateway_numbers import GatewayDirectory
+from gateway.health import Health, HealthPolicy
 from gateway.lease_store import LeaseStore, MemoryLeaseStore
 from gateway.leases import LeasePolicy
 from gateway.push import PushSink
@@ -69,6 +70,8 @@ class Surroundings:
     push: PushSink | None = None
     """How devices are pushed; None: they are not, and those that sleep are as good as away."""
     gateways: GatewayDirectory = field(default_factory=GatewayDirectory)
+    channels: TrunkChannels | None = None
+    """Channels of trunks that the nodes share; None: this node counts for itself."""
     outgoing: OutgoingStores = field(default_factory=OutgoingStores)
     """Prices, counters and slots of outgoing calls."""
     leases: LeaseStore | None = None
@@ -118,11 +121,12 @@ class Signalling:
             self._device_class,
             calls.wake_deadline_seconds,
             calls.push_delay_seconds,
+            calls.trunk_progress_seconds,
         )
         self.digest = DigestServer(sip.domain, around.key, _digest_policy(settings))
         self.registrar = Registrar(directory, self.bindings, self.digest, _registrar_policy(settings, around))
         self.ladders = Ladders(recent=calls.kept_ladders)
-        self.trunking = Trunking(trunks, MemoryTrunkChannels(), calls.country, around.dice)
+        self.trunking = _trunking(settings, trunks, around)
         self.leases = around.leases or MemoryLeaseStore(_lease_policy(settings))
         records = GatewayRecords(around.records)
         self.runner = Runner(
@@ -233,6 +237,28 @@ def _lease_policy(settings: Settings) -> LeasePolicy:
         hold_s=calls.max_duration_seconds + calls.total_ring_seconds,
         long_per_sim=calls.long_leases,
     )
+
+
+def _trunking(settings: Settings, trunks: TrunkDirectory, around: Surroundings) -> Trunking:
+    policy = settings.trunks
+    health = Health(
+        HealthPolicy(
+            down_after=policy.down_after,
+            up_after=policy.up_after,
+            quick_s=policy.quick_options_seconds,
+            timeout_s=policy.options_timeout_seconds,
+            jitter=policy.options_jitter,
+            avoid_s=policy.avoid_seconds,
+            avoid_max_s=policy.retry_after_max_seconds,
+        ),
+        around.dice,
+    )
+    channels = around.channels or MemoryTrunkChannels(
+        settings.node.id, lease_s=policy.channel_lease_seconds
+    )
+    trunking = Trunking(trunks, channels, health, settings.calls.country, around.dice)
+    trunking.follow(around.wall())
+    return trunking
 
 
 def make_endpoint(settings: Settings, listeners: Listeners, key: bytes) -> Endpoint:

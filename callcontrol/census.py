@@ -77,7 +77,11 @@ def register_parts(
         signalling.trunks.all,
         trunking.channels.in_use,
         prober.is_up,
-        lambda: trunking.refused_full,
+        lambda: (trunking.refused_full, trunking.refused_rate),
+        lambda: prober.round_trips,
+        prober.states,
+        lambda: prober.changes,
+        lambda: trunking.failovers,
     )
     metrics.register_all(
         {

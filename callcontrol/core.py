@@ -21,6 +21,7 @@ from callcontrol.ids import CallRefs
 from callcontrol.intake import Admitted, Answer, Deferred
 from callcontrol.ladder import Ladders
 from callcontrol.limits import Gate, Suspicious
+from callcontrol.opening import Opening
 from callcontrol.registrar import Registrar
 from callcontrol.runner import Runner
 from callcontrol.sip import build, session_timer, usage_uas
@@ -44,6 +45,7 @@ from callcontrol.waiting_room import WAIT_S, Waiting, WaitingRoom
 from callcontrol.wire import Owner, Wire
 from dialplan import reasons
 from dialplan.plan import Refuse
+from gateway.capacity import GRANTED
 
 ALLOW: Final = (
     "INVITE",
@@ -67,6 +69,10 @@ CAPABILITIES: Final = Capabilities(
     passed_on=("INFO", "MESSAGE", "NOTIFY", "INVITE", "UPDATE", "PRACK"),
 )
 _OUTSIDE: Final = ", ".join(("INVITE", "ACK", "CANCEL", "OPTIONS", "REGISTER"))
+
+
+Asker = Callable[[Message | None, Flow | None], None]
+"""Told the final response to a request outside calls and where it came from; None: there was none."""
 
 
 class Admission(Protocol):
@@ -112,11 +118,12 @@ class Core:
         """Told of each device that registers, for the measures of pushes."""
         self.draining = False
         """No new calls (OPS-04); what runs goes on."""
-        self.probes: dict[str, Callable[[int], None]] = {}
-        """Own OPTIONS in flight: branch -> told the status (0: none came)."""
+        self.asked: dict[str, Asker] = {}
+        """Own requests outside calls (OPTIONS, REGISTER) in flight: branch -> who is told the answer."""
         self.on_refused: Callable[[str], None] = lambda call_id: None
         """Told the Call-ID of an INVITE that was decided on and is refused all the same: there is no room for it."""
         self.counters: dict[str, int] = {}
+        self._openings: list[Opening] = []
 
     # -- one turn -------------------------------------------------------------------------------------------
 
@@ -124,6 +131,13 @@ class Core:
         """Work off all events, feed due timers, then save and act.  What that brings up is worked off too."""
         self._runner.tick(now)
         self._registrar.tick(now)
+        if self._openings:
+            openings, self._openings = self._openings, []
+            for opening in openings:
+                try:
+                    self._opened(opening, monotonic, now)
+                except Exception as error:  # noqa: BLE001
+                    self._on_defect(opening.event, error, monotonic)
         if len(self.waiting_room):
             for waiting in self.waiting_room.due(now):
                 self._let_in(waiting, waiting.deferred.admitted(), monotonic, now)
@@ -164,6 +178,9 @@ class Core:
             self._runner.handle(owner.call, CancelIn(owner.leg, event.message), now)
         elif isinstance(owner, Waiting) and self.waiting_room.leave(owner):
             self._let_in(owner, owner.cancelled(), monotonic, now)
+        elif isinstance(owner, Opening) and not owner.cancelled:
+            owner.cancelled = True
+            self._refuse(owner.event, reasons.CALLER_CANCELLED, monotonic)
 
     def _on_defect(self, event: object, error: Exception, monotonic: float) -> None:
         """An error of ours, or the runner raises it: this one message is lost, and its sender told so."""
@@ -187,9 +204,9 @@ class Core:
             branch = self._wire.known_branch(event.branch)
             self._runner.response(owner, branch, event.message, event.flow, now)
         elif event.message.status >= 200:
-            probe = self.probes.pop(event.branch, None)
-            if probe is not None:
-                probe(event.message.status)
+            asker = self.asked.pop(event.branch, None)
+            if asker is not None:
+                asker(event.message, event.flow)
 
     def _on_failed(self, event: TransactionFailed, now: float) -> None:
         owner = event.owner
@@ -201,9 +218,9 @@ class Core:
             branch = self._wire.known_branch(event.branch)
             self._runner.failed(owner, branch, event.method, event.cause, now)
         else:
-            probe = self.probes.pop(event.branch, None)
-            if probe is not None:
-                probe(0)
+            asker = self.asked.pop(event.branch, None)
+            if asker is not None:
+                asker(None, None)
 
     # -- requests -------------------------------------------------------------------------------------------
 
@@ -318,18 +335,44 @@ class Core:
             reason = reasons.DRAINING if self.draining else reasons.OVERLOAD
             self._refuse(event, reason, monotonic)
             return
-        plan = outcome.decision.plan
         ref = self._refs.new()
-        if outcome.trunk:
-            trunk = self._trunking.directory.get(outcome.trunk)
-            if trunk is not None and not self._trunking.acquire(trunk, f"{ref}.a", now):
-                self._refuse(event, reasons.TOO_MANY_CALLS, monotonic, 503)
-                return
+        trunk = self._trunking.directory.get(outcome.trunk) if outcome.trunk else None
+        if trunk is None:
+            self._open(event, outcome, ref, "", now)
+            return
+        opening = Opening(self.channel_answered, event, outcome, ref, trunk.host)
+        self._trunking.acquire(trunk, f"{ref}.a", now, opening.answered)
+        if opening.outcome:
+            self._opened(opening, monotonic, now)
+        else:
+            opening.waits = True
+            self._endpoint.claim(event.key, opening)
+
+    def channel_answered(self, opening: Opening) -> None:
+        """The channel of an INVITE that came in an earlier turn is there, or is not."""
+        self._openings.append(opening)
+        self._runner.kick()
+
+    def _opened(self, opening: Opening, monotonic: float, now: float) -> None:
+        """Go on with an INVITE of a trunk whose channel was asked for."""
+        event, granted = opening.event, opening.outcome == GRANTED
+        if opening.cancelled:
+            if granted:
+                self._trunking.release(opening.admitted.trunk, f"{opening.ref}.a")
+            return
+        if granted:
+            self._open(event, opening.admitted, opening.ref, opening.host, now)
+        else:
+            self._refuse(event, reasons.TOO_MANY_CALLS, monotonic, 503)
+
+    def _open(self, event: RequestReceived, outcome: Admitted, ref: str, host: str, now: float) -> None:
+        """The call begins."""
+        message, plan = event.message, outcome.decision.plan
         dialled = outcome.facts.called.dialled
         call = Call(ref, plan, outcome.decision.trace, self._env, dialled, outcome.trunk, outcome.device)
         flow = event.flow.dump()
         self._ladders.add(ref, now, "a", False, flow, message.data)
-        self._runner.start(call, Start(message, event.key, flow), now)
+        self._runner.start(call, Start(message, event.key, flow, host), now)
         owner = self._owner_of(call)
         if owner is not None:
             self._endpoint.claim(event.key, owner)

@@ -266,6 +266,30 @@ _ALL = (
     Metric("trunk_channels", "gauge", "Calls on the trunk.", {"trunk": ()}),
     Metric("trunk_channel_limit", "gauge", "Calls that the trunk may carry; 0 without limit.", {"trunk": ()}),
     Metric("trunk_refused_full", "counter", "Calls that a trunk did not take because it was full.", {}),
+    Metric(
+        "trunk_refused_rate",
+        "counter",
+        "Calls that a trunk did not take because they came faster than it may be called.",
+        {},
+    ),
+    Metric(
+        "trunk_options_seconds", "histogram", "Round trip of OPTIONS that were answered.", {"trunk": ()}
+    ),
+    Metric(
+        "trunk_peer_state",
+        "gauge",
+        "1 for the state that a peer of the trunk is in; peers are numbered in their order.",
+        {"trunk": (), "peer": (), "state": ("unknown", "up", "down")},
+    ),
+    Metric(
+        "trunk_peer_changes",
+        "counter",
+        "How often a peer of the trunk went up or down.",
+        {"trunk": (), "state": ("up", "down")},
+    ),
+    Metric(
+        "trunk_failovers", "counter", "Attempts over the trunk that were followed by another one.", {"trunk": ()}
+    ),
     # Records, stores, directory
     Metric("cdr_outbox_depth", "gauge", "Call records that wait to be written.", {"sink": ("sql",)}),
     Metric(

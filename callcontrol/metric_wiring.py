@@ -242,14 +242,23 @@ def trunks(
     all_trunks: Callable[[], Iterable[Trunk]],
     in_use: Callable[[str], int],
     is_up: Callable[[str], bool],
-    refused_full: Callable[[], int],
+    refused: Callable[[], tuple[int, int]],
+    round_trips: Callable[[], Mapping[str, object]],
+    states: Callable[[], Mapping[tuple[str, str, str], int]],
+    changes: Callable[[], Mapping[tuple[str, str], int]],
+    failovers: Callable[[], Mapping[str, int]],
 ) -> None:
-    """Trunks by their refs."""
+    """Trunks by their refs; ``refused`` gives the calls that found a trunk full, and too fast."""
     metrics.register_all(
         {
             "trunk_up": lambda: {trunk.ref: int(is_up(trunk.ref)) for trunk in all_trunks()},
             "trunk_channels": lambda: {trunk.ref: in_use(trunk.ref) for trunk in all_trunks()},
             "trunk_channel_limit": lambda: {trunk.ref: trunk.max_channels for trunk in all_trunks()},
-            "trunk_refused_full": refused_full,
+            "trunk_refused_full": lambda: refused()[0],
+            "trunk_refused_rate": lambda: refused()[1],
+            "trunk_options_seconds": round_trips,
+            "trunk_peer_state": states,
+            "trunk_peer_changes": changes,
+            "trunk_failovers": failovers,
         }
     )

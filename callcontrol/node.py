@@ -26,7 +26,6 @@ from callcontrol.node_view import (
     LegView,
     NodeView,
     PartyView,
-    PeerView,
     RegistrationView,
     ReloadView,
     TraceView,
@@ -37,6 +36,7 @@ from callcontrol.probing import Prober
 from callcontrol.runner import Runner
 from callcontrol.sip.flow import Flow
 from callcontrol.sip.usage import CALLING, CANCELLING, CLOSED, CLOSING, INCOMING
+from callcontrol.trunk_views import trunk_views
 from dialplan import reasons
 from dialplan.plan import Plan, Refuse, Ring, Step, ToTrunk
 
@@ -159,30 +159,7 @@ class LiveNode:
             )
 
     def trunks(self) -> Sequence[TrunkView]:
-        views: list[TrunkView] = []
-        for trunk in self._prober.trunks():
-            peers = tuple(
-                PeerView(
-                    uri=peer,
-                    state=self._prober.state(peer),
-                    answered_at=self._prober.answered_at(peer),
-                    round_trip_seconds=self._prober.round_trip(peer),
-                )
-                for peer in trunk.peers
-            )
-            views.append(
-                TrunkView(
-                    ref=trunk.ref,
-                    up=any(peer.state != "down" for peer in peers),
-                    channels=self._prober.channels(trunk.ref),
-                    channel_limit=trunk.max_channels,
-                    calls_per_second_limit=trunk.max_cps,
-                    prefixes=tuple(prefix.digits for prefix in trunk.prefixes),
-                    priority=trunk.priority,
-                    peers=peers,
-                )
-            )
-        return views
+        return trunk_views(self._prober, self._wall())
 
     def bans(self) -> Sequence[BanView]:
         return self._bans.list(self._wall())

@@ -182,10 +182,17 @@ class PeerView:
 
     uri: str
     state: str
-    """``up``, ``suspect``, ``down``, ``unknown``."""
+    """``up``, ``down``, ``unknown``."""
+    since: Instant | None = None
+    failures: int = 0
+    """In a row, of OPTIONS and calls."""
+    failure: str = ""
+    """What the last one was; empty after a success."""
     answered_at: Instant | None = None
     """When it last answered OPTIONS or a call."""
     round_trip_seconds: float | None = None
+    avoided_until: Instant | None = None
+    """It failed a call, and is tried last until then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

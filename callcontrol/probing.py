@@ -1,7 +1,6 @@
-"""OPTIONS probes of trunk peers: is somebody there, and how far away (trunks with ``options_seconds``).
+"""OPTIONS probes of trunk peers: the shell of ``gateway.health`` (trunks with ``options_seconds``).
 
-A probe that gets any final response says the peer is up; three in a row without one say it is down, and it is tried last until
-one is answered again.  Sent from the loop's tick, a few per second at most, so that many trunks do not make a burst.
+Sent from the loop's tick, a few at a time, so that many trunks do not make a burst.  Each change of a state is one log line.
 """
 
 from __future__ import annotations
@@ -12,29 +11,45 @@ from typing import Final
 from callcontrol.core import Core
 from callcontrol.histogram import Histogram
 from callcontrol.ids import KeyedIds
+from callcontrol.logs import get_logger
 from callcontrol.ports import Resolver
 from callcontrol.sip import build
 from callcontrol.sip.endpoint import Endpoint
 from callcontrol.sip.flow import Flow
-from callcontrol.trunking import Trunking
+from callcontrol.sip.message import Message
+from callcontrol.sip.usage import Contacts
+from callcontrol.trunking import Trunking, our_domain
+from gateway.health import DOWN, Peer
+from gateway.routes import peer_key
 from gateway.trunk import Trunk
 
-DOWN_AFTER: Final = 3
 PER_TURN: Final = 5
 RTT_BOUNDS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 32)
 
 
-class _Peer:
-    """What is known of one peer."""
+class _Probe:
+    """One OPTIONS under way."""
 
-    __slots__ = ("answered_at", "due", "failures", "pending", "round_trip")
+    __slots__ = ("_key", "_prober", "_sent", "_serial", "_trunk")
 
-    def __init__(self, due: float) -> None:
-        self.due = due
-        self.failures = 0
-        self.pending = False
-        self.answered_at: float | None = None
-        self.round_trip: float | None = None
+    def __init__(self, prober: Prober, trunk: str, key: str, serial: int, sent: float) -> None:
+        self._prober = prober
+        self._trunk = trunk
+        self._key = key
+        self._serial = serial
+        self._sent = sent
+
+    def answered(self, message: Message | None, flow: Flow | None) -> None:
+        if message is None:
+            self.failed("no answer to OPTIONS")
+        elif message.status == 503:
+            self.failed("503 to OPTIONS")
+        else:
+            # any other answer shows that somebody is there who speaks SIP: many refuse OPTIONS of strangers
+            self._prober.done(self._trunk, self._key, self._serial, "", self._sent)
+
+    def failed(self, why: str) -> None:
+        self._prober.done(self._trunk, self._key, self._serial, why, self._sent)
 
 
 class Prober:
@@ -47,23 +62,30 @@ class Prober:
         trunking: Trunking,
         resolver: Resolver,
         ids: KeyedIds,
+        contacts: Contacts,
         domain: str,
         monotonic: Callable[[], float],
         wall: Callable[[], float],
         scope: str,
     ) -> None:
+        """``scope`` makes the identifiers of this process its own."""
         self._core = core
         self._endpoint = endpoint
         self._trunking = trunking
+        self._health = trunking.health
         self._resolver = resolver
         self._ids = ids
+        self._contacts = contacts
         self._domain = domain
         self._monotonic = monotonic
         self._wall = wall
-        self._scope = scope
-        self._peers: dict[str, _Peer] = {}
+        self._scope = f"options {scope}"
         self._count = 0
+        self._log = get_logger("trunks")
         self.round_trips: dict[str, Histogram] = {}
+        """By trunk."""
+        self.changes: dict[tuple[str, str], int] = {}
+        """How often peers changed: (trunk, state) -> count."""
 
     def trunks(self) -> tuple[Trunk, ...]:
         return self._trunking.directory.all()
@@ -71,91 +93,91 @@ class Prober:
     def channels(self, trunk: str) -> int:
         return self._trunking.channels.in_use(trunk)
 
-    def state(self, peer: str) -> str:
-        """up, suspect, down or unknown."""
-        known = self._peers.get(peer)
-        if known is None or (known.answered_at is None and not known.failures):
-            return "down" if self._trunking.is_down(peer, self._wall()) else "unknown"
-        if known.failures >= DOWN_AFTER or self._trunking.is_down(peer, self._wall()):
-            return "down"
-        return "suspect" if known.failures else "up"
+    def peer(self, trunk: str, peer: str) -> Peer | None:
+        """What is known of a peer."""
+        return self._health.get(peer_key(trunk, peer))
 
     def is_up(self, trunk: str) -> bool:
         """The trunk has a peer that takes calls, as far as we know."""
         found = self._trunking.directory.get(trunk)
-        return found is not None and any(self.state(peer) != "down" for peer in found.peers)
+        return found is not None and any(
+            self._health.state(peer_key(trunk, peer)) != DOWN for peer in found.peers
+        )
 
-    def answered_at(self, peer: str) -> float | None:
-        known = self._peers.get(peer)
-        return known.answered_at if known is not None else None
-
-    def round_trip(self, peer: str) -> float | None:
-        known = self._peers.get(peer)
-        return known.round_trip if known is not None else None
+    def states(self) -> dict[tuple[str, str, str], int]:
+        """(trunk, number of the peer from 1, state) -> 1, for metrics: addresses are no labels."""
+        return {
+            (trunk.ref, str(number), self._health.state(peer_key(trunk.ref, peer))): 1
+            for trunk in self.trunks()
+            for number, peer in enumerate(trunk.peers, 1)
+        }
 
     def tick(self) -> None:
-        """Send what is due; call it a few times a second."""
-        now = self._monotonic()
-        sent = 0
-        wanted: set[str] = set()
-        for trunk in self.trunks():
-            if not trunk.options_seconds:
-                continue
-            for peer in trunk.peers:
-                wanted.add(peer)
-                known = self._peers.get(peer)
-                if known is None:
-                    known = self._peers[peer] = _Peer(now)
-                if known.due <= now and not known.pending and sent < PER_TURN:
-                    sent += 1
-                    known.due = now + trunk.options_seconds
-                    known.pending = True
-                    self._send(trunk.ref, peer, known, now)
-        for gone in self._peers.keys() - wanted:
-            del self._peers[gone]
+        """Send what is due and tell what changed; call it a few times a second."""
+        now = self._wall()
+        self._trunking.follow(now)
+        for key in self._health.due(now, PER_TURN):
+            ref, _, peer = key.partition(" ")
+            trunk = self._trunking.directory.get(ref)
+            if trunk is not None:
+                self._send(trunk, peer, key, now)
+        self._tell()
 
-    def _send(self, trunk: str, peer: str, known: _Peer, now: float) -> None:
+    def _tell(self) -> None:
+        changes, self._health.changes = self._health.changes, []
+        for change in changes:
+            trunk, _, peer = change.key.partition(" ")
+            counted = (trunk, change.after)
+            self.changes[counted] = self.changes.get(counted, 0) + 1
+            say = self._log.warning if change.after == DOWN else self._log.info
+            say(
+                f"trunk peer is {change.after}",
+                trunk=trunk,
+                peer=peer,
+                before=change.before,
+                why=change.why,
+            )
+
+    def _send(self, trunk: Trunk, peer: str, key: str, now: float) -> None:
+        probe = _Probe(self, trunk.ref, key, self._health.sent(key, now), self._monotonic())
         flow = self._resolver.direct(peer)
         if flow is not None:
-            self._probe(trunk, peer, known, flow, now)
-        else:
-            self._resolver.look_up(peer, lambda flows: self._resolved(trunk, peer, known, flows, now))
+            self._probe(trunk, peer, probe, flow)
+            return
 
-    def _resolved(self, trunk: str, peer: str, known: _Peer, flows: list[Flow], now: float) -> None:
-        if flows:
-            self._probe(trunk, peer, known, flows[0], now)
-        else:
-            self._done(trunk, peer, known, now, 0)
+        def resolved(flows: list[Flow]) -> None:
+            if flows:
+                self._probe(trunk, peer, probe, flows[0])
+            else:
+                probe.failed("its name leads nowhere")
 
-    def _probe(self, trunk: str, peer: str, known: _Peer, flow: Flow, now: float) -> None:
+        self._resolver.look_up(peer, resolved)
+
+    def _probe(self, trunk: Trunk, peer: str, probe: _Probe, flow: Flow) -> None:
         self._count += 1
-        scope = f"options {self._scope}"
-        branch = "z9hG4bK" + self._ids.make(scope, self._count)
-        host = self._domain
+        make, count = self._ids.make, self._count
+        branch = "z9hG4bK" + make(self._scope, count)
+        host = trunk.host or our_domain(trunk) or self._domain
+        target = peer.partition(";")[0]
         lines = (
             ("Max-Forwards", "70"),
-            ("From", f"<sip:{host}>;tag={self._ids.make(scope + ' tag', self._count)}"),
-            ("To", f"<{peer.partition(';')[0]}>"),
-            ("Call-ID", f"options-{self._ids.make(scope + ' call', self._count)}"),
+            ("From", f"<sip:{host}>;tag={make(self._scope + ' tag', count)}"),
+            ("To", f"<{target}>"),
+            ("Call-ID", f"options-{make(self._scope + ' call', count)}"),
             ("CSeq", "1 OPTIONS"),
+            ("Contact", f"<{self._contacts.uri('options', flow.dump(), trunk.host)}>"),
             ("Accept", "application/sdp"),
         )
-        data = build.request("OPTIONS", peer.partition(";")[0], lines)
-        self._core.probes[branch] = lambda status: self._done(trunk, peer, known, now, status)
-        self._endpoint.send_request(branch, "OPTIONS", data, flow, now, None)
+        data = build.request("OPTIONS", target, lines)
+        self._core.asked[branch] = probe.answered
+        self._endpoint.send_request(branch, "OPTIONS", data, flow, self._monotonic(), None)
 
-    def _done(self, trunk: str, peer: str, known: _Peer, sent: float, status: int) -> None:
-        known.pending = False
-        if status and status != 503:
-            known.failures = 0
-            known.answered_at = self._wall()
-            known.round_trip = self._monotonic() - sent
+    def done(self, trunk: str, key: str, serial: int, why: str, sent: float) -> None:
+        """The outcome of a probe; ``why`` is empty when it was answered."""
+        took = self._monotonic() - sent
+        if self._health.probed(key, serial, why, took, self._wall()) and not why:
             histogram = self.round_trips.get(trunk)
             if histogram is None:
                 histogram = self.round_trips[trunk] = Histogram(RTT_BOUNDS)
-            histogram.observe(known.round_trip)
-            self._trunking.answered(peer)
-            return
-        known.failures += 1
-        if known.failures >= DOWN_AFTER:
-            self._trunking.failed(peer, self._wall())
+            histogram.observe(took)
+        self._tell()

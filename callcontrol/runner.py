@@ -37,6 +37,7 @@ from callcontrol.b2bua.events import (
     Resumed,
     TransactionEnded,
     TransferRouted,
+    TrunkChosen,
 )
 from callcontrol.b2bua.leg import Leg
 from callcontrol.b2bua.phases import ENDED, RINGING
@@ -50,7 +51,7 @@ from callcontrol.sip.commands import SendAck, SendRequest, SendResponse, UseTag
 from callcontrol.sip.flow import Flow
 from callcontrol.sip.message import Message
 from callcontrol.sip.usage import CANCELLING, Turn
-from callcontrol.trunking import Trunking
+from callcontrol.trunking import Trunking, retry_after
 from callcontrol.wire import Owner, Wire
 from dialplan.facts import OwnCall
 from dialplan.plan import Decision
@@ -147,6 +148,9 @@ class Runner:
         """Pushes that failed at once; their calls are told."""
         self._deleted = False
         self._now = 0.0
+        self._found: list[tuple[Call, TrunkChosen]] = []
+        self.kick: Callable[[], None] = lambda: None
+        """Asks the shell for a turn: an answer has come between two of them."""
 
     def census(self) -> dict[str, int]:
         """Entries of every table by name: all zero when no call is up."""
@@ -194,6 +198,8 @@ class Runner:
         for leg in call.legs.values():
             for tag in leg_tags(leg):
                 self._index.use_tag(call, leg.id, tag)
+            if leg.channel:
+                self._trunking.restore(leg.trunk, leg.channel, now)
         self._pending.extend([(call, effect) for effect in snapshot.outbox(data)])
         self.handle(call, Resumed(), now)
 
@@ -220,7 +226,7 @@ class Runner:
         status = message.status
         self.ladders.add(call.ref, now, owner.leg, False, leg.address, message.data)
         if leg.trunk and message.method == "INVITE" and leg.usage.invite is not None:
-            self._note_peer(leg, status, now)
+            self._note_peer(leg, message, now)
         login = None
         came_from = ""
         if status in (401, 407, 422):
@@ -232,17 +238,25 @@ class Runner:
         """A client transaction ended without a final response."""
         leg = owner.call.legs.get(owner.leg)
         if leg is not None and leg.peer and method == "INVITE":
-            self._trunking.failed(leg.peer, now)
+            self._trunking.failed(leg.trunk, leg.peer, cause, 0.0, now)
         self.handle(owner.call, TransactionEnded(owner.leg, branch, cause), now)
 
-    def _note_peer(self, leg: Leg, status: int, now: float) -> None:
+    def _note_peer(self, leg: Leg, message: Message, now: float) -> None:
+        status = message.status
         if status == 503:
-            self._trunking.failed(leg.peer, now)
+            self._trunking.failed(leg.trunk, leg.peer, "503", retry_after(message), now)
         elif status > 100:
-            self._trunking.answered(leg.peer)
+            self._trunking.answered(leg.trunk, leg.peer, now)
 
     def tick(self, now: float) -> None:
-        """Feed ``DeadlinePassed`` to every call whose time has come."""
+        """Feed ``DeadlinePassed`` to every call whose time has come, and answers that came meanwhile."""
+        if self._found:
+            found, self._found = self._found, []
+            for waiting, event in found:
+                try:
+                    self.handle(waiting, event, now)
+                except Exception as error:  # noqa: BLE001
+                    self.defect(error)
         due = self._due
         while due and due[0][0] <= now:
             at, _, ref = heapq.heappop(due)
@@ -259,6 +273,11 @@ class Runner:
                 self.handle(call, DeadlinePassed(), now)
             except Exception as error:  # noqa: BLE001
                 self.defect(error)
+
+    def trunk_found(self, call: Call, event: TrunkChosen) -> None:
+        """A trunk that was asked for in an earlier turn."""
+        self._found.append((call, event))
+        self.kick()
 
     def next_deadline(self) -> float | None:
         return self._due[0][0] if self._due else None
@@ -300,8 +319,13 @@ class Runner:
     def _answer(self, call: Call, effect: Effect, now: float) -> None:
         """Lookups that a call asks for; their answer is an event of the same turn."""
         if isinstance(effect, ChooseTrunk):
-            chosen = self._trunking.choose(effect.number, effect.caller, effect.tried, effect.channel, now)
-            self.handle(call, chosen, now)
+            asked = _AskedTrunk(self, call)
+            self._trunking.choose(
+                effect.number, effect.caller, effect.tried, effect.channel, now, asked.answered
+            )
+            asked.waits = asked.event is None
+            if asked.event is not None:
+                self.handle(call, asked.event, now)
         elif isinstance(effect, RouteTransfer):
             decision = self._transfer_route(call, effect.leg, effect.target, now)
             self.handle(call, TransferRouted(decision, 404), now)
@@ -458,7 +482,7 @@ class Runner:
             while len(self.recent) > self._recent_max:
                 self.recent.popitem(last=False)
         elif isinstance(effect, PeerSilent):
-            self._trunking.failed(effect.peer, now)
+            self._trunking.failed(effect.trunk, effect.peer, "silent", 0.0, now)
         elif isinstance(effect, Push):
             if self.pushes is not None:
                 self.pushes.push(call, effect, now)
@@ -490,6 +514,23 @@ class Runner:
         self.ladders.end(ref)
         if self.watcher is not None:
             self.watcher.forget(ref)
+
+
+class _AskedTrunk:
+    """A call that asked for a trunk.  The answer of a store of other machines comes between two turns, and waits for the next."""
+
+    __slots__ = ("_call", "_runner", "event", "waits")
+
+    def __init__(self, runner: Runner, call: Call) -> None:
+        self._runner = runner
+        self._call = call
+        self.event: TrunkChosen | None = None
+        self.waits = False
+
+    def answered(self, event: TrunkChosen) -> None:
+        self.event = event
+        if self.waits:
+            self._runner.trunk_found(self._call, event)
 
 
 def _is_still_open(call: Call, cancel: SendRequest) -> bool:

@@ -174,7 +174,7 @@ class ListenerContacts:
         self._flow = flow
         self._ends: dict[str, str] = {}
 
-    def uri(self, scope: str, target: str) -> str:
+    def uri(self, scope: str, target: str, host: str = "") -> str:
         end = self._ends.get(target)
         if end is None:
             end = self._end(target)
@@ -182,6 +182,9 @@ class ListenerContacts:
                 if len(self._ends) >= _CACHE_MAX:
                     self._ends.clear()
                 self._ends[target] = end
+        if host:
+            _, semicolon, transport = end.partition(";")
+            return f"sip:{scope}@{host}{semicolon}{transport}"
         return f"sip:{scope}{end}"
 
     def _end(self, target: str) -> str:

@@ -91,6 +91,17 @@ Step = Ring | ToTrunk | Refuse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Diversion:
+    """Somebody who forwarded the call (FWD-02, RFC 5806)."""
+
+    number: str
+    """E.164."""
+    reason: str = "unknown"
+    """Word of RFC 5806: ``unconditional``, ``user-busy``, ``no-answer``, ``unavailable``, ``deflection``,
+    ``unknown``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
     """How the caller is presented to the called side (RFC 3323, RFC 3325)."""
 
@@ -105,6 +116,8 @@ class Identity:
     none."""
     hidden: bool = False
     """The caller asked for privacy (CLIR) or the number's hide switch is on."""
+    diverted: tuple[Diversion, ...] = ()
+    """Who forwarded the call, the first one first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,65 +1,149 @@
-"""Channels and call rate of trunks: who may send a call now."""
+"""Channels and call rate of trunks: who may send a call now, over all nodes that share the live state.
+
+A channel belongs to a leg, by a key that the leg keeps when it moves to another call or another node, and has an
+owner: the node that runs the call.  An owner's channels live as long as its lease, which it renews for all of them
+at once; when a node dies its channels are free again after that, or belong to whoever takes its calls over.
+"""
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Final, Protocol
 
 from gateway.trunk import Trunk
 
+GRANTED: Final = "granted"
+FULL: Final = "full"
+"""All channels are taken."""
+FAST: Final = "fast"
+"""More calls per second than the carrier takes."""
+
+LEASE_S: Final = 60.0
+
+Done = Callable[[str], None]
+"""Told ``granted``, ``full`` or ``fast``; once."""
+
 
 class TrunkChannels(Protocol):
-    """Counts the calls on each trunk against its caps; one answer for all nodes that share the live state."""
+    """Counts the calls on each trunk against its caps, for one node.  ``now`` is Unix seconds."""
 
-    def acquire(self, trunk: Trunk, leg: str, now: float) -> bool:
-        """Take a channel for a leg; False when the trunk is full or too fast.  Taking it twice is taking it
-        once.
+    def acquire(self, trunk: Trunk, leg: str, now: float, done: Done) -> None:
+        """Take a channel for a leg.  ``done`` is called once, in memory before this returns, else later.
+
+        Taking it twice is taking it once.  A refusal is not remembered: asking again may be granted.  A store that
+        cannot be asked grants: for a moment a cap that is not held is better than no calls.
+        """
+        ...
+
+    def restore(self, trunk: str, leg: str, now: float) -> None:
+        """A leg that has a channel goes on on this node: the channel is this node's, and counted once, whether the
+        store knows it still or not, and whatever the caps say.
         """
         ...
 
     def release(self, trunk: str, leg: str) -> None:
-        """Give the channel back; nothing happens when the leg has none."""
+        """Give the channel back; nothing happens when the leg has none, or has gone on on another node."""
+        ...
+
+    def renew(self, now: float) -> None:
+        """This node lives: so do its channels for another lease.  To be called several times in a lease."""
         ...
 
     def in_use(self, trunk: str) -> int:
-        """Channels taken now."""
+        """Channels taken on all nodes, as last known."""
         ...
 
 
+class ChannelTable:
+    """The counters that several `MemoryTrunkChannels` share, as nodes share a live store."""
+
+    __slots__ = ("leases", "legs", "rates")
+
+    def __init__(self) -> None:
+        self.legs: dict[str, dict[str, str]] = {}
+        """Trunk -> leg -> owner."""
+        self.leases: dict[str, float] = {}
+        """Owner -> end of its lease, Unix seconds."""
+        self.rates: dict[str, tuple[float, float]] = {}
+        """Trunk -> tokens, and when they were counted."""
+
+    def sweep(self, now: float) -> None:
+        """Free what belongs to owners whose lease has run out."""
+        dead = {owner for owner, until in self.leases.items() if until <= now}
+        if not dead:
+            return
+        for owner in dead:
+            del self.leases[owner]
+        for legs in self.legs.values():
+            for leg in [leg for leg, owner in legs.items() if owner in dead]:
+                del legs[leg]
+
+
 class MemoryTrunkChannels:
-    """`TrunkChannels` of a single node.
+    """`TrunkChannels` in memory.
 
     The rate is a token bucket of one second's calls, refilled steadily, so that a burst never exceeds
     ``max_cps``.
     """
 
-    __slots__ = ("_legs", "_rates")
+    __slots__ = ("_lease_s", "_owner", "_table")
 
-    def __init__(self) -> None:
-        self._legs: dict[str, set[str]] = {}
-        self._rates: dict[str, tuple[float, float]] = {}
+    def __init__(
+        self, owner: str = "node", table: ChannelTable | None = None, lease_s: float = LEASE_S
+    ) -> None:
+        self._owner = owner
+        self._table = table or ChannelTable()
+        self._lease_s = lease_s
 
-    def acquire(self, trunk: Trunk, leg: str, now: float) -> bool:
-        legs = self._legs.setdefault(trunk.ref, set())
+    def acquire(self, trunk: Trunk, leg: str, now: float, done: Done) -> None:
+        done(self._acquire(trunk, leg, now))
+
+    def _acquire(self, trunk: Trunk, leg: str, now: float) -> str:
+        table = self._table
+        legs = table.legs.setdefault(trunk.ref, {})
         if leg in legs:
-            return True
+            return GRANTED
         if trunk.max_channels and len(legs) >= trunk.max_channels:
-            return False
-        if trunk.max_cps > 0:
-            size = max(trunk.max_cps, 1.0)
-            tokens, since = self._rates.get(trunk.ref, (size, now))
-            # A clock that steps back gives nothing and takes nothing.
-            tokens = min(size, tokens + max(now - since, 0.0) * trunk.max_cps)
-            if tokens < 1.0 - 1e-9:
-                self._rates[trunk.ref] = (tokens, now)
-                return False
-            self._rates[trunk.ref] = (tokens - 1.0, now)
-        legs.add(leg)
-        return True
+            table.sweep(now)
+            if len(legs) >= trunk.max_channels:
+                return FULL
+        if trunk.max_cps > 0 and not self._take_token(trunk, now):
+            return FAST
+        self._own(legs, leg, now)
+        return GRANTED
+
+    def _take_token(self, trunk: Trunk, now: float) -> bool:
+        rates = self._table.rates
+        size = max(trunk.max_cps, 1.0)
+        tokens, since = rates.get(trunk.ref, (size, now))
+        # A clock that steps back gives nothing and takes nothing.
+        tokens = min(size, tokens + max(now - since, 0.0) * trunk.max_cps)
+        enough = tokens >= 1.0 - 1e-9
+        rates[trunk.ref] = (tokens - 1.0 if enough else tokens, now)
+        return enough
+
+    def _own(self, legs: dict[str, str], leg: str, now: float) -> None:
+        legs[leg] = self._owner
+        leases = self._table.leases
+        if self._owner not in leases:
+            leases[self._owner] = now + self._lease_s
+
+    def restore(self, trunk: str, leg: str, now: float) -> None:
+        self._own(self._table.legs.setdefault(trunk, {}), leg, now)
 
     def release(self, trunk: str, leg: str) -> None:
-        legs = self._legs.get(trunk)
-        if legs is not None:
-            legs.discard(leg)
+        legs = self._table.legs.get(trunk)
+        if legs is not None and legs.get(leg) == self._owner:
+            del legs[leg]
+
+    def renew(self, now: float) -> None:
+        self._table.leases[self._owner] = now + self._lease_s
+        self._table.sweep(now)
 
     def in_use(self, trunk: str) -> int:
-        return len(self._legs.get(trunk, ()))
+        return len(self._table.legs.get(trunk, ()))
+
+    @property
+    def _legs(self) -> dict[str, dict[str, str]]:
+        """Trunk -> leg -> owner; for audits of tests."""
+        return self._table.legs

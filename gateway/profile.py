@@ -115,8 +115,7 @@ def check_rule(rule: HeaderRule) -> str:
     """What is wrong with a rule; empty when nothing is."""
     if _TOKEN.fullmatch(rule.name) is None:
         return f"{rule.name!r} is not the name of a header"
-    name = rule.name.lower()
-    name = _COMPACT.get(name, name)
+    name = long_name(rule.name).lower()
     if name in _OURS:
         return f"{rule.name} holds the call together and cannot be changed"
     setting = _BY_SETTING.get(name)
@@ -131,6 +130,11 @@ def check_rule(rule: HeaderRule) -> str:
     if not all(char == "\t" or char.isprintable() for char in rule.value):
         return f"the value of {rule.name} contains control characters"
     return ""
+
+
+def long_name(name: str) -> str:
+    """The name of a header, whose compact form may have been written (RFC 3261 section 7.3.3)."""
+    return _COMPACT.get(name.lower(), name)
 
 
 PRESETS: Final[Mapping[str, Mapping[str, object]]] = MappingProxyType(

@@ -10,7 +10,7 @@ from typing import Final
 from phonenumbers import PhoneMetadata, country_code_for_region
 
 from gateway.trunk import NumberFormat, Trunk, TrunkDirectory
-from numbering.e164 import E164, NumberError, country_code, country_of, read
+from numbering.e164 import E164, NumberError, NumberFault, country_code, country_of, read
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,16 @@ class Candidate:
 
     trunk: Trunk
     peer_uri: str
+
+    @property
+    def key(self) -> str:
+        """Names the peer among those of all trunks."""
+        return peer_key(self.trunk.ref, self.peer_uri)
+
+
+def peer_key(trunk: str, peer: str) -> str:
+    """Names a peer among those of all trunks."""
+    return f"{trunk} {peer}"
 
 
 _CONTEXT: Final = ";phone-context=+"
@@ -51,6 +61,7 @@ def rank(
     directory: TrunkDirectory,
     number: str,
     dice: float,
+    last: Set[str] = frozenset(),
     down: Set[str] = frozenset(),
     country: str = "",
 ) -> tuple[Candidate, ...]:
@@ -58,8 +69,8 @@ def rank(
 
     Longest prefix, then priority, then the lower cost; among equals the order is drawn by weight with
     ``dice`` in [0, 1). Each trunk brings all its peers, so that the next one is at hand when one fails.
-    Peers whose URI is in ``down`` are left out, unless none would be left: a call that may fail is better
-    than one that must.
+    Peers whose key is in ``last`` come after all others; those in ``down`` are left out, unless none would be
+    left: a call that may fail is better than one that must.
     """
     ordered: list[Trunk] = []
     for group in terminating(directory, number, country):
@@ -70,10 +81,11 @@ def rank(
             drawn, dice = draw(levels[level], dice)
             ordered.extend(drawn)
     every = tuple(Candidate(trunk, uri) for trunk in ordered for uri in trunk.peers)
-    if not down:
+    if not down and not last:
         return every
-    up = tuple(candidate for candidate in every if candidate.peer_uri not in down)
-    return up or every
+    up = [candidate for candidate in every if candidate.key not in down] or list(every)
+    up.sort(key=lambda candidate: candidate.key in last)
+    return tuple(up)
 
 
 def draw(trunks: list[Trunk], dice: float) -> tuple[list[Trunk], float]:
@@ -125,13 +137,28 @@ def format_number(trunk: Trunk, e164: str, country: str = "") -> str:
     ``country`` is the platform's, for trunks that name none.  A number that cannot be written nationally is
     written internationally; a short number stays as it is dialled, without its country.
     """
+    return _written(trunk, trunk.number_format, e164, country)
+
+
+def format_caller(trunk: Trunk, e164: str, country: str = "") -> str:
+    """Write a caller's number the way the trunk wants it; as `format_number`."""
+    return _written(trunk, trunk.caller_format or trunk.number_format, e164, country)
+
+
+def _written(trunk: Trunk, form: NumberFormat, e164: str, country: str) -> str:
     if _CONTEXT in e164:
-        return e164.partition(_CONTEXT)[0]
-    if trunk.number_format is NumberFormat.E164 or not e164.startswith("+"):
+        # a short number means something in its country only; who writes contexts says which
+        return e164 if form is NumberFormat.CONTEXT else e164.partition(_CONTEXT)[0]
+    if form is NumberFormat.E164 or not e164.startswith("+"):
         return e164
+    if form is NumberFormat.DIGITS:
+        return e164[1:]
     home = trunk.country or country
-    if trunk.number_format is NumberFormat.NATIONAL and home and country_of(e164) == home:
-        return _national(e164, home)
+    if home and form in (NumberFormat.NATIONAL, NumberFormat.CONTEXT) and country_of(e164) == home:
+        national = _national(e164, home)
+        return f"{national}{_CONTEXT}{country_code(e164)}" if form is NumberFormat.CONTEXT else national
+    if form is NumberFormat.CONTEXT:
+        return e164
     return _international_prefix(home) + e164[1:]
 
 
@@ -158,6 +185,7 @@ def _international_prefix(country: str) -> str:
 
 _URI: Final = re.compile(r"(tel|sips?):(.*)", re.IGNORECASE | re.DOTALL)
 _ANGLE: Final = re.compile(r"<([^<>]*)>")
+_PHONE_CONTEXT: Final = re.compile(r";\s*phone-context=([^;@?>]*)", re.IGNORECASE)
 _QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
@@ -165,25 +193,41 @@ def read_number(text: str, trunk: Trunk, country: str = "") -> E164 | NumberErro
     """Read an A- or B-number as a trunk really sends it.
 
     Takes a user part, a ``tel:`` or ``sip:`` URI, or a whole name-addr with a display name around it;
-    ``+33…``, ``0033…``, ``06…`` in the trunk's country (else ``country``, the platform's), and ``33…``
-    without a plus from trunks that write E.164.
+    ``+33…``, ``0033…``, ``06…`` in its ``phone-context``, in the trunk's country, else in ``country``, the
+    platform's; and ``33…`` without a plus from trunks that write E.164.  A carrier's routing prefix before the
+    number is taken off (``numbering.e164``).
     """
-    word = _user_part(text)
+    word, context = _user_part(text)
+    if context and not word.startswith("+"):
+        local = _in_context(word, context)
+        if not isinstance(local, NumberError):
+            return local
     home = trunk.country or country
+    digits = word.isascii() and word.isdigit()
+    if digits and trunk.number_format is NumberFormat.DIGITS and not word.startswith("0"):
+        world = read("+" + word)
+        if not isinstance(world, NumberError):
+            return world
     result = read(word, home)
     if not isinstance(result, NumberError):
         return result
     # What is no number of the country may be one of the world: trunks that write E.164 often leave the plus
     # out, and some write 00 where the country dials something else.
-    if word.isascii() and word.isdigit():
+    if digits:
         world = read("+" + word.removeprefix("00"))
         if not isinstance(world, NumberError):
             return world
     return NumberError(text[:64], result.fault)
 
 
-def _user_part(text: str) -> str:
-    """The user part of whatever is around it; empty when a SIP URI has none."""
+def _in_context(word: str, context: str) -> E164 | NumberError:
+    """A local number with the country code that it is local to (RFC 3966 section 5.1.5)."""
+    country = country_of(context.replace("-", "")) if context.startswith("+") else ""
+    return read(word, country) if country else NumberError(word, NumberFault.NOT_A_NUMBER)
+
+
+def _user_part(text: str) -> tuple[str, str]:
+    """The user part of whatever is around it, and its ``phone-context``; empty where there is none."""
     word = text
     if "<" in text:
         # A display name may contain anything, also something that looks like an address.
@@ -196,5 +240,12 @@ def _user_part(text: str) -> str:
         if uri.group(1).lower() != "tel":
             word, at, _ = word.rpartition("@")
             if not at:
-                return ""
-    return word.partition(";")[0].partition("@")[0].replace("%2B", "+").replace("%2b", "+")
+                return "", ""
+    number, _, parameters = word.partition(";")
+    match = _PHONE_CONTEXT.search(f";{parameters}") if parameters else None
+    context = _unescaped(match.group(1)) if match is not None else ""
+    return _unescaped(number.partition("@")[0]), context
+
+
+def _unescaped(text: str) -> str:
+    return text.replace("%2B", "+").replace("%2b", "+")

@@ -13,7 +13,7 @@ from typing import Final
 
 from callcontrol.b2bua import records, ringing, takeover, talking, transfer, waking
 from callcontrol.b2bua.causes import CAUSES, end_line, phrase_of, reason_lines
-from callcontrol.b2bua.dialling import SILENCE, give_up_silent
+from callcontrol.b2bua.dialling import SILENCE, give_up_silent, on_first_words
 from callcontrol.b2bua.effects import CallOver, Effect, TrunkReleased, WriteRecord
 from callcontrol.b2bua.env import CallEnv
 from callcontrol.b2bua.events import (
@@ -259,6 +259,7 @@ class Call:
         leg.address = event.flow
         leg.call_id = message.call_id
         leg.user_agent = message.get("user-agent") or ""
+        usage.contact_host = event.contact_host
         self.legs["a"] = leg
         self.a = "a"
         # devices sit behind NAT and connections; carriers say in Contact and Record-Route where they want to be reached
@@ -274,7 +275,7 @@ class Call:
         usage = leg.usage
         leg.heard = True
         if leg.trunk and self.deadlines:
-            self.deadlines.pop(SILENCE + leg.id, None)
+            on_first_words(self, turn, leg, event.message.status)
         if event.message.status >= 200 and event.branch in usage.pending:
             self.dirty = True
         usage_session.on_response(usage, turn, event.branch, event.message, event.login, event.flow)
@@ -283,7 +284,8 @@ class Call:
         if not self.choosing:
             self.ignore("trunk chosen late")
             if event.trunk:
-                turn.commands.append(TrunkReleased(event.trunk, f"{self.ref}.b{self.count + 1}"))
+                channel = event.channel or f"{self.ref}.b{self.count + 1}"
+                turn.commands.append(TrunkReleased(event.trunk, channel))
             return
         self.choosing = False
         self.dirty = True
@@ -327,9 +329,9 @@ class Call:
             return
         give_up_silent(self, turn, leg)
         if self.transfer is not None:
-            transfer.next_peer(self, turn, self.transfer, 408)
+            transfer.next_peer(self, turn, self.transfer, leg, 408, 0)
         elif self.phase == RINGING:
-            ringing.next_peer(self, turn, 408)
+            ringing.next_peer(self, turn, leg, 408, 0)
 
     def _drain(self, turn: Turn) -> None:
         """Work off what the usages report; handling one report may bring up more."""
@@ -346,6 +348,7 @@ class Call:
         elif isinstance(event, Progress):
             if not leg.ringing_at:
                 leg.ringing_at = turn.now
+            leg.rang = leg.rang or event.status == 180 or bool(event.body)
             if transfer.owns(self, leg):
                 transfer.on_progress(self, turn, event)
             else:

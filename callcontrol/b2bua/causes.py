@@ -9,17 +9,16 @@ from __future__ import annotations
 from typing import Final
 
 from callcontrol.sip.build import REASONS
+from callcontrol.sip.message import Message
 from dialplan import reasons as r
 
 
 class Cause:
     """One row: the meaning of a reason."""
 
-    __slots__ = ("label", "q850", "reason", "retry", "sentence", "status")
+    __slots__ = ("label", "q850", "reason", "sentence", "status")
 
-    def __init__(
-        self, reason: str, status: int, q850: int, label: str, sentence: str, retry: bool = False
-    ) -> None:
+    def __init__(self, reason: str, status: int, q850: int, label: str, sentence: str) -> None:
         self.reason = reason
         self.status = status
         """SIP status of the answer to the caller."""
@@ -28,8 +27,6 @@ class Cause:
         """``result`` label of the metrics: answered, busy, no_answer, cancelled, rejected, failed."""
         self.sentence = sentence
         """For the Warning header: what a person may do about it."""
-        self.retry = retry
-        """Another trunk or peer may be tried."""
 
 
 _ROWS: Final = [
@@ -61,7 +58,7 @@ _ROWS: Final = [
     # busy: every phone makes the tone at once, and no network plays a paid announcement
     Cause(r.SIM_VERIFIED, 486, 17, "rejected", "Your SIM is verified; the app goes on."),
     Cause(r.SIM_MISMATCH, 403, 21, "rejected", "This is not the SIM that the app named."),
-    Cause(r.UNAVAILABLE, 503, 41, "failed", "The server cannot decide now; try again shortly.", True),
+    Cause(r.UNAVAILABLE, 503, 41, "failed", "The server cannot decide now; try again shortly."),
     Cause(
         r.RIO_BY_MESSAGE, 480, 31, "rejected", "Your RIO is not spoken; it is sent to this line as a message."
     ),
@@ -70,22 +67,21 @@ _ROWS: Final = [
     Cause(r.NO_ANSWER, 480, 19, "no_answer", "Nobody answered."),
     Cause(r.CALLER_CANCELLED, 487, 16, "cancelled", "The caller hung up before an answer."),
     Cause(r.NO_ROUTE, 404, 3, "failed", "There is no route to this number."),
-    Cause(r.TRUNK_FAILED, 502, 38, "failed", "The carrier could not complete the call.", True),
-    Cause(r.OVERLOAD, 503, 42, "failed", "The server is busy; try again shortly.", True),
+    Cause(r.TRUNK_FAILED, 502, 38, "failed", "The carrier could not complete the call."),
+    Cause(r.OVERLOAD, 503, 42, "failed", "The server is busy; try again shortly."),
     Cause(
         r.DRAINING,
         503,
         41,
         "failed",
         "This server is being taken out of service.",
-        True,
     ),
     Cause(r.MAX_DURATION, 200, 102, "answered", "The longest duration of a call was reached."),
     Cause(r.SESSION_EXPIRED, 200, 102, "answered", "A side of the call vanished without hanging up."),
     Cause(r.MEDIA_REFUSED, 488, 65, "failed", "The two sides have no media format in common."),
     Cause(r.PROTOCOL_ERROR, 500, 111, "failed", "A side broke the protocol."),
     Cause(r.INTERNAL_ERROR, 500, 41, "failed", "The server could not handle the call."),
-    Cause(r.NODE_LOST, 503, 41, "failed", "The server of the call stopped.", True),
+    Cause(r.NODE_LOST, 503, 41, "failed", "The server of the call stopped."),
     Cause(r.OPERATOR, 480, 31, "rejected", "The call was ended by the operator."),
     Cause(r.NOT_FOUND, 404, 1, "rejected", "There is nobody of this name."),
     Cause(r.NOT_ALLOWED, 403, 21, "rejected", "This is not allowed."),
@@ -114,54 +110,142 @@ _DEVICE: Final[dict[int, str]] = {
     607: r.DECLINED,
     608: r.DECLINED,
 }
-_TRUNK: Final[dict[int, str]] = {
-    401: r.TRUNK_FAILED,
-    402: r.TRUNK_FAILED,
-    403: r.DECLINED,
-    404: r.INVALID_NUMBER,
-    407: r.TRUNK_FAILED,
-    408: r.TRUNK_FAILED,
-    410: r.INVALID_NUMBER,
-    415: r.MEDIA_REFUSED,
-    480: r.NO_ANSWER,
-    482: r.LOOP,
-    483: r.LOOP,
-    484: r.INVALID_NUMBER,
-    486: r.BUSY,
-    487: r.NO_ANSWER,
-    488: r.MEDIA_REFUSED,
-    600: r.BUSY,
-    603: r.DECLINED,
-    604: r.INVALID_NUMBER,
-    606: r.MEDIA_REFUSED,
-    607: r.DECLINED,
-    608: r.DECLINED,
+
+# failover: what may be tried after the answer of a trunk peer
+NEVER: Final = 0
+"""It spoke for the callee, or about the number or the media: another carrier would say the same."""
+NEXT_PEER: Final = 1
+"""This peer cannot now: the next one may, of the same trunk too."""
+NEXT_TRUNK: Final = 2
+"""The carrier will not, at whichever of its peers: on to another one."""
+
+_TRUNK: Final[dict[int, tuple[str, int]]] = {
+    400: (r.TRUNK_FAILED, NEXT_TRUNK),
+    401: (r.TRUNK_FAILED, NEXT_TRUNK),  # our password is wrong
+    402: (r.TRUNK_FAILED, NEXT_TRUNK),
+    403: (r.TRUNK_FAILED, NEXT_TRUNK),  # our account; a callee who declines is 603, or has Q.850 cause 21
+    404: (r.INVALID_NUMBER, NEVER),
+    405: (r.TRUNK_FAILED, NEXT_TRUNK),
+    406: (r.TRUNK_FAILED, NEXT_TRUNK),
+    407: (r.TRUNK_FAILED, NEXT_TRUNK),
+    410: (r.INVALID_NUMBER, NEVER),
+    413: (r.TRUNK_FAILED, NEXT_TRUNK),
+    414: (r.TRUNK_FAILED, NEXT_TRUNK),
+    415: (r.MEDIA_REFUSED, NEVER),
+    416: (r.TRUNK_FAILED, NEXT_TRUNK),
+    420: (r.TRUNK_FAILED, NEXT_TRUNK),
+    421: (r.TRUNK_FAILED, NEXT_TRUNK),
+    428: (r.TRUNK_FAILED, NEXT_TRUNK),
+    433: (r.HIDDEN_CALLER, NEVER),
+    480: (r.NO_ANSWER, NEVER),
+    482: (r.LOOP, NEVER),
+    483: (r.LOOP, NEVER),
+    484: (r.INVALID_NUMBER, NEVER),
+    485: (r.INVALID_NUMBER, NEVER),
+    486: (r.BUSY, NEVER),
+    487: (r.NO_ANSWER, NEVER),
+    488: (r.MEDIA_REFUSED, NEVER),
+    501: (r.TRUNK_FAILED, NEXT_TRUNK),
+    505: (r.TRUNK_FAILED, NEXT_TRUNK),
+    513: (r.TRUNK_FAILED, NEXT_TRUNK),
+    600: (r.BUSY, NEVER),
+    603: (r.DECLINED, NEVER),
+    604: (r.INVALID_NUMBER, NEVER),
+    606: (r.MEDIA_REFUSED, NEVER),
+    607: (r.DECLINED, NEVER),
+    608: (r.DECLINED, NEVER),
 }
+"""Final status of a trunk peer; silence counts as 408, a dead connection as 503."""
+_Q850: Final[dict[int, tuple[str, int]]] = {
+    1: (r.INVALID_NUMBER, NEVER),  # unallocated
+    2: (r.TRUNK_FAILED, NEXT_TRUNK),
+    3: (r.TRUNK_FAILED, NEXT_TRUNK),  # this carrier has no route; another may
+    17: (r.BUSY, NEVER),
+    18: (r.NO_ANSWER, NEVER),
+    19: (r.NO_ANSWER, NEVER),
+    20: (r.UNREACHABLE, NEVER),
+    21: (r.DECLINED, NEVER),
+    22: (r.INVALID_NUMBER, NEVER),
+    25: (r.TRUNK_FAILED, NEXT_TRUNK),
+    27: (r.TRUNK_FAILED, NEXT_TRUNK),
+    28: (r.INVALID_NUMBER, NEVER),
+    29: (r.TRUNK_FAILED, NEXT_TRUNK),
+    34: (r.TRUNK_FAILED, NEXT_PEER),  # no circuit
+    38: (r.TRUNK_FAILED, NEXT_TRUNK),
+    41: (r.TRUNK_FAILED, NEXT_PEER),
+    42: (r.TRUNK_FAILED, NEXT_PEER),
+    44: (r.TRUNK_FAILED, NEXT_PEER),
+    47: (r.TRUNK_FAILED, NEXT_PEER),
+    50: (r.TRUNK_FAILED, NEXT_TRUNK),
+    55: (r.DECLINED, NEVER),
+    57: (r.TRUNK_FAILED, NEXT_TRUNK),
+    58: (r.TRUNK_FAILED, NEXT_TRUNK),
+    63: (r.TRUNK_FAILED, NEXT_TRUNK),
+    65: (r.MEDIA_REFUSED, NEVER),
+    69: (r.TRUNK_FAILED, NEXT_TRUNK),
+    79: (r.TRUNK_FAILED, NEXT_TRUNK),
+    88: (r.MEDIA_REFUSED, NEVER),
+    102: (r.TRUNK_FAILED, NEXT_PEER),
+    111: (r.TRUNK_FAILED, NEXT_TRUNK),
+}
+"""Q.850 cause in a Reason header (RFC 3326, RFC 6432): it says what happened in the telephone network, which gateways
+squeeze into few statuses.  What is not listed leaves the word to the status."""
 
 
-def reason_of(status: int, trunk: bool) -> str:
-    """The reason that a callee's final status means; total."""
-    table = _TRUNK if trunk else _DEVICE
-    reason = table.get(status)
+def _verdict(status: int, q850: int) -> tuple[str, int]:
+    """What a trunk peer's final answer means, and what may be tried after it; total."""
+    found = _TRUNK.get(status)
+    if status >= 600 or status == 486:
+        # the callee's own answer, whatever a gateway writes beside it
+        return found if found is not None else (r.DECLINED, NEVER)
+    by_cause = _Q850.get(q850)
+    if by_cause is not None:
+        return by_cause
+    return found if found is not None else (r.TRUNK_FAILED, NEXT_PEER)
+
+
+def reason_of(status: int, trunk: bool, q850: int = 0) -> str:
+    """The reason that a callee's final status means; total.  ``q850``: cause of a carrier's Reason header, 0 for none."""
+    if trunk:
+        return _verdict(status, q850)[0]
+    reason = _DEVICE.get(status)
     if reason is not None:
         return reason
-    if status >= 600:
-        return r.DECLINED
-    return r.TRUNK_FAILED if trunk else r.UNREACHABLE
+    return r.DECLINED if status >= 600 else r.UNREACHABLE
+
+
+def failover(status: int, q850: int = 0) -> int:
+    """What may be tried after the final answer of a trunk peer: ``NEVER``, ``NEXT_PEER`` or ``NEXT_TRUNK``."""
+    return _verdict(status, q850)[1]
+
+
+def q850_of(message: Message) -> int:
+    """The Q.850 cause of a response (RFC 3326); 0 when it has none that can be read."""
+    for value in message.all("reason"):
+        protocol, _, rest = value.partition(";")
+        if protocol.strip().upper() != "Q.850":
+            continue
+        for part in rest.split(";"):
+            name, _, number = part.partition("=")
+            number = number.strip()
+            if name.strip().lower() == "cause" and number.isascii() and number.isdigit() and len(number) <= 3:
+                return int(number)
+    return 0
 
 
 _PASSED_ON: Final = frozenset((404, 410, 415, 480, 482, 483, 484, 486, 488, 600, 603, 604, 606, 607, 608))
 
 
-def status_for_caller(status: int, trunk: bool) -> int:
+def status_for_caller(status: int, trunk: bool, q850: int = 0) -> int:
     """The status that the caller gets for a callee's final ``status`` (RFC 3261 §16.7 step 6, for a B2BUA).
 
     What speaks of the callee is passed on.  What speaks of our own next hop (challenges, 5xx, timeouts) is ours to explain, so
     it becomes the status of its reason; a 503 passed on would make the caller avoid us altogether.
     """
-    if status in _PASSED_ON and (trunk or status not in (404, 410)):
+    reason = reason_of(status, trunk, q850)
+    if status in _PASSED_ON and (trunk or status not in (404, 410)) and reason == reason_of(status, trunk):
         return status
-    return CAUSES[reason_of(status, trunk)].status
+    return CAUSES[reason].status
 
 
 def better(first: int, second: int) -> bool:
@@ -182,11 +266,6 @@ def _rank(status: int) -> int:
             return 43
         return 42
     return status // 100 * 10
-
-
-def tries_next(status: int) -> bool:
-    """After this status of a trunk peer another one may be tried: it did not speak for the callee."""
-    return CAUSES[reason_of(status, True)].retry
 
 
 def reason_lines(reason: str, status: int) -> list[str]:

@@ -106,18 +106,3 @@ def device_identity(identity: Identity, domain: str, called: str, call_ref: str)
         lines.append(f"P-Asserted-Identity: <sip:{identity.number}@{domain}>")
     return lines
 
-
-def trunk_identity(identity: Identity, domain: str, profile: str, number: str) -> list[str]:
-    """Identity lines towards a carrier (RFC 3323, RFC 3325): the real number is asserted also when it is hidden from the callee."""
-    asserted = number or identity.asserted
-    lines: list[str] = []
-    if asserted and profile in ("pai", "pai+ppi"):
-        lines.append(f"P-Asserted-Identity: <sip:{asserted}@{domain}>")
-    if asserted and profile in ("ppi", "pai+ppi"):
-        lines.append(f"P-Preferred-Identity: <sip:{asserted}@{domain}>")
-    if asserted and profile == "rpid":
-        privacy = "full" if identity.hidden else "off"
-        lines.append(f"Remote-Party-ID: <sip:{asserted}@{domain}>;party=calling;privacy={privacy};screen=yes")
-    if identity.hidden:
-        lines.append("Privacy: id")
-    return lines

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from callcontrol.b2bua.crossing import device_identity, from_value, trunk_identity
+from callcontrol.b2bua.causes import NEVER, NEXT_TRUNK, failover
+from callcontrol.b2bua.crossing import device_identity, from_value
 from callcontrol.b2bua.effects import ChooseTrunk, PeerSilent
 from callcontrol.b2bua.events import TrunkChosen
+from callcontrol.b2bua.identity import TrunkProfile, apply_rules, trunk_lines
 from callcontrol.b2bua.leg import CALLEE, Leg
 from callcontrol.sip import usage_session, usage_uac
 from callcontrol.sip.commands import UseTag
@@ -73,23 +75,28 @@ def choose_trunk(call: Call, turn: Turn, step: ToTrunk) -> None:
 
 def dial_peer(call: Call, turn: Turn, event: TrunkChosen, body: bytes, content_type: str) -> None:
     """Dial the trunk peer that was picked."""
+    profile = event.profile
     attempt = f"{event.trunk} {event.peer}"
     call.note("trunk", "chosen", attempt)
     call.tried.append(attempt)
     leg = _new_leg(call, turn)
     leg.device_class = "trunk"
     leg.trunk = event.trunk
-    leg.channel = f"{call.ref}.{leg.id}"
+    leg.channel = event.channel or f"{call.ref}.{leg.id}"
+    leg.usage.contact_host = profile.host
     leg.peer = event.peer
     plan = active_plan(call)
     leg.number = plan.called
     leg.address = event.target
     domain = call.env.domain
-    lines = trunk_identity(plan.caller, domain, event.identity, event.caller_user)
-    caller = from_value(plan.caller, domain, event.caller_user)
+    lines = trunk_lines(plan.caller, profile, domain, event.caller_user, event.uri)
+    caller = from_value(plan.caller, profile.domain or domain, event.caller_user)
     call.deadlines[SILENCE + leg.id] = turn.now + call.env.silence_s
     to_header = f"<{event.uri}>"
-    _invite(call, turn, leg, event.uri, caller, to_header, [], lines, body, content_type, event.target, False)
+    routes, hop = event.routes, event.target
+    _invite(
+        call, turn, leg, event.uri, caller, to_header, routes, lines, body, content_type, hop, False, profile
+    )
 
 
 def _invite(
@@ -105,12 +112,15 @@ def _invite(
     content_type: str,
     hop: str,
     bound: bool,
+    profile: TrunkProfile | None = None,
 ) -> None:
     usage = leg.usage
     tag = usage.new_id(turn)
     leg.call_id = f"{usage.scope}.{usage.new_id(turn)}"
     turn.commands.append(UseTag(leg.id, tag))
     all_lines = [*lines, *call.crossing]
+    if profile is not None and profile.rules:
+        all_lines = apply_rules(all_lines, profile.rules)
     request = OutgoingInvite(
         uri,
         tagged(caller, tag),
@@ -127,9 +137,31 @@ def _invite(
     usage_uac.invite(usage, turn, request)
 
 
+def on_first_words(call: Call, turn: Turn, leg: Leg, status: int) -> None:
+    """A trunk peer is not silent; after a mere 100 it has a little longer to say what becomes of the call."""
+    waited = call.deadlines.pop(SILENCE + leg.id, None)
+    if waited is not None and status == 100:
+        call.deadlines[SILENCE + leg.id] = turn.now + call.env.progress_s
+
+
+def may_go_on(call: Call, leg: Leg, status: int, q850: int) -> bool:
+    """Whether another peer may be tried after the answer of this one; whoever heard ringing or media must not hear it anew."""
+    scope = failover(status, q850)
+    if scope == NEVER or leg.rang:
+        return False
+    if scope == NEXT_TRUNK:
+        call.tried.append(f"{leg.trunk} *")
+    return True
+
+
+def tried_words(tried: list[str]) -> str:
+    """How many peers were tried, for the trace."""
+    return f"{sum(1 for attempt in tried if not attempt.endswith(' *'))} tried"
+
+
 def give_up_silent(call: Call, turn: Turn, leg: Leg) -> None:
-    """The trunk peer did not even say 100: stop waiting for it, and have it tried last for a while."""
-    turn.commands.append(PeerSilent(leg.peer))
+    """The trunk peer said nothing, or nothing but 100: stop waiting for it, and have it tried last for a while."""
+    turn.commands.append(PeerSilent(leg.trunk, leg.peer))
     drop(call, turn, leg, [], 408, reasons.TRUNK_FAILED, "server")
     call.note("leg", reasons.TRUNK_FAILED, f"{leg.peer} silent")
 

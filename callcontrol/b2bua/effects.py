@@ -18,7 +18,7 @@ class ChooseTrunk(Command):
         self.channel = channel
         """Key under which the leg will hold its channel."""
         self.tried = tried
-        """``trunk peer`` pairs that were tried for this step."""
+        """``trunk peer`` pairs that were tried for this step; ``trunk *`` for a trunk that is not to be tried again."""
 
 
 class RouteTransfer(Command):
@@ -53,9 +53,10 @@ class JoinDialog(Command):
 class PeerSilent(Command):
     """A trunk peer let an INVITE go unanswered: try others first for a while."""
 
-    __slots__ = ("peer",)
+    __slots__ = ("peer", "trunk")
 
-    def __init__(self, peer: str) -> None:
+    def __init__(self, trunk: str, peer: str) -> None:
+        self.trunk = trunk
         self.peer = peer
 
 

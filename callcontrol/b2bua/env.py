@@ -14,6 +14,7 @@ class CallEnv:
         "device_class",
         "domain",
         "node",
+        "progress_s",
         "push_delay_s",
         "silence_s",
         "total_ring_s",
@@ -31,6 +32,7 @@ class CallEnv:
         device_class: Callable[[str], str] = lambda ref: "phone" if ref else "",
         wake_s: float = 8.0,
         push_delay_s: float = 1.0,
+        progress_s: float = 20.0,
     ) -> None:
         self.usage = usage
         self.domain = domain
@@ -39,6 +41,8 @@ class CallEnv:
         """Cap over all steps of a plan, seconds: an unanswered call has a deadline whatever the plan says."""
         self.silence_s = silence_s
         """How long a trunk peer may let an INVITE without any response before the next one is tried; Timer B takes 32 s."""
+        self.progress_s = progress_s
+        """How long it may then leave it at a mere 100."""
         self.device_class = device_class
         """Device ref -> phone, desktop or browser."""
         self.wake_s = wake_s

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from callcontrol.b2bua.identity import DEFAULT, TrunkProfile
 from callcontrol.sip.digest_client import Login
 from callcontrol.sip.message import Message
 from dialplan.plan import Decision, DeviceTarget
@@ -16,14 +17,16 @@ class Event:
 class Start(Event):
     """The initial INVITE was admitted; the call begins to carry out its plan."""
 
-    __slots__ = ("flow", "key", "message")
+    __slots__ = ("contact_host", "flow", "key", "message")
 
-    def __init__(self, message: Message, key: str, flow: str) -> None:
+    def __init__(self, message: Message, key: str, flow: str, contact_host: str = "") -> None:
         self.message = message
         self.key = key
         """Transaction key of the INVITE."""
         self.flow = flow
         """Dumped flow that it came on."""
+        self.contact_host = contact_host
+        """Host of our Contact towards the caller; empty: the listener's."""
 
 
 class RequestIn(Event):
@@ -86,7 +89,18 @@ class DeadlinePassed(Event):
 class TrunkChosen(Event):
     """Answer to ``ChooseTrunk``.  An empty ``trunk`` says that there is none left; ``reason`` then tells why."""
 
-    __slots__ = ("called_user", "caller_user", "identity", "peer", "reason", "target", "trunk", "uri")
+    __slots__ = (
+        "called_user",
+        "caller_user",
+        "channel",
+        "peer",
+        "profile",
+        "reason",
+        "routes",
+        "target",
+        "trunk",
+        "uri",
+    )
 
     def __init__(
         self,
@@ -96,8 +110,10 @@ class TrunkChosen(Event):
         target: str = "",
         called_user: str = "",
         caller_user: str = "",
-        identity: str = "pai",
         reason: str = "",
+        profile: TrunkProfile = DEFAULT,
+        channel: str = "",
+        routes: list[str] | None = None,
     ) -> None:
         self.trunk = trunk
         self.peer = peer
@@ -108,9 +124,14 @@ class TrunkChosen(Event):
         """Dumped flow, or the URI to resolve."""
         self.called_user = called_user
         self.caller_user = caller_user
-        """The caller's number in the trunk's format; empty if hidden or none."""
-        self.identity = identity
+        """The caller's number in the trunk's format; empty if there is none."""
         self.reason = reason
+        self.profile = profile
+        """How the carrier wants to be told who calls."""
+        self.channel = channel
+        """Key under which the leg holds its channel."""
+        self.routes = routes or []
+        """Route set that the carrier gave us when we registered (RFC 3608)."""
 
 
 class TransferRouted(Event):

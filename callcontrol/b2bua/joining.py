@@ -103,7 +103,7 @@ def tell(call: Call, turn: Turn, status: int, phrase: str, final: bool) -> None:
     lines = [
         f"Event: {move.event}",
         f"Subscription-State: {state}",
-        f"Contact: <{turn.env.contacts.uri(leg.usage.scope, leg.usage.flow)}>",
+        leg.usage.contact(turn.env, leg.usage.flow),
     ]
     body = f"SIP/2.0 {status} {phrase}\r\n".encode()
     ref = "final" if final and status < 300 else ""

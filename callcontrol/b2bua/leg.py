@@ -39,6 +39,7 @@ LEG_FIELDS: Final = (
     "channel",
     "refers",
     "heard",
+    "rang",
 )
 
 
@@ -82,6 +83,9 @@ class Leg:
         """REFERs that it sent so far."""
         self.heard = False
         """It responded in some way, be it with 100: somebody is there."""
+
+        self.rang = False
+        """The callee's phone rang, or media came: what follows is the callee's answer."""
 
     def finish(self, now: float, status: int, reason: str, ended_by: str) -> None:
         """Note the outcome; the first one stands."""

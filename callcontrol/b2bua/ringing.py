@@ -12,10 +12,10 @@ from callcontrol.b2bua.causes import (
     CAUSES,
     better,
     phrase_of,
+    q850_of,
     reason_lines,
     reason_of,
     status_for_caller,
-    tries_next,
 )
 from callcontrol.b2bua.crossing import INVITE_CROSSES, RESPONSE_CROSSES, crossing
 from callcontrol.b2bua.dialling import (
@@ -26,6 +26,8 @@ from callcontrol.b2bua.dialling import (
     dial_device,
     dial_peer,
     drop,
+    may_go_on,
+    tried_words,
 )
 from callcontrol.b2bua.effects import SendAgain
 from callcontrol.b2bua.events import TargetJoined, TrunkChosen
@@ -109,16 +111,16 @@ def on_trunk_chosen(call: Call, turn: Turn, event: TrunkChosen) -> None:
         dial_peer(call, turn, event, call.body, call.content_type)
         return
     reason = call.best_reason or event.reason or reasons.NO_ROUTE
-    call.note("trunk", reason, f"{len(call.tried)} tried")
+    call.note("trunk", reason, tried_words(call.tried))
     if not call.best_status:
         _note_result(call, 0, reason, [])
     _step_failed(call, turn)
 
 
-def next_peer(call: Call, turn: Turn, status: int) -> None:
-    """On to the next peer, if the status leaves room for one; else the step is over."""
+def next_peer(call: Call, turn: Turn, leg: Leg, status: int, q850: int) -> None:
+    """On to the next peer, if the answer leaves room for one; else the step is over."""
     step = call.plan.steps[call.step] if call.step < len(call.plan.steps) else None
-    if tries_next(status) and isinstance(step, ToTrunk):
+    if isinstance(step, ToTrunk) and may_go_on(call, leg, status, q850):
         choose_trunk(call, turn, step)
     else:
         _step_failed(call, turn)
@@ -254,7 +256,8 @@ def on_answered(call: Call, turn: Turn, leg: Leg, event: Answered) -> None:
 def on_failed(call: Call, turn: Turn, leg: Leg, event: Failed) -> None:
     """A callee's final response: best response, next peer, or next step."""
     trunk = bool(leg.trunk)
-    reason = reason_of(event.status, trunk)
+    q850 = q850_of(event.message) if trunk and event.message is not None else 0
+    reason = reason_of(event.status, trunk, q850)
     if event.cancelled or call.phase != RINGING:
         leg.finish(turn.now, event.status, ELSEWHERE if event.crossed else reasons.NO_ANSWER, "server")
         return
@@ -266,10 +269,10 @@ def on_failed(call: Call, turn: Turn, leg: Leg, event: Failed) -> None:
     if trunk and event.status in (401, 407):
         _note_result(call, 0, reason, [])  # our password is nothing that the caller could mend
     else:
-        _note_result(call, status_for_caller(event.status, trunk), reason, lines)
+        _note_result(call, status_for_caller(event.status, trunk, q850), reason, lines)
     if trunk:
         call.deadlines.pop(SILENCE + leg.id, None)
-        next_peer(call, turn, event.status)
+        next_peer(call, turn, leg, event.status, q850)
         return
     if event.status >= 600:
         _stop_user(call, turn, leg)

@@ -37,7 +37,17 @@ from callcontrol.sip.usage_open import (
     Pending,
     Reliable,
 )
-from dialplan.plan import DeviceTarget, Identity, Plan, Refuse, Ring, ToTrunk, TraceLine, WakeTarget
+from dialplan.plan import (
+    DeviceTarget,
+    Diversion,
+    Identity,
+    Plan,
+    Refuse,
+    Ring,
+    ToTrunk,
+    TraceLine,
+    WakeTarget,
+)
 
 SCHEMA: Final = 1
 
@@ -62,6 +72,7 @@ _TAGS: Final[dict[type[Any], tuple[str, tuple[str, ...]]]] = {
 _VALUES: Final[dict[type[Any], str]] = {
     Plan: "\0plan",
     Identity: "\0identity",
+    Diversion: "\0diversion",
     Ring: "\0ring",
     DeviceTarget: "\0device",
     ToTrunk: "\0trunk",

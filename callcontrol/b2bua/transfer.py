@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from callcontrol.b2bua import dialling, joining
-from callcontrol.b2bua.causes import CAUSES, status_for_caller, tries_next
+from callcontrol.b2bua.causes import CAUSES, q850_of, status_for_caller
 from callcontrol.b2bua.effects import JoinDialog, RouteTransfer
 from callcontrol.b2bua.events import JoinPostponed, TransferRouted, TrunkChosen
 from callcontrol.b2bua.joining import CONNECTING, DIAL, JOIN, ROUTING, WAITING, Transfer, let_go, tell
@@ -70,7 +70,7 @@ def on_refer(call: Call, turn: Turn, leg: Leg, event: Asked) -> None:
         return
     notify = (message.get("refer-sub") or "").strip().lower() != "false"
     lines = [] if notify else [NO_NOTIFY]
-    lines.append(f"Contact: <{turn.env.contacts.uri(leg.usage.scope, leg.usage.flow)}>")
+    lines.append(leg.usage.contact(turn.env, leg.usage.flow))
     usage_requests.respond(leg.usage, turn, event.key, 202, lines, b"", "")
     leg.refers += 1
     move = Transfer(JOIN if replaces is not None else DIAL, leg.id, other.id, notify)
@@ -164,18 +164,18 @@ def on_trunk_chosen(call: Call, turn: Turn, move: Transfer, event: TrunkChosen) 
         dialling.dial_peer(call, turn, event, b"", "")
     else:
         reason = event.reason or reasons.NO_ROUTE
-        call.note("trunk", reason, f"{len(call.tried)} tried")
+        call.note("trunk", reason, dialling.tried_words(call.tried))
         _step_failed(call, turn, move, CAUSES[reason].status)
 
 
-def next_peer(call: Call, turn: Turn, move: Transfer, status: int) -> None:
-    """On to the next peer, if the status leaves room for one; else the step is over."""
+def next_peer(call: Call, turn: Turn, move: Transfer, leg: Leg, status: int, q850: int) -> None:
+    """On to the next peer, if the answer leaves room for one; else the step is over."""
     plan = move.plan
     step = plan.steps[move.step] if plan is not None and move.step < len(plan.steps) else None
-    if tries_next(status) and isinstance(step, ToTrunk):
+    if isinstance(step, ToTrunk) and dialling.may_go_on(call, leg, status, q850):
         dialling.choose_trunk(call, turn, step)
     else:
-        _step_failed(call, turn, move, status_for_caller(status, True))
+        _step_failed(call, turn, move, status_for_caller(status, True, q850))
 
 
 def on_progress(call: Call, turn: Turn, event: Progress) -> None:
@@ -191,7 +191,8 @@ def on_failed(call: Call, turn: Turn, leg: Leg, event: Failed) -> None:
         return
     if leg.trunk:
         call.deadlines.pop(dialling.SILENCE + leg.id, None)
-        next_peer(call, turn, move, event.status)
+        q850 = q850_of(event.message) if event.message is not None else 0
+        next_peer(call, turn, move, leg, event.status, q850)
     elif not any(other.usage.state == CALLING and owns(call, other) for other in call.legs.values()):
         _step_failed(call, turn, move, status_for_caller(event.status, False))
 

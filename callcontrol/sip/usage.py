@@ -65,7 +65,9 @@ class IdSource(Protocol):
 class Contacts(Protocol):
     """Our Contact URI for a leg whose peer is reached at ``target`` (the listener decides address and transport)."""
 
-    def uri(self, scope: str, target: str) -> str: ...
+    def uri(self, scope: str, target: str, host: str = "") -> str:
+        """``host`` (with port where it matters): the name by which this peer knows us, instead of the listener's."""
+        ...
 
 
 class UsageEnv:
@@ -142,6 +144,7 @@ USAGE_FIELDS: Final = (
     "flow",
     "early_cseq",
     "released",
+    "contact_host",
 )
 
 
@@ -201,10 +204,16 @@ class Usage:
         """Highest CSeq number that we used in any early dialog: a fork that answers late is released above it."""
         self.released: list[str] = []
         """Tags of further forks whose answers got their BYE."""
+        self.contact_host = ""
+        """Host of our Contact towards this peer; empty: the listener's."""
 
     def new_id(self, turn: Turn) -> str:
         self.counter += 1
         return turn.env.ids.make(self.scope, self.counter)
+
+    def contact(self, env: UsageEnv, target: str) -> str:
+        """Our Contact line for requests and responses that go to ``target``."""
+        return f"Contact: <{env.contacts.uri(self.scope, target, self.contact_host)}>"
 
     def new_branch(self, turn: Turn) -> str:
         return "z9hG4bK" + self.new_id(turn)

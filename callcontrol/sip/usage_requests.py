@@ -43,7 +43,7 @@ def respond(
     head = [f"SIP/2.0 {status} {REASONS.get(status, 'Response')}", *asked.head]
     accepted = status < 300
     if accepted and asked.method in ("INVITE", "UPDATE"):
-        head.append(f"Contact: <{turn.env.contacts.uri(usage.scope, usage.flow)}>")
+        head.append(usage.contact(turn.env, usage.flow))
         head.append(f"Allow: {turn.env.allow}")
         head.append(f"Supported: {turn.env.supported}")
         if asked.interval >= 0:

@@ -78,7 +78,7 @@ def _send(usage: Usage, turn: Turn, dialog: Dialog, pending: Pending) -> None:
     env = turn.env
     lines: list[str] = []
     if pending.method in ("INVITE", "UPDATE"):
-        lines.append(f"Contact: <{env.contacts.uri(usage.scope, dialog.next_hop())}>")
+        lines.append(usage.contact(env, dialog.next_hop()))
         lines.append(f"Allow: {env.allow}")
         lines.append(f"Supported: {env.supported}")
         if usage.session_interval and usage.state == ESTABLISHED:

@@ -56,7 +56,7 @@ def _send_invite(usage: Usage, turn: Turn, request: OutgoingInvite) -> None:
     head.append(f"To: {request.to_header}")
     head.append(f"Call-ID: {request.call_id}")
     head.append(f"CSeq: {request.cseq} INVITE")
-    head.append(f"Contact: <{env.contacts.uri(usage.scope, request.hop)}>")
+    head.append(usage.contact(env, request.hop))
     if request.authorization:
         head.append(request.authorization)
     head.append(f"Allow: {env.allow}")

@@ -95,7 +95,7 @@ def progress(
         return
     tag = _tag_for(usage, turn, incoming, dialog.local_tag, fork, body)
     head = _head(incoming, status, reason, tag)
-    head.append(f"Contact: <{turn.env.contacts.uri(usage.scope, usage.flow)}>")
+    head.append(usage.contact(turn.env, usage.flow))
     head.append(f"Allow: {turn.env.allow}")
     head.extend(lines)
     if incoming.requires_100rel or (body and incoming.knows_100rel):
@@ -198,7 +198,7 @@ def accept(usage: Usage, turn: Turn, fork: str, lines: list[str], body: bytes, c
         dialog.local_header = dialog.local_header.replace(f";tag={dialog.local_tag}", f";tag={tag}")
         dialog.local_tag = tag
     head = _head(incoming, 200, "OK", tag)
-    head.append(f"Contact: <{turn.env.contacts.uri(usage.scope, usage.flow)}>")
+    head.append(usage.contact(turn.env, usage.flow))
     head.append(f"Allow: {turn.env.allow}")
     head.append(f"Supported: {turn.env.supported}")
     head.extend(session_lines(incoming.interval, incoming.refresher, incoming.knows_timer))

@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from callcontrol import metric_wiring
 from callcontrol.call_stats import CallStats
 from callcontrol.cdr.records import CallRecord
+from callcontrol.histogram import Histogram
 from callcontrol.metrics import Metrics
 from callcontrol.sip.outputs import Counters as SipCounters
 from callcontrol.transport.counters import Counters as TransportCounters
@@ -158,12 +159,27 @@ def test_records_and_directory() -> None:
 
 def test_trunks() -> None:
     metrics = Metrics("1", 0.0)
+    round_trips = Histogram((0.1, 1.0))
+    round_trips.observe(0.05)
     all_trunks = [Trunk(ref="carrier-a", max_channels=100), Trunk(ref="carrier-b")]
     metric_wiring.trunks(
-        metrics, lambda: all_trunks, lambda ref: len(ref), lambda ref: ref == "carrier-a", lambda: 3
+        metrics,
+        lambda: all_trunks,
+        lambda ref: len(ref),
+        lambda ref: ref == "carrier-a",
+        lambda: (3, 4),
+        lambda: {"carrier-a": round_trips},
+        lambda: {("carrier-a", "1", "up"): 1, ("carrier-b", "1", "down"): 1},
+        lambda: {("carrier-b", "down"): 2},
+        lambda: {"carrier-b": 7},
     )
     shown = clean(metrics)
     assert shown['cloudline_trunk_up{trunk="carrier-a"}'] == 1
     assert shown['cloudline_trunk_up{trunk="carrier-b"}'] == 0
     assert shown['cloudline_trunk_channel_limit{trunk="carrier-a"}'] == 100
     assert shown["cloudline_trunk_refused_full_total{}"] == 3
+    assert shown["cloudline_trunk_refused_rate_total{}"] == 4
+    assert shown['cloudline_trunk_options_seconds_count{trunk="carrier-a"}'] == 1
+    assert shown['cloudline_trunk_peer_state{peer="1",state="down",trunk="carrier-b"}'] == 1
+    assert shown['cloudline_trunk_peer_changes_total{state="down",trunk="carrier-b"}'] == 2
+    assert shown['cloudline_trunk_failovers_total{trunk="carrier-b"}'] == 7

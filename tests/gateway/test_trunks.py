@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.capacity import MemoryTrunkChannels
-from gateway.routes import Candidate, check_peer, draw, format_number, rank, read_number
+from gateway.routes import Candidate, check_peer, draw, format_caller, format_number, rank, read_number
 from gateway.trunk import NumberFormat, Prefix, Trunk, TrunkDirectory, peer_port
 from numbering.e164 import NumberError, NumberFault
 
@@ -171,7 +170,8 @@ def test_longest_prefix_then_priority_then_cost() -> None:
     assert rank(d, "101;phone-context=+44", 0.5, country="FR") == ()
     assert rank(d, "101;phone-context=+44", 0.5) == ()
     for number_format in NumberFormat:
-        assert format_number(trunk("any", number_format=number_format), "3179;phone-context=+33") == "3179"
+        short = format_number(trunk("any", number_format=number_format), "3179;phone-context=+33")
+        assert short == "3179" + (";phone-context=+33" if number_format is NumberFormat.CONTEXT else "")
     assert rank(TrunkDirectory([trunk("a", prefixes=(Prefix("+44"),))]), "+33639980001", 0.5) == ()
     assert rank(d, "", 0.5) == ()
 
@@ -191,9 +191,25 @@ def test_peers_that_are_down_are_left_out_unless_all_are() -> None:
     b = trunk("b", peers=("sip:192.0.2.3",))
     d = TrunkDirectory([a, b])
     every = rank(d, "+33639980001", 0.1)
-    assert rank(d, "+33639980001", 0.1, {"sip:192.0.2.1"}) == every[1:]
-    assert rank(d, "+33639980001", 0.1, {"sip:192.0.2.1", "sip:192.0.2.2"}) == every[2:]
-    assert rank(d, "+33639980001", 0.1, {candidate.peer_uri for candidate in every}) == every
+    one, two, three = (candidate.key for candidate in every)
+    assert rank(d, "+33639980001", 0.1, down={one}) == every[1:]
+    assert rank(d, "+33639980001", 0.1, down={one, two}) == every[2:]
+    assert rank(d, "+33639980001", 0.1, down={one, two, three}) == every
+
+
+def test_peers_to_be_avoided_come_last() -> None:
+    a = trunk("a", peers=("sip:192.0.2.1", "sip:192.0.2.2"), priority=1)
+    b = trunk("b", peers=("sip:192.0.2.3",))
+    d = TrunkDirectory([a, b])
+    first, second, third = rank(d, "+33639980001", 0.1)
+    assert rank(d, "+33639980001", 0.1, {first.key}) == (second, third, first)
+    assert rank(d, "+33639980001", 0.1, {first.key}, {second.key}) == (third, first)
+    assert rank(d, "+33639980001", 0.1, {first.key, third.key}, {second.key}) == (first, third)
+    assert rank(d, "+33639980001", 0.1, {first.key}, {first.key, second.key, third.key}) == (
+        second,
+        third,
+        first,
+    )
 
 
 def test_weights_share_the_calls_and_the_failovers() -> None:
@@ -241,6 +257,12 @@ def test_a_draw_is_an_order_of_all(weights: list[int], dice: float) -> None:
         (NumberFormat.NATIONAL, "IT", "+390612345678", "0612345678"),
         (NumberFormat.NATIONAL, "ES", "+34612345678", "612345678"),
         (NumberFormat.NATIONAL, "", "+33639980001", "0033639980001"),
+        (NumberFormat.DIGITS, "FR", "+33639980001", "33639980001"),
+        (NumberFormat.DIGITS, "US", "+33639980001", "33639980001"),
+        (NumberFormat.CONTEXT, "FR", "+33639980001", "0639980001;phone-context=+33"),
+        (NumberFormat.CONTEXT, "FR", "+447700900123", "+447700900123"),
+        (NumberFormat.CONTEXT, "US", "+12125550123", "2125550123;phone-context=+1"),
+        (NumberFormat.CONTEXT, "", "+33639980001", "+33639980001"),
         (NumberFormat.INTERNATIONAL, "FR", "anonymous", "anonymous"),
         (NumberFormat.NATIONAL, "FR", "112", "112"),
     ],
@@ -277,6 +299,10 @@ def test_what_is_written_is_read_the_same(line: int, form: NumberFormat, country
         "tel:+33639980001",
         "TEL:+33-6-39-98-00-01",
         "tel:0639980001;phone-context=+33",
+        "tel:639980001;phone-context=+33",
+        "<sip:0639980001;phone-context=%2B33@192.0.2.1;user=phone>",
+        "sip:0639980001;Phone-Context=+33;npdi@carrier.example;user=phone",
+        "sip:+33639980001;phone-context=+44@carrier.example",
         "sip:+33639980001@192.0.2.1;user=phone",
         "sips:0639980001@carrier.example:5061",
         "sip:+33639980001;npdi;rn=+33609@carrier.example",
@@ -314,59 +340,52 @@ def test_what_is_no_number(text: str, fault: NumberFault) -> None:
     assert result.fault is fault
 
 
+@pytest.mark.parametrize("country", ["FR", "GB", "US", "", "IT"])
+def test_a_local_number_is_of_its_context_not_of_the_trunk(country: str) -> None:
+    a = trunk("a", country=country)
+    assert read_number("tel:0639980001;phone-context=+33", a) == "+33639980001"
+    assert read_number("sip:07700900123;phone-context=+44@192.0.2.1;user=phone", a) == "+447700900123"
+    assert isinstance(read_number("tel:0639980001;phone-context=example.com", trunk("a")), NumberError)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        # routing prefixes of French portability (decision 2022-1583, 2.5.6), before the number with or without its 0
+        "sip:+3360010639980001@192.0.2.1;user=phone",
+        "sip:+336001639980001@192.0.2.1;user=phone",
+        "sip:060010639980001@192.0.2.1",
+        "sip:06001639980001@192.0.2.1",
+        "sip:003360010639980001@192.0.2.1",
+        "sip:+33639980001;npdi;rn=+336001@192.0.2.1;user=phone",
+        "tel:+33639980001;npdi;rn=6001;rn-context=+33",
+    ],
+)
+def test_the_routing_prefix_of_a_ported_number_is_no_part_of_it(text: str) -> None:
+    assert read_number(text, trunk("a", country="FR")) == "+33639980001"
+
+
+def test_who_writes_digits_is_read_so() -> None:
+    for country in ("FR", "US", "IT", "GB", ""):
+        a = trunk("a", number_format=NumberFormat.DIGITS, country=country)
+        assert read_number("33639980001", a) == "+33639980001"
+        assert read_number("447700900123", a) == "+447700900123"
+    assert (
+        read_number("0639980001", trunk("a", number_format=NumberFormat.DIGITS, country="FR"))
+        == "+33639980001"
+    )
+
+
+def test_callers_may_be_written_otherwise_than_the_called() -> None:
+    a = trunk("a", number_format=NumberFormat.NATIONAL, caller_format=NumberFormat.E164, country="FR")
+    assert (format_number(a, "+33639980001"), format_caller(a, "+33639980001")) == (
+        "0639980001",
+        "+33639980001",
+    )
+    assert format_caller(trunk("a", number_format=NumberFormat.DIGITS), "+33639980001") == "33639980001"
+
+
 @given(st.text(max_size=100))
 def test_reading_never_raises(text: str) -> None:
     result = read_number(text, trunk("a", country="FR"))
     assert isinstance(result, NumberError) or result.startswith("+")
-
-
-# -- capacity -----------------------------------------------------------------------------------------------
-
-
-def test_channels_are_bounded() -> None:
-    channels = MemoryTrunkChannels()
-    a = trunk("a", max_channels=2)
-    assert channels.acquire(a, "x", 0.0)
-    assert channels.acquire(a, "x", 0.0)
-    assert channels.in_use("a") == 1
-    assert channels.acquire(a, "y", 0.0)
-    assert not channels.acquire(a, "z", 0.0)
-    channels.release("a", "x")
-    channels.release("a", "x")
-    channels.release("b", "x")
-    assert channels.acquire(a, "z", 0.0)
-    assert channels.in_use("a") == 2
-    assert all(channels.acquire(trunk("b"), str(index), 0.0) for index in range(500))
-
-
-def test_calls_per_second_are_bounded() -> None:
-    channels = MemoryTrunkChannels()
-    a = trunk("a", max_cps=5.0)
-    taken = [now for now in range(0, 4000, 10) if channels.acquire(a, str(now), now / 1000)]
-    # The bucket's five, and five more in each of the four seconds.
-    assert len(taken) == 5 + 4 * 5 - 1 or len(taken) == 5 + 4 * 5
-    for start in range(0, 3000, 100):
-        assert len([now for now in taken if start <= now < start + 1000]) <= 10
-    slow = trunk("b", max_cps=0.5)
-    assert channels.acquire(slow, "1", 0.0)
-    assert not channels.acquire(slow, "2", 1.9)
-    assert channels.acquire(slow, "2", 2.0)
-    # A clock that steps back neither gives nor takes.
-    assert not channels.acquire(slow, "3", -100.0)
-
-
-@given(st.lists(st.tuples(st.floats(0, 0.5), st.booleans()), max_size=60))
-def test_the_caps_hold_whatever_happens(events: list[tuple[float, bool]]) -> None:
-    channels = MemoryTrunkChannels()
-    a = trunk("a", max_channels=4, max_cps=3.0)
-    now, up, starts = 0.0, [], []
-    for index, (pause, hang_up) in enumerate(events):
-        now += pause
-        if hang_up and up:
-            channels.release("a", up.pop())
-        elif channels.acquire(a, str(index), now):
-            up.append(str(index))
-            starts.append(now)
-        assert channels.in_use("a") == len(up) <= 4
-    for begin in starts:
-        assert len([start for start in starts if begin <= start < begin + 1.0]) <= 3 + 3 + 1

@@ -114,8 +114,8 @@ TAGS = ("", "one", "two", "three", "stranger")
 
 
 class Contacts:
-    def uri(self, scope: str, target: str) -> str:
-        return f"sip:{scope}@10.0.0.1:5060"
+    def uri(self, scope: str, target: str, host: str = "") -> str:
+        return f"sip:{scope}@{host or '10.0.0.1:5060'}"
 
 
 def environment() -> CallEnv:

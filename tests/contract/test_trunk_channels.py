@@ -1,0 +1,180 @@
+"""Channels of trunks, the same for every implementation: caps over all nodes, leases, takeover."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.capacity import FAST, FULL, GRANTED, ChannelTable, MemoryTrunkChannels, TrunkChannels
+from gateway.trunk import Prefix, Trunk
+
+LEASE = 60.0
+NewNode = Callable[[str], TrunkChannels]
+"""Name of a node -> its view of one shared store."""
+
+
+def memory() -> NewNode:
+    table = ChannelTable()
+    return lambda name: MemoryTrunkChannels(name, table, LEASE)
+
+
+STORES: dict[str, Callable[[], NewNode]] = {"memory": memory}
+
+
+@pytest.fixture(params=STORES)
+def node(request: pytest.FixtureRequest) -> NewNode:
+    return STORES[request.param]()
+
+
+def trunk(ref: str = "a", **fields: object) -> Trunk:
+    values: dict[str, object] = {"peers": ("sip:192.0.2.1",), "prefixes": (Prefix("+"),)}
+    return Trunk(ref=ref, **{**values, **fields})  # type: ignore[arg-type]
+
+
+def ask(channels: TrunkChannels, of: Trunk, leg: str, now: float = 0.0) -> str:
+    """The one answer."""
+    answers: list[str] = []
+    channels.acquire(of, leg, now, answers.append)
+    assert len(answers) == 1
+    return answers[0]
+
+
+def test_channels_are_bounded_over_all_nodes(node: NewNode) -> None:
+    one, two = node("one"), node("two")
+    a = trunk(max_channels=2)
+    assert ask(one, a, "x.b1") == GRANTED
+    assert ask(two, a, "y.b1") == GRANTED
+    assert ask(one, a, "z.b1") == FULL
+    assert ask(two, a, "z.b1") == FULL
+    assert one.in_use("a") == two.in_use("a") == 2
+    two.release("a", "y.b1")
+    assert ask(one, a, "z.b1") == GRANTED
+    assert all(ask(two, trunk("b"), str(index)) == GRANTED for index in range(500)), (
+        "another trunk has no bound"
+    )
+
+
+def test_the_same_leg_holds_one_channel_however_often_it_asks(node: NewNode) -> None:
+    one, two = node("one"), node("two")
+    a = trunk(max_channels=1, max_cps=1.0)
+    assert [ask(one, a, "x.b1"), ask(one, a, "x.b1"), ask(two, a, "x.b1")] == [GRANTED] * 3
+    assert one.in_use("a") == 1
+    one.release("a", "x.b1")
+    one.release("a", "x.b1")
+    one.release("a", "never.b1")
+    one.release("nowhere", "x.b1")
+    assert one.in_use("a") == 0
+
+
+def test_a_refusal_is_not_remembered(node: NewNode) -> None:
+    one = node("one")
+    a = trunk(max_channels=1)
+    assert ask(one, a, "x.b1") == GRANTED
+    assert ask(one, a, "y.b1") == FULL
+    one.release("a", "x.b1")
+    assert ask(one, a, "y.b1") == GRANTED
+
+
+def test_calls_per_second_are_bounded_over_all_nodes(node: NewNode) -> None:
+    nodes = [node("one"), node("two")]
+    a = trunk(max_cps=5.0)
+    taken = [
+        now for now in range(0, 4000, 10) if ask(nodes[now // 10 % 2], a, str(now), now / 1000) == GRANTED
+    ]
+    # the bucket's five, and five more in each of the four seconds
+    assert len(taken) in (5 + 4 * 5 - 1, 5 + 4 * 5)
+    for start in range(0, 3000, 100):
+        assert len([now for now in taken if start <= now < start + 1000]) <= 10
+    slow = trunk("b", max_cps=0.5)
+    one = nodes[0]
+    assert ask(one, slow, "1", 0.0) == GRANTED
+    assert ask(one, slow, "2", 1.9) == FAST
+    assert ask(one, slow, "2", 2.0) == GRANTED
+    assert ask(one, slow, "3", -100.0) == FAST, "a clock that steps back neither gives nor takes"
+
+
+def test_a_trunk_that_is_full_costs_no_call_of_its_rate(node: NewNode) -> None:
+    one = node("one")
+    a = trunk(max_channels=1, max_cps=1.0)
+    assert ask(one, a, "x", 0.0) == GRANTED
+    assert ask(one, a, "y", 1.0) == FULL
+    one.release("a", "x")
+    assert ask(one, a, "y", 1.0) == GRANTED
+
+
+def test_what_a_dead_node_held_is_free_after_its_lease(node: NewNode) -> None:
+    dead, alive = node("dead"), node("alive")
+    a = trunk(max_channels=2)
+    assert ask(dead, a, "x", 0.0) == GRANTED
+    assert ask(alive, a, "y", 0.0) == GRANTED
+    alive.renew(LEASE - 1)
+    assert ask(alive, a, "z", LEASE - 1) == FULL
+    alive.renew(LEASE + 1)
+    assert ask(alive, a, "z", LEASE + 1) == GRANTED
+    assert alive.in_use("a") == 2
+
+
+def test_a_node_that_renews_keeps_its_channels(node: NewNode) -> None:
+    one, two = node("one"), node("two")
+    a = trunk(max_channels=1)
+    assert ask(one, a, "x", 0.0) == GRANTED
+    for now in range(20, 400, 20):
+        one.renew(float(now))
+        two.renew(float(now))
+        assert ask(two, a, "y", float(now)) == FULL
+
+
+@pytest.mark.rule("LIVE-02", "LIVE-03")
+def test_a_call_that_was_taken_over_is_counted_once(node: NewNode) -> None:
+    dead, heir = node("dead"), node("heir")
+    a = trunk(max_channels=2)
+    assert ask(dead, a, "x.b1", 0.0) == GRANTED
+    heir.restore("a", "x.b1", 30.0)
+    heir.restore("a", "x.b1", 30.0)
+    assert heir.in_use("a") == 1
+    heir.renew(LEASE + 1)
+    assert heir.in_use("a") == 1, "the lease of the dead one ran out, the channel is the heir's"
+    dead.release("a", "x.b1")
+    assert heir.in_use("a") == 1, "a node that was thought dead does not take it away"
+    heir.release("a", "x.b1")
+    assert heir.in_use("a") == 0
+
+
+@pytest.mark.rule("LIVE-02")
+def test_a_call_is_counted_also_where_the_store_has_forgotten_it(node: NewNode) -> None:
+    """After a restart of the store, or when the dead node's lease ran out first; the caps do not end calls."""
+    heir = node("heir")
+    a = trunk(max_channels=1)
+    heir.restore("a", "x.b1", 0.0)
+    heir.restore("a", "y.b1", 0.0)
+    assert heir.in_use("a") == 2
+    assert ask(heir, a, "z.b1", 0.0) == FULL
+    heir.release("a", "x.b1")
+    heir.release("a", "y.b1")
+    assert ask(heir, a, "z.b1", 0.0) == GRANTED
+
+
+@given(st.lists(st.tuples(st.floats(0, 0.5), st.booleans(), st.booleans()), max_size=60))
+def test_the_caps_hold_whatever_happens(events: list[tuple[float, bool, bool]]) -> None:
+    for make in STORES.values():
+        new = make()
+        nodes = [new("one"), new("two")]
+        a = trunk(max_channels=4, max_cps=3.0)
+        now, up, starts = 0.0, [], []
+        for index, (pause, hang_up, which) in enumerate(events):
+            now += pause
+            channels = nodes[which]
+            for each in nodes:
+                each.renew(now)
+            if hang_up and up:
+                owner, leg = up.pop()
+                owner.release("a", leg)
+            elif ask(channels, a, str(index), now) == GRANTED:
+                up.append((channels, str(index)))
+                starts.append(now)
+            assert nodes[0].in_use("a") == nodes[1].in_use("a") == len(up) <= 4
+        for begin in starts:
+            assert len([start for start in starts if begin <= start < begin + 1.0]) <= 3 + 3 + 1
