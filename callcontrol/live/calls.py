@@ -1,0 +1,204 @@
+"""Calls in Redis: the `CallStore` that lets a call outlive its node (LIVE-01, LIVE-02).
+
+**Save before act without waiting.**  What was noted in one turn of the loop goes out as one pipeline; its replies release
+the effects.  Each save is a compare-and-set on the epoch, so that a node which lost a call to another one learns it from
+the very save that comes too late.
+
+**When Redis is away** calls go on: effects are released without a save, and what was not saved is kept (the latest state of
+each call) and written as soon as the link is back.  A node that dies while Redis is away loses the calls that it had then.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Final
+
+import hiredis
+
+from callcontrol.live import keys
+from callcontrol.live.link import RedisLink, Replies, Script, command
+
+_log = logging.getLogger(__name__)
+
+SAVE: Final = Script(
+    """
+local held = redis.call('GETRANGE', KEYS[1], 0, 9)
+if held > ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1] .. ARGV[2], 'EX', ARGV[3])
+return 1
+"""
+)
+DELETE: Final = Script(
+    """
+local held = redis.call('GETRANGE', KEYS[1], 0, 9)
+if held > ARGV[1] then return 0 end
+redis.call('DEL', KEYS[1])
+return 1
+"""
+)
+TAKE: Final = Script(
+    """
+local held = redis.call('GET', KEYS[1])
+if not held then return false end
+local epoch = string.format('%010d', tonumber(string.sub(held, 1, 10)) + 1)
+local snapshot = string.sub(held, 11)
+redis.call('SET', KEYS[1], epoch .. snapshot, 'KEEPTTL')
+return {epoch, snapshot}
+"""
+)
+SCRIPTS: Final = (SAVE, DELETE, TAKE)
+
+_RECONNECT: Final = ("NOSCRIPT", "READONLY", "LOADING", "MASTERDOWN")
+"""Refusals that a new connection may cure: scripts are loaded again, or another server has become master."""
+
+Lost = frozenset[str]
+_NOBODY: Final[Lost] = frozenset()
+
+
+class RedisCallStore:
+    """`callcontrol.ports.CallStore`; see the module."""
+
+    encodes = True
+
+    def __init__(self, link: RedisLink, node: str, *, keep_s: int, waits: bool = True) -> None:
+        """``keep_s``: a call that nobody saves for so long is gone, seconds.  ``waits``: effects wait for their save."""
+        self._link = link
+        self._set = keys.calls_of(node)
+        self._keep_s = keep_s
+        self._waits = waits
+        self._noted: dict[str, tuple[int, bytes | None]] = {}
+        self._unsaved: dict[str, tuple[int, bytes | None]] = {}
+        self._known: set[str] = set()
+        """Calls that the set of this node names."""
+        self._lost_later: set[str] = set()
+        self._in_flight = 0
+        self.saved = 0
+        self.failed = 0
+        """Saves of which it is not known that they are in Redis."""
+        self.refusal = ""
+        """What Redis said when it last refused a save."""
+
+    @property
+    def waiting(self) -> bool:
+        """A commit is under way: what comes after it must not overtake it."""
+        return self._in_flight > 0
+
+    @property
+    def unsaved(self) -> int:
+        """Calls whose latest state is not in Redis."""
+        return len(self._unsaved)
+
+    def save(self, ref: str, epoch: int, snapshot: bytes) -> None:
+        self._noted[ref] = (epoch, snapshot)
+
+    def delete(self, ref: str, epoch: int) -> None:
+        self._noted[ref] = (epoch, None)
+
+    def commit(self, done: Callable[[Lost], None]) -> None:
+        noted, self._noted = self._noted, {}
+        if not self._link.is_up:
+            self._keep(noted)
+            done(self._late())
+            return
+        if not noted and not self._in_flight:
+            done(self._late())
+            return
+        if not self._waits:
+            self._write(noted, self._note_lost)
+            done(self._late())
+            return
+        self._write(noted, lambda lost: done(lost | self._late()))
+
+    def adopt(self, refs: Iterable[str]) -> None:
+        """These calls are in the set of this node already: they were taken over."""
+        self._known.update(refs)
+
+    def write_unsaved(self) -> None:
+        """Write what was kept while Redis was away or refused it; does nothing while it is away."""
+        if self._unsaved and self._link.is_up:
+            unsaved, self._unsaved = self._unsaved, {}
+            self._write(unsaved, self._note_lost)
+
+    def distrust(self) -> None:
+        """Redis may have lost everything (it was restarted): what it should have is written again, set and all."""
+        self._known.clear()
+
+    # -- one pipeline --
+
+    def _write(self, noted: dict[str, tuple[int, bytes | None]], done: Callable[[Lost], None]) -> None:
+        data: list[bytes] = []
+        checked: list[tuple[int, str]] = []
+        for ref, (epoch, snapshot) in noted.items():
+            key = (keys.call(ref),)
+            if snapshot is not None:
+                if ref not in self._known:
+                    self._known.add(ref)
+                    data.append(command("SADD", self._set, ref))
+                checked.append((len(data), ref))
+                data.append(SAVE.call(key, f"{epoch:010d}", snapshot, self._keep_s))
+            else:
+                checked.append((len(data), ref))
+                data.append(DELETE.call(key, f"{epoch:010d}"))
+                self._known.discard(ref)
+                data.append(command("SREM", self._set, ref))
+        self._in_flight += 1
+        if not data:
+            data.append(command("PING"))  # nothing to save, but what waits for earlier saves goes after them
+        self._link.send(
+            b"".join(data), len(data), lambda replies: self._answered(noted, checked, done, replies)
+        )
+
+    def _answered(
+        self,
+        noted: dict[str, tuple[int, bytes | None]],
+        checked: list[tuple[int, str]],
+        done: Callable[[Lost], None],
+        replies: Replies | None,
+    ) -> None:
+        self._in_flight -= 1
+        refusal = None if replies is None else _refusal(replies)
+        if replies is None or refusal is not None:
+            self._keep(noted)
+            if refusal is not None:
+                self._on_refusal(str(refusal))
+            done(_NOBODY)
+            return
+        self.saved += len(checked)
+        for ref in noted:
+            self._unsaved.pop(ref, None)  # an earlier state whose save failed
+        lost = frozenset(ref for at, ref in checked if replies[at] == 0)
+        self._known -= lost
+        self.refusal = ""
+        done(lost)
+
+    def _keep(self, noted: dict[str, tuple[int, bytes | None]]) -> None:
+        """Remember what is not saved; a later state of the same call is the one that counts."""
+        self.failed += len(noted)
+        for ref, state in noted.items():
+            held = self._noted.get(ref)
+            if held is None:
+                self._unsaved[ref] = state
+
+    def _on_refusal(self, text: str) -> None:
+        if text != self.refusal:
+            self.refusal = text
+            _log.error("live state: Redis refuses to save calls: %s", text)
+        if text.startswith(_RECONNECT):
+            self._link.reset()
+
+    def _note_lost(self, lost: Lost) -> None:
+        self._lost_later.update(lost)
+
+    def _late(self) -> Lost:
+        if not self._lost_later:
+            return _NOBODY
+        lost, self._lost_later = frozenset(self._lost_later), set()
+        return lost
+
+
+def _refusal(replies: Replies) -> hiredis.ReplyError | None:
+    for reply in replies:
+        if isinstance(reply, hiredis.ReplyError):
+            return reply
+    return None

@@ -1,0 +1,37 @@
+"""Names of the keys in Redis, each with its owner and its end.
+
+- ``cl:call:<ref>``: epoch (10 digits) and snapshot of a call, written by its owner; goes with the call, at the latest
+  ``state.keep_seconds`` after its last save.
+- ``cl:{calls}:<node>``: set of the references of a node's calls, written by that node and by whoever takes them over.
+- ``cl:{nodes}``: sorted set, node -> when its lease lapses (ms by the clock of Redis); goes once its calls have been taken.
+- ``cl:{nodes}:<node>``: the process that is the node; goes a day after its last sign of life.
+- ``cl:binding:<aor>:<hash>``: one registered contact, written by the node that took the REGISTER; goes with the
+  registration.
+
+Braces say which keys a Redis Cluster must keep together.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2s
+from typing import Final
+
+NODES: Final = "cl:{nodes}"
+BINDINGS: Final = "cl:binding:"
+
+
+def call(ref: str) -> str:
+    return f"cl:call:{ref}"
+
+
+def calls_of(node: str) -> str:
+    return f"cl:{{calls}}:{node}"
+
+
+def node(name: str) -> str:
+    return f"{NODES}:{name}"
+
+
+def binding(aor: str, key: str) -> str:
+    """A key of a binding may be long, and holds push tokens, which are secrets: it is hashed."""
+    return f"{BINDINGS}{aor}:{blake2s(key.encode(), digest_size=10).hexdigest()}"

@@ -1,0 +1,162 @@
+"""Nodes that are alive, and the calls of those that are not (LIVE-02, LIVE-03).
+
+Each node renews a lease in Redis, by the clock of Redis, several times within its length.  A node whose lease has lapsed is
+dead: whoever sees it first takes its calls, one by one, so that several survivors share them and none is taken twice.  A node
+that starts takes the calls of its own name: it is the one that came back.  A process whose name another process has taken stops:
+it is the one that was given up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from callcontrol.live import keys
+from callcontrol.live.calls import TAKE, RedisCallStore
+from callcontrol.live.link import LinkError, RedisLink, Script, command
+
+_log = logging.getLogger(__name__)
+
+_SLICE: Final = 50
+"""Calls that are taken over at once: the loop serves others in between."""
+
+BEAT: Final = Script(
+    """
+local held = redis.call('GET', KEYS[2])
+if held and held ~= ARGV[2] and ARGV[4] == '0' then return {0} end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('SET', KEYS[2], ARGV[2], 'EX', 86400)
+redis.call('ZADD', KEYS[1], now + ARGV[3], ARGV[1])
+local lapsed = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(' .. now)
+return {1, unpack(lapsed)}
+"""
+)
+"""KEYS: leases, this node.  ARGV: name, process, lease in ms, 1 to take the name.  Returns 1 and the names of the dead, or 0."""
+
+Resume = Callable[[bytes, int], None]
+"""Goes on with a call from its snapshot, under this epoch.  Raises ValueError when the snapshot cannot be read."""
+
+
+class NodeLease:
+    """Keeps this node alive in the eyes of the others, and takes over the calls of the dead."""
+
+    def __init__(
+        self,
+        link: RedisLink,
+        store: RedisCallStore,
+        node: str,
+        process: str,
+        *,
+        lease_s: float,
+        resume: Resume,
+        on_usurped: Callable[[], None],
+    ) -> None:
+        """``process``: a word that no other process has.  ``on_usurped``: another process is this node now."""
+        self._link = link
+        self._store = store
+        self._node = node
+        self._process = process
+        self._lease_s = lease_s
+        self._resume = resume
+        self._on_usurped = on_usurped
+        self.recovered = 0
+        """Calls taken over and gone on with."""
+        self.orphaned = 0
+        """Calls that were found and could not be read, or were gone."""
+
+    async def begin(self) -> None:
+        """Take the name, so that a process that had it before stops.  Raises LinkError."""
+        await self._beat(takes=True)
+
+    async def recover(self) -> int:
+        """Take the calls that this node had in its last life; how many.  Raises LinkError."""
+        return await self._adopt(self._node)
+
+    async def run(self) -> None:
+        """Renew the lease and take over from the dead.  Until cancelled."""
+        while True:
+            await asyncio.sleep(self._lease_s / 4)
+            if not self._link.is_up:
+                continue
+            try:
+                for dead in await self._beat():
+                    taken = await self._adopt(dead)
+                    await self._link.ask("ZREM", keys.NODES, dead)
+                    _log.warning("live state: node %s is gone; %d of its calls are here now", dead, taken)
+            except LinkError as error:
+                _log.warning("live state: %s", error)
+
+    async def leave(self) -> None:
+        """This node stops, and has no calls any more."""
+        if self._link.is_up:
+            try:
+                await self._link.ask_all(
+                    [command("ZREM", keys.NODES, self._node), command("DEL", keys.node(self._node))]
+                )
+            except LinkError as error:
+                _log.warning("live state: %s", error)
+
+    async def alive(self) -> dict[str, float]:
+        """Nodes with a lease, and when it lapses, Unix seconds by the clock of Redis.  Raises LinkError."""
+        reply = await self._link.ask("ZRANGE", keys.NODES, 0, -1, "WITHSCORES")
+        words = [_text(word) for word in reply] if isinstance(reply, list) else []
+        return {name: float(at) / 1000 for name, at in zip(words[::2], words[1::2], strict=True)}
+
+    async def _beat(self, *, takes: bool = False) -> list[str]:
+        """Renew the lease; the names of nodes whose lease has lapsed."""
+        names = (keys.NODES, keys.node(self._node))
+        lease_ms = int(self._lease_s * 1000)
+        beat = BEAT.call(names, self._node, self._process, lease_ms, int(takes))
+        (reply,) = await self._link.ask_all([beat])
+        if not isinstance(reply, list) or not reply or reply[0] != 1:
+            _log.error("live state: another process runs as node %s; this one stops", self._node)
+            self._on_usurped()
+            return []
+        return [name for word in reply[1:] if (name := _text(word)) != self._node]
+
+    async def _adopt(self, owner: str) -> int:
+        """Take the calls of a node, in slices; those that another survivor takes meanwhile are its."""
+        found = await self._link.ask("SMEMBERS", keys.calls_of(owner))
+        refs = sorted(_text(ref) for ref in found) if isinstance(found, list | set) else []
+        taken = 0
+        for at in range(0, len(refs), _SLICE):
+            taken += await self._take(owner, refs[at : at + _SLICE])
+            await asyncio.sleep(0)
+        return taken
+
+    async def _take(self, owner: str, refs: list[str]) -> int:
+        mine = keys.calls_of(self._node)
+        if owner != self._node:
+            moves = [command("SMOVE", keys.calls_of(owner), mine, ref) for ref in refs]
+            moved = await self._link.ask_all(moves)
+            refs = [ref for ref, reply in zip(refs, moved, strict=True) if reply == 1]
+        if not refs:
+            return 0
+        replies = await self._link.ask_all([TAKE.call((keys.call(ref),)) for ref in refs])
+        self._store.adopt(refs)
+        gone: list[str] = []
+        for ref, reply in zip(refs, replies, strict=True):
+            if not self._go_on(ref, reply):
+                gone.append(ref)
+        self.orphaned += len(gone)
+        if gone:
+            await self._link.ask("SREM", mine, *gone)
+        self.recovered += len(refs) - len(gone)
+        return len(refs) - len(gone)
+
+    def _go_on(self, ref: str, reply: object) -> bool:
+        if not isinstance(reply, list) or len(reply) != 2 or not isinstance(reply[1], bytes):
+            return False  # it ended with its owner, which did not come to tell its set
+        try:
+            self._resume(reply[1], int(_text(reply[0])))
+        except ValueError as error:
+            _log.error("live state: call %s cannot be read: %s", ref, error)
+            return False
+        return True
+
+
+def _text(word: object) -> str:
+    return word.decode("utf-8", "replace") if isinstance(word, bytes) else str(word)
