@@ -1,0 +1,130 @@
+"""Events of calls for integrations: what is told, once, in which order, and what is not."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from callcontrol.call_events import CallEvents
+from gateway.push import Outgoing
+from tests.scenarios.stage import ANA, CALLER, Stage
+from tests.support.party import sdp
+
+
+class Listener:
+    """An integration, and the events that it got."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.messages: list[Outgoing] = []
+        self.up = True
+        self.events = CallEvents(self._send, "cloudline.example")
+        stage.world.server.runner.watcher = self.events
+
+    def _send(self, message: Outgoing) -> bool:
+        if self.up:
+            self.messages.append(message)
+        return self.up
+
+    @property
+    def told(self) -> list[dict[str, Any]]:
+        return [json.loads(message.payload) for message in self.messages]
+
+    @property
+    def kinds(self) -> list[str]:
+        return [event["type"].rpartition(".")[2] for event in self.told]
+
+
+def test_an_answered_call_is_told_in_four_events() -> None:
+    stage = Stage()
+    listener = Listener(stage)
+    ana = stage.phone("ana-phone")
+    carrier = stage.carrier()
+    call = carrier.call(ANA, caller=CALLER)
+    stage.run(0.3)
+    ana.ring()
+    stage.run(1.0)
+    ana.answer(sdp(6000))
+    stage.run(5.0)
+    carrier.bye(call)
+    stage.run(1.0)
+    assert listener.kinds == ["started", "ringing", "answered", "ended"]
+    assert {message.topic for message in listener.messages} == {"cloudline/v1/events/calls/acme"}
+    started, _, answered, ended = listener.told
+    assert started["specversion"] == "1.0"
+    assert started["id"] == f"{started['data']['call']}.started"
+    assert started["source"] == "urn:cloudline:cloudline.example"
+    assert started["subject"] == started["data"]["call"]
+    assert started["time"].startswith("2027-01-15T08:00:")
+    assert started["time"].endswith("Z")
+    assert started["data"] == {
+        "call": started["subject"],
+        "sequence": 1,
+        "direction": "incoming",
+        "caller": CALLER,
+        "called": ANA,
+        "number": ANA,
+        "user": "ana",
+    }
+    assert answered["data"]["device"] == "ana-phone"
+    assert ended["data"]["reason"] == "normal_clearing"
+    assert ended["data"]["talked_s"] == pytest.approx(5.0, abs=0.1)
+    assert [event["data"]["sequence"] for event in listener.told] == [1, 2, 3, 4]
+    stage.settle()
+    assert listener.events.census() == 0
+
+
+def test_a_call_that_rang_nowhere_is_told_as_started_and_ended() -> None:
+    stage = Stage()
+    listener = Listener(stage)
+    carrier = stage.carrier()
+    carrier.call(ANA, caller=CALLER)
+    stage.run(1.0)
+    assert listener.kinds == ["started", "ended"]
+    assert listener.told[1]["data"]["answered"] is False
+    stage.settle()
+    assert listener.events.census() == 0
+
+
+@pytest.mark.rule("OUT-07")
+def test_who_hides_is_hidden_from_integrations_too() -> None:
+    stage = Stage()
+    listener = Listener(stage)
+    stage.phone("ana-phone")
+    carrier = stage.carrier()
+    call = carrier.call(ANA, caller=CALLER, headers=(("privacy", "id"),))
+    stage.run(1.0)
+    carrier.cancel(call)
+    stage.run(1.0)
+    assert {event["data"]["caller"] for event in listener.told} == {"anonymous"}
+    assert all(CALLER.encode() not in message.payload for message in listener.messages)
+    stage.settle()
+
+
+def test_a_call_of_no_account_is_told_to_nobody() -> None:
+    stage = Stage()
+    listener = Listener(stage)
+    carrier = stage.carrier()
+    carrier.call("+33639981999", caller=CALLER)
+    stage.run(1.0)
+    assert listener.told == []
+    stage.settle()
+
+
+def test_an_event_that_cannot_be_sent_is_counted_and_not_sent_later() -> None:
+    stage = Stage()
+    listener = Listener(stage)
+    ana = stage.phone("ana-phone")
+    carrier = stage.carrier()
+    listener.up = False
+    call = carrier.call(ANA, caller=CALLER)
+    stage.run(0.3)
+    listener.up = True
+    ana.ring()
+    stage.run(1.0)
+    carrier.cancel(call)
+    stage.run(1.0)
+    assert listener.events.lost == 1
+    assert listener.kinds == ["ringing", "ended"]
+    stage.settle()
