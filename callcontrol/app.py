@@ -23,6 +23,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from callcontrol import demo as demo_data
 from callcontrol import logs
+from callcontrol.access.service import TokenCache
+from callcontrol.api.app import build_api
+from callcontrol.api.assembly import Upkeep, make_services
+from callcontrol.api.server import HttpServer
+from callcontrol.api.store import stores_of
 from callcontrol.assembly import Signalling, Surroundings, make_endpoint, make_gate
 from callcontrol.bindings import MemoryBindingStore
 from callcontrol.call_log import LoggedOutbox
@@ -32,8 +37,6 @@ from callcontrol.cdr.journal import JournalBusy
 from callcontrol.cdr.outbox import JournalOutbox
 from callcontrol.cdr.store import SqlCallStore
 from callcontrol.census import register_parts
-from callcontrol.http_api import build_api
-from callcontrol.http_server import HttpServer
 from callcontrol.ids import KeyedIds
 from callcontrol.limits import Doorkeeper
 from callcontrol.metrics import Metrics
@@ -109,11 +112,16 @@ class App:
         self.directory = Directory(plans=plans)
         self.trunks = TrunkDirectory()
         self.gateways = GatewayDirectory()
+        self.token_cache = TokenCache()
         self.cache = DirectoryCache(
             SqlDirectorySource(self.engine),
             self.directory,
             plans=plans,
-            followers=[TrunkFollower(self.engine, self.trunks), GatewayFollower(self.engine, self.gateways)],
+            followers=[
+                TrunkFollower(self.engine, self.trunks),
+                GatewayFollower(self.engine, self.gateways),
+                self.token_cache,
+            ],
             poll_seconds=settings.database.poll_seconds,
             on_change=lambda changes: self._on_provisioning(),
         )
@@ -128,6 +136,7 @@ class App:
             asyncio.create_task(self.cache.run(), name="directory"),
             asyncio.create_task(self.exporter.run(), name="call records"),
             asyncio.create_task(self._keep_house(), name="housekeeping"),
+            asyncio.create_task(self.upkeep.run(), name="upkeep of the API"),
             *([asyncio.create_task(self.link.run(), name="mqtt")] if self.link is not None else ()),
             asyncio.create_task(self.numbers.run(), name="numbers"),
         ]
@@ -327,6 +336,7 @@ class App:
             bans=BansOf(core.gate),
             on_drain=self.drain,
             on_reload=self.reload,
+            on_sign_out=self._sign_out,
             config_version=lambda: self.directory.version,
             draining=lambda: self.signalling.core.draining,
         )
@@ -353,8 +363,26 @@ class App:
             token = ensure_token(token_path(settings.database.url))
         except AccessError as error:
             raise StartError(str(error)) from error
+        stores = stores_of(self.engine)
+        services = make_services(
+            stores,
+            self.cache,
+            self.token_cache,
+            node=self.node,
+            trunks=self.trunks,
+            gateways=self.gateways,
+            plans=plan_table(settings),
+            settings=settings.http,
+            operator_token=token,
+            version=VERSION,
+            wall=self._clock.wall,
+            monotonic=self._clock.monotonic,
+            entropy=os.urandom,
+        )
+        services.counters.register(self.metrics)
+        self.upkeep = Upkeep(services, stores)
         host, _, port = settings.http.listen.rpartition(":")
-        self.http = HttpServer(build_api(self.node, token, VERSION), host.strip("[]"), int(port))
+        self.http = HttpServer(build_api(services), host.strip("[]"), int(port))
         try:
             await self.http.start()
         except OSError as error:
@@ -413,6 +441,12 @@ class App:
         done = self.signalling.runner.hang_up(ref, reason, self._clock.wall())
         self.driver.kick()
         return done
+
+    def _sign_out(self, ref: str) -> int:
+        device = self.directory.device(ref)
+        ended = self.signalling.registrar.sign_out(device, self._clock.wall()) if device is not None else 0
+        self.driver.kick()
+        return ended
 
     async def _keep_house(self) -> None:
         """Probes, overload, clock, and the end of a drain; four times a second."""

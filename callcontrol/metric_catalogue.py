@@ -32,6 +32,7 @@ METHODS: Final = (
     "MESSAGE",
     "PUBLISH",
 )
+HTTP_METHODS: Final = ("GET", "POST", "PATCH", "PUT", "DELETE", "HEAD", "OPTIONS")
 CLASSES: Final = ("request", "1xx", "2xx", "3xx", "4xx", "5xx", "6xx")
 TRANSPORTS: Final = ("udp", "tcp", "tls", "ws", "wss")
 DIRECTIONS: Final = ("in", "out")
@@ -321,6 +322,15 @@ _ALL = (
     Metric("number_overdue_seconds", "gauge", "How late the latest work of that node was.", {}),
     Metric("number_clock_failures", "counter", "Work of that node that failed.", {}),
     Metric("number_messages_waiting", "gauge", "Messages to lines that nobody has sent.", {}),
+    # HTTP API
+    Metric(
+        "http_requests",
+        "counter",
+        "Requests to the HTTP API.",
+        {"route": (), "method": HTTP_METHODS, "status": ("1xx", "2xx", "3xx", "4xx", "5xx")},
+    ),
+    Metric("http_request_seconds", "histogram", "Time of a request to the HTTP API.", {"route": ()}),
+    Metric("http_wrong_tokens", "counter", "Requests with a token that opens nothing.", {}),
     # Process
     Metric("event_loop_lag_seconds", "histogram", "How late the event loop ran a due timer.", {}),
     Metric(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import partial
 
 import msgspec
 
 from callcontrol.b2bua.call import Call
 from callcontrol.b2bua.leg import Leg
 from callcontrol.b2bua.phases import ENDED, RINGING, TALKING
-from callcontrol.bindings import BindingStore
+from callcontrol.bindings import Binding, BindingStore
 from callcontrol.cdr import CallRecord
 from callcontrol.cdr.store import CallFilter, SqlCallStore
 from callcontrol.ladder import Ladders, Line
@@ -18,6 +20,7 @@ from callcontrol.limits import Gate
 from callcontrol.metrics import Metrics
 from callcontrol.node_view import (
     BanView,
+    CallKey,
     CallView,
     CdrPage,
     ComponentView,
@@ -26,6 +29,7 @@ from callcontrol.node_view import (
     LegView,
     NodeView,
     PartyView,
+    Registered,
     RegistrationView,
     ReloadView,
     TraceView,
@@ -63,6 +67,7 @@ class LiveNode:
         bans: BansOf,
         on_drain: Callable[[], None],
         on_reload: Callable[[], Awaitable[ReloadView]],
+        on_sign_out: Callable[[str], int],
         config_version: Callable[[], int],
         draining: Callable[[], bool],
     ) -> None:
@@ -82,6 +87,7 @@ class LiveNode:
         self._bans = bans
         self._on_drain = on_drain
         self._on_reload = on_reload
+        self._on_sign_out = on_sign_out
         self._config_version = config_version
         self._draining = draining
 
@@ -109,8 +115,15 @@ class LiveNode:
 
     # -- calls ----------------------------------------------------------------------------------------------
 
-    def call_refs(self, ended: bool) -> Sequence[str]:
-        return self._calls.ended_refs() if ended else self._calls.running_refs()
+    def call_keys(self, ended: bool) -> Iterator[CallKey]:
+        return self._calls.ended_keys() if ended else self._calls.running_keys()
+
+    def call_key(self, ref: str) -> CallKey | None:
+        running = self._calls.running(ref)
+        if running is not None:
+            return running_key(running)
+        record = self._calls.ended(ref)
+        return ended_key(record) if record is not None else None
 
     def call(self, ref: str) -> CallView | None:
         running = self._calls.running(ref)
@@ -138,25 +151,16 @@ class LiveNode:
 
     # -- live state -----------------------------------------------------------------------------------------
 
-    def registrations(self, user: str = "") -> Iterator[RegistrationView]:
+    def registrations(self, user: str = "") -> Iterator[Registered]:
         now = self._wall()
         for binding in self._bindings.all():
-            if binding.expires_at <= now or (user and user not in (binding.user, binding.device)):
-                continue
-            flow = Flow.load(binding.flow) if binding.flow else None
-            yield RegistrationView(
-                aor=binding.aor,
-                device=binding.device,
-                user=binding.user,
-                contact=binding.contact,
-                transport=flow.transport if flow is not None else "",
-                address=f"{flow.host}:{flow.port}" if flow is not None else "asleep",
-                expires_at=binding.expires_at,
-                registered_at=binding.refreshed_at,
-                user_agent=binding.user_agent,
-                instance=binding.instance,
-                q=binding.q,
-            )
+            if binding.expires_at > now and (not user or user in (binding.user, binding.device)):
+                name = hashlib.blake2s(f"{binding.aor} {binding.key}".encode(), digest_size=8).hexdigest()
+                key = f"{binding.device}~{name}"
+                yield Registered(key, binding.user, binding.device, partial(registration_view, key, binding))
+
+    def sign_out(self, device: str) -> int:
+        return self._on_sign_out(device)
 
     def trunks(self) -> Sequence[TrunkView]:
         return trunk_views(self._prober, self._wall())
@@ -174,9 +178,12 @@ class LiveNode:
     async def reload(self) -> ReloadView:
         return await self._on_reload()
 
-    async def cdrs(self, limit: int, cursor: str, number: str) -> CdrPage:
+    async def cdrs(
+        self, limit: int, cursor: str, number: str, *, account: str = "", user: str = ""
+    ) -> CdrPage:
         before = _read_cursor(cursor) if cursor else None
-        found = await self._records.recent(limit + 1, CallFilter(number=number, before=before))
+        where = CallFilter(number=number, account=account, user=user, before=before)
+        found = await self._records.recent(limit + 1, where)
         page = found[:limit]
         last = page[-1] if len(found) > limit else None
         return CdrPage(
@@ -196,11 +203,11 @@ class CallsOf:
     def count(self) -> int:
         return sum(1 for call in self._runner.calls.values() if call.phase != ENDED)
 
-    def running_refs(self) -> list[str]:
-        return [ref for ref, call in reversed(self._runner.calls.items()) if call.phase != ENDED]
+    def running_keys(self) -> Iterator[CallKey]:
+        return (running_key(call) for call in reversed(self._runner.calls.values()) if call.phase != ENDED)
 
-    def ended_refs(self) -> list[str]:
-        return list(reversed(self._runner.recent))
+    def ended_keys(self) -> Iterator[CallKey]:
+        return (ended_key(record) for record in reversed(self._runner.recent.values()))
 
     def running(self, ref: str) -> Call | None:
         call = self._runner.calls.get(ref)
@@ -234,6 +241,47 @@ class BansOf:
         return self._gate.unban(address)
 
 
+def running_key(call: Call) -> CallKey:
+    """Whose a running call is."""
+    return CallKey(
+        ref=call.ref,
+        started_at=call.started_at,
+        account=call.plan.account,
+        user=call.plan.user,
+        devices=tuple(leg.device for leg in call.legs.values() if leg.device),
+    )
+
+
+def ended_key(record: CallRecord) -> CallKey:
+    """Whose a call was."""
+    return CallKey(
+        ref=record.call_ref,
+        started_at=record.started_ms / 1000,
+        account=record.account,
+        user=record.user,
+        devices=tuple(leg.device for leg in record.legs if leg.device),
+    )
+
+
+def registration_view(key: str, binding: Binding) -> RegistrationView:
+    """One binding."""
+    flow = Flow.load(binding.flow) if binding.flow else None
+    return RegistrationView(
+        id=key,
+        aor=binding.aor,
+        device=binding.device,
+        user=binding.user,
+        contact=binding.target,  # without the push token, which is a credential
+        transport=flow.transport if flow is not None else "",
+        address=f"{flow.host}:{flow.port}" if flow is not None else "asleep",
+        expires_at=binding.expires_at,
+        registered_at=binding.refreshed_at,
+        user_agent=binding.user_agent,
+        instance=binding.instance,
+        q=binding.q,
+    )
+
+
 def running_view(call: Call) -> CallView:
     """A call that runs."""
     states = {RINGING: "ringing" if call.ringing_at else "setup", TALKING: "talking", ENDED: "ended"}
@@ -250,6 +298,7 @@ def running_view(call: Call) -> CallView:
         user=plan.user,
         account=plan.account,
         trunk=outward[-1] if outward else "",
+        caller_hidden=plan.caller.hidden,
         ringing_at=call.ringing_at or None,
         answered_at=call.answered_at or None,
         plan=plan_words(plan),
@@ -272,6 +321,7 @@ def ended_view(record: CallRecord) -> CallView:
         user=record.user,
         account=record.account,
         trunk=record.trunk,
+        caller_hidden=record.caller_hidden,
         ringing_at=record.ringing_ms / 1000 if record.ringing_ms else None,
         answered_at=record.answered_ms / 1000 if record.answered_ms else None,
         ended_at=record.ended_ms / 1000,

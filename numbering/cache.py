@@ -84,6 +84,8 @@ class DirectoryCache:
         self._poll_seconds = poll_seconds
         self._on_change = on_change
         self._heard_at: float | None = None
+        self._refreshing = asyncio.Lock()
+        """One at a time: of two answers the older one must not be put in last."""
 
     async def load(self) -> None:
         """Read everything.  Raises `DirectoryUnavailable`."""
@@ -97,6 +99,10 @@ class DirectoryCache:
 
     async def refresh(self) -> bool:
         """Ask for changes and put them in; returns whether there were any.  Raises `DirectoryUnavailable`."""
+        async with self._refreshing:
+            return await self._refresh()
+
+    async def _refresh(self) -> bool:
         update = await self._source.since(self.directory.version)
         if update is None:
             self._heard_at = asyncio.get_running_loop().time()

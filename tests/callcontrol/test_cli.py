@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
+from callcontrol.api.server import HttpServer
 from callcontrol.cli import main
-from callcontrol.http_api import build_api
-from callcontrol.http_server import HttpServer
 from callcontrol.node_view import ReloadView
 from callcontrol.operator_access import NodeNote, leave_note, notes_folder
 from callcontrol.version import VERSION
+from tests.support.api import app_over
 from tests.support.fake_node import FakeNode
 
 TOKEN = "a-token-of-the-operator"
@@ -51,7 +51,7 @@ def url(node: FakeNode, own_world: Path) -> Iterator[str]:
     loop = asyncio.new_event_loop()
 
     async def run() -> None:
-        server = HttpServer(build_api(node, TOKEN, VERSION), "127.0.0.1", 0)
+        server = HttpServer(app_over(node), "127.0.0.1", 0)
         await server.start()
         found.append(server.url)
         started.set()

@@ -12,9 +12,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from callcontrol.http_api import build_api
-from callcontrol.http_server import HttpServer
+from callcontrol.api.server import HttpServer
 from tests.observability.test_rules_and_dashboards import DASHBOARDS, PROMETHEUS, expressions
+from tests.support.api import app_over
 from tests.support.fake_node import FakeNode
 
 PATIENCE_S = 60.0
@@ -44,7 +44,7 @@ def question(expression: str) -> str:
 @pytest.mark.needs("prometheus")
 def test_prometheus_scrapes_and_understands(program: Callable[[str], str], tmp_path: Path) -> None:
     async def scenario() -> None:
-        server = HttpServer(build_api(FakeNode(), "x" * 20, "0"), "127.0.0.1", 0)
+        server = HttpServer(app_over(FakeNode()), "127.0.0.1", 0)
         await server.start()
         (tmp_path / "prometheus.yml").write_text(configuration(server.url.removeprefix("http://")))
         port = free_port()

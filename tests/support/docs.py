@@ -19,9 +19,9 @@ import typer.main
 from pydantic import BaseModel
 
 from callcontrol.cli.commands import app
-from callcontrol.http_api import build_api
 from callcontrol.metric_catalogue import CATALOGUE, PREFIX, all_series
 from config.settings import Settings
+from tests.support.api import app_over
 from tests.support.fake_node import FakeNode
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -196,7 +196,7 @@ def _commands(command: Any, words: list[str]) -> Iterator[tuple[list[str], Any]]
 
 def api_page() -> str:
     """docs/api.md from the OpenAPI schema."""
-    schema = build_api(FakeNode(), "x" * 20, "0").openapi()
+    schema = app_over(FakeNode()).openapi()
     lines = ["# HTTP API", "", NOTE, ""]
     lines += [
         "The address is `http.listen`; the schema is at `/openapi.json`, a page to try it at `/docs`. Health and metrics are",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 from callcontrol.cdr.records import CallRecord, LegRecord
 from callcontrol.node_view import (
     BanView,
+    CallKey,
     CallView,
     CdrPage,
     ComponentView,
@@ -17,12 +19,14 @@ from callcontrol.node_view import (
     NodeView,
     PartyView,
     PeerView,
+    Registered,
     RegistrationView,
     ReloadView,
     TraceView,
     TrunkView,
     cdr_view,
 )
+from config.database import DatabaseUnavailable
 from tests.support.metrics_page import full_metrics
 
 T0 = 1_780_000_000.0
@@ -64,6 +68,7 @@ class FakeNode:
         self.running = [f"c-{n}" for n in range(1, running + 1)]
         self.ended = [f"e-{n}" for n in range(1, ended + 1)]
         self.hung_up: list[str] = []
+        self.signed_out: list[str] = []
         self.banned = ["198.51.100.7", "2001:db8::/64"]
         self.draining = False
         self.reloads = 0
@@ -97,8 +102,17 @@ class FakeNode:
     def metrics_page(self) -> bytes:
         return full_metrics().render()
 
-    def call_refs(self, ended: bool) -> Sequence[str]:
-        return self.ended if ended else self.running
+    def call_keys(self, ended: bool) -> Iterator[CallKey]:
+        return (self._key(ref) for ref in (self.ended if ended else self.running))
+
+    def call_key(self, ref: str) -> CallKey | None:
+        return self._key(ref) if ref in self.running or ref in self.ended else None
+
+    def _key(self, ref: str) -> CallKey:
+        number = int(ref.partition("-")[2])
+        return CallKey(
+            ref=ref, started_at=T0 - number, account="acme", user="ana", devices=("ana-phone", "ana-desk")
+        )
 
     def call(self, ref: str) -> CallView | None:
         if self.broken:
@@ -154,10 +168,15 @@ class FakeNode:
         self.hung_up.append(ref)
         return True
 
-    def registrations(self, user: str = "") -> Iterator[RegistrationView]:
+    def sign_out(self, device: str) -> int:
+        self.signed_out.append(device)
+        return 1
+
+    def registrations(self, user: str = "") -> Iterator[Registered]:
         for device, owner, transport in (("ana-phone", "ana", "udp"), ("ben-desk", "ben", "tls")):
             if user in ("", device, owner):
-                yield RegistrationView(
+                view = RegistrationView(
+                    id=f"{device}~1",
                     aor=f"sip:{device}@cloudline.example",
                     device=device,
                     user=owner,
@@ -167,6 +186,7 @@ class FakeNode:
                     expires_at=T0 + 3600,
                     user_agent="test phone",
                 )
+                yield Registered(view.id, owner, device, partial(replace, view))
 
     def trunks(self) -> Sequence[TrunkView]:
         peer = PeerView(uri="sip:127.0.0.1:5080", state="up", answered_at=T0, round_trip_seconds=0.002)
@@ -200,14 +220,18 @@ class FakeNode:
         self.reloads += 1
         return self.reload_view
 
-    async def cdrs(self, limit: int, cursor: str, number: str) -> CdrPage:
+    async def cdrs(
+        self, limit: int, cursor: str, number: str, *, account: str = "", user: str = ""
+    ) -> CdrPage:
         if not self.database_up:
-            raise OSError("connection to postgresql://cloudline:hunter2@db refused")
+            raise DatabaseUnavailable("connection to postgresql://cloudline:hunter2@db refused")
         if cursor not in ("", "2"):
             raise ValueError(cursor)
         record = CallRecord(
             call_ref="e-1",
             direction="incoming",
+            account="acme",
+            user="ana",
             started_ms=int(T0 * 1000),
             answered_ms=int(T0 * 1000) + 2000,
             ended_ms=int(T0 * 1000) + 62000,
@@ -220,6 +244,10 @@ class FakeNode:
             ended_by="caller",
             legs=(LegRecord(leg="a", role="caller", started_ms=int(T0 * 1000), status=200),),
         )
-        if number not in ("", record.number, record.caller):
+        if (
+            number not in ("", record.number, record.caller)
+            or account not in ("", record.account)
+            or user not in ("", record.user)
+        ):
             return CdrPage(items=())
         return CdrPage(items=(cdr_view(record),), next_cursor="" if cursor else "2")

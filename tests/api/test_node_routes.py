@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
 
-from callcontrol.http_api import MAX_PAGE, build_api
-from callcontrol.http_server import HttpServer
+from callcontrol.access.service import TokenCache, Tokens
+from callcontrol.api.pages import MAX_PAGE
+from callcontrol.api.server import HttpServer
 from callcontrol.node_view import ComponentView, Node, ReloadView
+from config.sections import HttpSettings
+from tests.support.api import TOKEN, ApiWorld, app_over
 from tests.support.fake_node import FakeNode
-
-TOKEN = "a-token-of-the-operator"
 
 
 @pytest.fixture
@@ -29,7 +31,7 @@ def ask(
     """One request to the application, without a socket."""
 
     async def send() -> httpx.Response:
-        transport = httpx.ASGITransport(app or build_api(node, TOKEN, "0.1.0"), raise_app_exceptions=False)
+        transport = httpx.ASGITransport(app or app_over(node), raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://node") as client:
             headers = {} if token is None else {b"Authorization": f"Bearer {token}".encode()}
             return await client.request(method, path, headers=headers)
@@ -72,9 +74,9 @@ def test_metrics_are_prometheus_text(node: FakeNode) -> None:
 
 
 def operator_routes() -> list[tuple[str, str]]:
-    schema = build_api(FakeNode(), TOKEN, "0.1.0").openapi()
+    schema = app_over(FakeNode()).openapi()
     return [
-        (method.upper(), path.replace("{ref}", "c-1").replace("{address}", "198.51.100.7"))
+        (method.upper(), re.sub(r"{\w+}", "c-1", path))
         for path, methods in schema["paths"].items()
         for method in methods
         if path.startswith("/v1/")
@@ -84,7 +86,7 @@ def operator_routes() -> list[tuple[str, str]]:
 @pytest.mark.rule("OPS-05")
 @pytest.mark.parametrize(("method", "path"), operator_routes())
 def test_nothing_below_v1_without_the_token(node: FakeNode, method: str, path: str) -> None:
-    app = build_api(node, TOKEN, "0.1.0")
+    app = app_over(node, HttpSettings(wrong_tokens=1000))
     for token in (None, "", "wrong", TOKEN + "x", TOKEN[:-1], "é"):
         answer = ask(node, method, path, token, app)
         assert answer.status_code == 401
@@ -98,8 +100,16 @@ def test_nothing_below_v1_without_the_token(node: FakeNode, method: str, path: s
 
 
 def test_an_empty_token_never_opens_anything() -> None:
+    world = ApiWorld("sqlite+aiosqlite:///:memory:")
     with pytest.raises(ValueError, match="must not be empty"):
-        build_api(FakeNode(), "", "0.1.0")
+        Tokens(
+            world.stores.tokens,
+            TokenCache(),
+            world.directory,
+            operator_token="",
+            wall=world.clock,
+            entropy=bytes,
+        )
 
 
 def test_calls_come_in_pages() -> None:
@@ -155,8 +165,7 @@ def test_registrations_of_one_user_or_device(node: FakeNode) -> None:
     (one,) = get(node, "/v1/registrations?user=ben")["items"]
     assert one["device"] == "ben-desk"
     page = get(node, "/v1/registrations?limit=1")
-    assert page["next_cursor"] == "1"
-    rest = get(node, "/v1/registrations?limit=1&cursor=1")
+    rest = get(node, f"/v1/registrations?limit=1&cursor={page['next_cursor']}")
     assert rest["items"][0]["device"] == "ben-desk"
     assert rest["next_cursor"] == ""
 
@@ -207,6 +216,7 @@ def test_a_bad_reload_is_refused(node: FakeNode) -> None:
         (f"/v1/calls?limit={MAX_PAGE + 1}", 422, "invalid_parameter"),
         ("/v1/calls?state=odd", 422, "invalid_parameter"),
         ("/v1/calls?cursor=no-such-call", 422, "invalid_cursor"),
+        ("/v1/calls?cursor=WyJjLTEiXQ", 422, "invalid_cursor"),
         ("/v1/registrations?cursor=-1", 422, "invalid_cursor"),
         ("/v1/registrations?cursor=%C2%B2", 422, "invalid_cursor"),
         ("/v1/cdrs?cursor=odd", 422, "invalid_cursor"),
@@ -235,23 +245,21 @@ def test_a_bug_in_a_handler_tells_the_client_nothing(node: FakeNode) -> None:
 
 
 def test_openapi_is_3_1_and_says_date_time() -> None:
-    schema = build_api(FakeNode(), TOKEN, "0.1.0").openapi()
+    schema = app_over(FakeNode()).openapi()
     assert schema["openapi"].startswith("3.1")
     assert schema["components"]["schemas"]["CallView"]["properties"]["started_at"]["format"] == "date-time"
-    assert "HTTPBearer" in schema["components"]["securitySchemes"]
+    assert "token" in schema["components"]["securitySchemes"]
 
 
 def test_the_server_runs_in_a_loop_that_has_other_work(node: FakeNode) -> None:
     async def scenario() -> None:
-        server = HttpServer(build_api(node, TOKEN, "0.1.0"), "127.0.0.1", 0)
+        server = HttpServer(app_over(node), "127.0.0.1", 0)
         await server.start()
         try:
             assert not server.url.endswith(":0")
             async with httpx.AsyncClient(base_url=server.url) as client:
                 assert (await client.get("/healthz")).json()["status"] == "ok"
-            other = HttpServer(
-                build_api(node, TOKEN, "0.1.0"), "127.0.0.1", int(server.url.rsplit(":", 1)[1])
-            )
+            other = HttpServer(app_over(node), "127.0.0.1", int(server.url.rsplit(":", 1)[1]))
             with pytest.raises(OSError, match=r"http\.listen"):
                 await other.start()
         finally:
@@ -265,7 +273,7 @@ def test_the_server_runs_in_a_loop_that_has_other_work(node: FakeNode) -> None:
 
 def test_stopping_twice_is_stopping_once(node: FakeNode) -> None:
     async def scenario() -> None:
-        server = HttpServer(build_api(node, TOKEN, "0.1.0"), "::1", 0)
+        server = HttpServer(app_over(node), "::1", 0)
         await server.start()
         assert server.url.startswith("http://[::1]:")
         await server.stop()

@@ -1,0 +1,144 @@
+"""``Idempotency-Key``: a POST that is sent again gets the answer of the first time, and is not done again.
+
+A key belongs to a token and to one request: with another path or body it is refused (422).  While the first
+request runs, a second one gets 409.  Answers are kept in SQL for ``http.idempotency_seconds``, so that they
+survive a restart and are the same on every node.  An answer that means "try again" (429, 5xx) is not kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+
+from callcontrol.api.problems import Problem, problem_of, respond
+
+HEADER: Final = "Idempotency-Key"
+REPLAYED: Final = "Idempotency-Replayed"
+MAX_KEY: Final = 255
+RUNNING_S: Final = 60.0
+"""A request without an answer counts as running for so long: then its node is taken for dead."""
+_KEPT_HEADERS: Final = ("content-type", "etag", "location")
+_AGAIN: Final = frozenset({401, 408, 413, 415, 429})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What was answered to the first request with a key."""
+
+    status: int
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Earlier:
+    """An earlier request with the same key."""
+
+    request: str
+    """Hash of that request."""
+    answer: Answer | None
+    """None while it runs."""
+
+
+class AnswerStore(Protocol):
+    """Where answers are kept; methods raise `config.database.DatabaseUnavailable`."""
+
+    async def begin(
+        self, token: str, key: str, request: str, now: float, running_s: float, kept_s: float
+    ) -> Earlier | None:
+        """Take a key for a request, atomically; the earlier request if the key is taken.
+
+        A key whose answer is older than ``kept_s``, or whose request stopped running, is free.
+        """
+        ...
+
+    async def finish(self, token: str, key: str, answer: Answer) -> None:
+        """Keep the answer."""
+        ...
+
+    async def release(self, token: str, key: str) -> None:
+        """Nothing was done: the key is free again."""
+        ...
+
+
+class Idempotency:
+    """Runs requests that carry a key once."""
+
+    def __init__(self, store: AnswerStore, kept_s: float, wall: Callable[[], float]) -> None:
+        self._store = store
+        self._kept_s = kept_s
+        self._wall = wall
+
+    async def once(
+        self,
+        request: Request,
+        token: str,
+        run: Callable[[Request], Awaitable[Response]],
+        *,
+        secret: bool,
+    ) -> Response:
+        """The answer to a POST.  ``secret``: the answer shows what is not kept, so it cannot be shown again."""
+        key = request.headers[HEADER]
+        if not 0 < len(key) <= MAX_KEY or not key.isascii() or not key.isprintable():
+            detail = f"Send at most {MAX_KEY} printable ASCII characters, a UUID for example."
+            raise Problem(422, "invalid_idempotency_key", "The Idempotency-Key cannot be used", detail)
+        digest = await _hash(request)
+        earlier = await self._store.begin(token, key, digest, self._wall(), RUNNING_S, self._kept_s)
+        if earlier is not None:
+            return _replay(earlier, digest)
+        try:
+            answer = await run(request)
+        except RequestValidationError:
+            await self._store.release(token, key)
+            raise
+        except Problem as error:
+            if error.view.status in _AGAIN or error.view.status >= 500:
+                await self._store.release(token, key)
+                raise
+            answer = respond(error)
+        except BaseException as error:
+            if isinstance(error, Exception) and problem_of(error) is not None:
+                # nothing was written: the database was away
+                await self._store.release(token, key)
+            raise
+        await self._store.finish(token, key, _kept(answer, secret))
+        return answer
+
+
+async def _hash(request: Request) -> str:
+    found = hashlib.sha256()
+    for part in (request.method.encode(), request.url.path.encode(), request.url.query.encode()):
+        found.update(len(part).to_bytes(4, "big") + part)
+    found.update(await request.body())
+    return found.hexdigest()
+
+
+def _kept(answer: Response, secret: bool) -> Answer:
+    if secret and answer.status_code < 300:
+        problem = Problem(
+            409,
+            "answer_not_kept",
+            "It was done, and its answer held a secret that is not kept",
+            "Revoke what was made, and ask again with another Idempotency-Key.",
+        )
+        answer = respond(problem)
+    headers = {name: answer.headers[name] for name in _KEPT_HEADERS if name in answer.headers}
+    return Answer(status=answer.status_code, headers=headers, body=bytes(answer.body))
+
+
+def _replay(earlier: Earlier, digest: str) -> Response:
+    if earlier.request != digest:
+        title = "The Idempotency-Key was used for another request"
+        raise Problem(422, "idempotency_mismatch", title, "Send a new key with a new request.")
+    if earlier.answer is None:
+        detail = "Wait a moment, then send it again with the same key."
+        title = "The first request with this Idempotency-Key still runs"
+        raise Problem(409, "idempotency_running", title, detail, {"Retry-After": "1"})
+    answer = earlier.answer
+    return Response(answer.body, answer.status, {**answer.headers, REPLAYED: "true"})

@@ -1,0 +1,194 @@
+"""Calls that run, calls that are remembered, and call records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Annotated
+
+from fastapi import FastAPI, Query
+from fastapi.responses import Response
+
+from callcontrol.access.tokens import Principal, Scope
+from callcontrol.api.changing import note
+from callcontrol.api.door import Who
+from callcontrol.api.pages import DEFAULT_PAGE, Cursor, Limit, Page, bad_cursor, read_cursor, write_cursor
+from callcontrol.api.problems import Problem
+from callcontrol.api.routing import MANAGERS, OPERATOR, USERS, Routes
+from callcontrol.api.services import Services
+from callcontrol.api.sight import Sight
+from callcontrol.masking import mask_message
+from callcontrol.node_view import CallKey, CallView, CdrPage, CdrView, LadderView
+from numbering.directory import Directory
+
+ANONYMOUS = "anonymous"
+
+
+class Parties:
+    """Whose calls a principal sees: those of its own people, on whichever side."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+
+    def sees(self, who: Principal, key: CallKey) -> bool:
+        if who.scope is Scope.OPERATOR:
+            return True
+        if who.scope is Scope.MANAGER:
+            return key.account == who.account or any(
+                self._account_of(ref) == who.account for ref in key.devices
+            )
+        return key.user == who.user or any(self._user_of(ref) == who.user for ref in key.devices)
+
+    def own(self, who: Principal, device: str) -> bool:
+        """Whether a leg to a device is shown."""
+        if who.scope is Scope.MANAGER:
+            return bool(device) and self._account_of(device) == who.account
+        return bool(device) and self._user_of(device) == who.user
+
+    def _user_of(self, ref: str) -> str:
+        device = self._directory.device(ref)
+        return device.user if device is not None else ""
+
+    def _account_of(self, ref: str) -> str:
+        account = self._directory.account_of(self._user_of(ref))
+        return account.ref if account is not None else ""
+
+
+def add_to(api: FastAPI, services: Services, sight: Sight) -> None:
+    routes = Routes(api, "calls")
+    node = services.node
+    parties = Parties(services.directory)
+
+    def shown(who: Principal, view: CallView) -> CallView:
+        """Customers see who called whom and when; addresses, carriers and reasons of the dialplan are the operator's."""
+        if who.scope is Scope.OPERATOR:
+            return view
+        legs = tuple(
+            replace(leg, address="", call_id="", trunk="")
+            for leg in view.legs
+            if leg.role == "caller" or leg.trunk or parties.own(who, leg.device)
+        )
+        caller = ANONYMOUS if view.caller_hidden and view.direction != "outgoing" else view.caller
+        if caller == ANONYMOUS:
+            legs = tuple(replace(leg, party=ANONYMOUS) if leg.role == "caller" else leg for leg in legs)
+        return replace(view, caller=caller, legs=legs, trunk="", plan=(), trace=())
+
+    def seen(who: Principal, ref: str) -> CallView:
+        key = node.call_key(ref)
+        view = node.call(ref) if key is not None and parties.sees(who, key) else None
+        if view is None:
+            raise no_call()
+        return view
+
+    @routes.get("/v1/calls", USERS)
+    async def calls(
+        who: Who,
+        state: Annotated[str, Query(pattern="^(running|ended)$")] = "running",
+        limit: Limit = DEFAULT_PAGE,
+        cursor: Cursor = "",
+    ) -> Page[CallView]:
+        """Running calls, or the ended ones that the node still remembers; the latest first."""
+        keys = (key for key in node.call_keys(state == "ended") if parties.sees(who, key))
+        found = list(_first(keys, limit + 1, _place(cursor)))
+        views = (node.call(key.ref) for key in found[:limit])
+        last = found[limit - 1] if len(found) > limit else None
+        return Page(
+            items=tuple(shown(who, view) for view in views if view is not None),
+            next_cursor=write_cursor(last.started_at, last.ref) if last is not None else "",
+        )
+
+    @routes.get("/v1/calls/{ref}", USERS, problems=[404])
+    async def call(who: Who, ref: str) -> CallView:
+        """A call with its legs; for operators with its plan and the trace of the decisions."""
+        return shown(who, seen(who, ref))
+
+    @routes.get("/v1/calls/{ref}/ladder", OPERATOR, problems=[404])
+    async def ladder(ref: str) -> LadderView:
+        """Every SIP message of a call in order; credentials are removed."""
+        view = node.ladder(ref)
+        if view is None:
+            raise no_call()
+        return masked_ladder(view)
+
+    @routes.delete("/v1/calls/{ref}", MANAGERS, 202, problems=[404], response_class=Response)
+    async def hang_up(who: Who, ref: str) -> Response:
+        """End a running call: every leg is released, and the call record says that it was ended so."""
+        account = seen(who, ref).account
+        if not node.hang_up(ref):
+            raise no_call()
+        await note(services, who, "hang_up", "call", ref, account)
+        return Response(status_code=202)
+
+    @routes.get("/v1/cdrs", USERS)
+    async def cdrs(
+        who: Who,
+        limit: Limit = DEFAULT_PAGE,
+        cursor: Cursor = "",
+        number: Annotated[
+            str, Query(max_length=32, pattern=r"^[^\x00]*$", description="The cloud number, as E.164.")
+        ] = "",
+    ) -> CdrPage:
+        """Call records, the latest first."""
+        account = who.account if who.scope is Scope.MANAGER else ""
+        try:
+            page = await node.cdrs(limit, cursor, number, account=account, user=who.user)
+        except ValueError:
+            raise bad_cursor() from None
+        return replace(page, items=tuple(_record(who, record) for record in page.items))
+
+
+def _place(cursor: str) -> tuple[float, str] | None:
+    if not cursor:
+        return None
+    started_at, ref = read_cursor(cursor, float, str)
+    return float(started_at), str(ref)
+
+
+def _first(keys: Iterator[CallKey], count: int, after: tuple[float, str] | None) -> Iterator[CallKey]:
+    """The next ``count`` keys after a place.  Calls come the latest first, so the place is found also when the call
+    that stood there is gone."""
+    waiting = after is not None
+    for key in keys:
+        if waiting and after is not None:
+            if key.ref == after[1]:
+                waiting = False
+                continue
+            if key.started_at >= after[0]:
+                continue
+            waiting = False
+        if count == 0:
+            return
+        count -= 1
+        yield key
+
+
+def _record(who: Principal, record: CdrView) -> CdrView:
+    """A call record as customers see it: without carriers, other people's legs, or a number that was withheld."""
+    if who.scope is Scope.OPERATOR:
+        return record
+    hidden = record.caller_hidden and record.direction != "outgoing"
+    return replace(
+        record,
+        caller=ANONYMOUS if hidden else record.caller,
+        trunk="",
+        legs=tuple(
+            replace(leg, trunk="", number=ANONYMOUS if hidden and leg.role == "caller" else leg.number)
+            for leg in record.legs
+            if leg.role == "caller" or leg.user in ("", record.user)
+        ),
+    )
+
+
+def masked_ladder(view: LadderView) -> LadderView:
+    """The ladder without credentials in its messages."""
+    entries = tuple(
+        replace(entry, message=mask_message(entry.message)) if entry.message else entry
+        for entry in view.entries
+    )
+    return replace(view, entries=entries)
+
+
+def no_call() -> Problem:
+    """404 for calls."""
+    detail = "It is neither running nor remembered, or it is not yours; call records stay in /v1/cdrs."
+    return Problem(404, "not_found", "No such call", detail)

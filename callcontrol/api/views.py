@@ -1,0 +1,240 @@
+"""What the API shows of provisioned objects, tokens and the record of changes.  No secret is ever in a view."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from callcontrol.access.audit import AuditEntry
+from callcontrol.access.tokens import Token
+from callcontrol.node_view import Instant
+from callcontrol.provisioning.changes import Change, ChangeSet
+from numbering.models import Account, CloudNumber, Device, User
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountView:
+    """A company or a consumer who pays for users and numbers."""
+
+    ref: str
+    kind: str
+    plan: str
+    manager: str
+    """Ref of the user who administers a company; empty: none."""
+    suspended: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserView:
+    """A person."""
+
+    ref: str
+    account: str
+    name: str
+    email: str
+    default_number: str
+    suspended: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceView:
+    """A phone, computer or browser of a user."""
+
+    ref: str
+    user: str
+    kind: str
+    sim: str
+    """MSISDN of its SIM; empty: none."""
+    sim_verified: bool
+    sip_username: str
+    """It registers as ``sip:<sip_username>@<domain>``; empty: it cannot."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NumberView:
+    """A cloud number."""
+
+    e164: str
+    user: str
+    """Its holder; empty while it has none."""
+    state: str
+    category: str
+    calls: bool
+    hide: bool
+    ring_seconds: float
+    """0: as long as the settings say."""
+    block: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenView:
+    """A token, without its secret."""
+
+    id: str
+    scope: str
+    subject: str
+    account: str
+    label: str
+    created_at: Instant
+    created_by: str
+    expires_at: Instant | None
+    revoked_at: Instant | None
+    """From then on it opens nothing: in the future for one that was rotated."""
+    replaced_by: str
+    last_used_at: Instant | None
+    """To the minute."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewTokenView:
+    """A token that was just made."""
+
+    token: str
+    """Shown now and never again."""
+    details: TokenView
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditView:
+    """Something that was changed or done."""
+
+    id: int
+    at: Instant
+    actor: str
+    token: str
+    account: str
+    action: str
+    kind: str
+    key: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldChangeView:
+    """One field before and after."""
+
+    name: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeView:
+    """One object that is created, changed or removed."""
+
+    kind: str
+    key: str
+    fields: tuple[FieldChangeView, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvisioningView:
+    """What an apply did, or would do."""
+
+    dry_run: bool
+    revision: int
+    """Revision of the provisioning that holds the changes; 0: nothing was written."""
+    created: int
+    changed: int
+    removed: int
+    changes: tuple[ChangeView, ...]
+    """The first of them."""
+
+
+def account_view(account: Account) -> AccountView:
+    return AccountView(
+        ref=account.ref,
+        kind=account.kind.value,
+        plan=account.plan,
+        manager=account.manager,
+        suspended=account.suspended,
+    )
+
+
+def user_view(user: User) -> UserView:
+    return UserView(
+        ref=user.ref,
+        account=user.account,
+        name=user.name,
+        email=user.email,
+        default_number=user.default_number,
+        suspended=user.suspended,
+    )
+
+
+def device_view(device: Device) -> DeviceView:
+    return DeviceView(
+        ref=device.ref,
+        user=device.user,
+        kind=device.kind.value,
+        sim=device.sim,
+        sim_verified=device.sim_verified,
+        sip_username=device.sip_username,
+    )
+
+
+def number_view(number: CloudNumber) -> NumberView:
+    return NumberView(
+        e164=number.e164,
+        user=number.user,
+        state=number.state.value,
+        category=number.category,
+        calls=number.calls,
+        hide=number.hide,
+        ring_seconds=number.ring_seconds,
+        block=number.block,
+    )
+
+
+def token_view(token: Token) -> TokenView:
+    return TokenView(
+        id=token.id,
+        scope=token.scope.value,
+        subject=token.subject,
+        account=token.account,
+        label=token.label,
+        created_at=token.created_at,
+        created_by=token.created_by,
+        expires_at=token.expires_at or None,
+        revoked_at=token.revoked_at or None,
+        replaced_by=token.replaced_by,
+        last_used_at=token.last_used_at or None,
+    )
+
+
+def audit_view(entry: AuditEntry) -> AuditView:
+    return AuditView(
+        id=entry.id,
+        at=entry.at,
+        actor=entry.actor,
+        token=entry.token,
+        account=entry.account,
+        action=entry.action,
+        kind=entry.kind,
+        key=entry.key,
+        detail=entry.detail,
+    )
+
+
+def provisioning_view(changes: ChangeSet, *, dry_run: bool, shown: int) -> ProvisioningView:
+    """At most ``shown`` of the changes one by one."""
+    every = [*changes.created, *changes.changed, *changes.removed]
+    return ProvisioningView(
+        dry_run=dry_run,
+        revision=changes.revision,
+        created=len(changes.created),
+        changed=len(changes.changed),
+        removed=len(changes.removed),
+        changes=tuple(_change_view(change) for change in every[:shown]),
+    )
+
+
+def _change_view(change: Change) -> ChangeView:
+    fields = tuple(
+        FieldChangeView(name=each.name, before=each.before, after=each.after) for each in change.fields
+    )
+    return ChangeView(kind=change.kind, key=change.key, fields=fields)
+
+
+View = Any
+"""A view of any kind: a frozen dataclass."""

@@ -1,0 +1,168 @@
+"""The HTTP API of a test: over a node of fixed content, with a real database, or with none."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import itertools
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+
+from callcontrol.access.audit import AuditEntry, Author
+from callcontrol.access.service import TokenCache
+from callcontrol.access.tokens import Scope
+from callcontrol.api.app import build_api
+from callcontrol.api.assembly import Upkeep, make_services
+from callcontrol.api.services import Services
+from callcontrol.api.store import Stores, stores_of
+from callcontrol.node_view import Node
+from callcontrol.provisioning import Document, apply
+from config.database import create_engine, upgrade
+from config.sections import DatabaseSettings, HttpSettings
+from gateway.gateway_numbers import GatewayDirectory
+from gateway.store import GatewayFollower, TrunkFollower
+from gateway.trunk import TrunkDirectory
+from numbering.cache import DirectoryCache
+from numbering.directory import Directory
+from numbering.store import SqlDirectorySource
+from tests.support.acme import PLANS
+from tests.support.fake_node import T0, FakeNode
+
+TOKEN = "a-token-of-the-operator"
+NOWHERE = "sqlite+aiosqlite:////nowhere/there/is/no.db"
+
+
+class Clock:
+    """Time that a test turns."""
+
+    def __init__(self) -> None:
+        self.now = T0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Entropy:
+    """Random bytes that are the same in every run."""
+
+    def __init__(self) -> None:
+        self._count = itertools.count()
+
+    def __call__(self, size: int) -> bytes:
+        return hashlib.shake_256(str(next(self._count)).encode()).digest(size)
+
+
+class ApiWorld:
+    """The API, and what is behind it."""
+
+    def __init__(self, url: str, node: Node | None = None, settings: HttpSettings | None = None) -> None:
+        self.engine = create_engine(DatabaseSettings(url=url, timeout_seconds=5))
+        self.clock = Clock()
+        self.node = FakeNode() if node is None else node
+        self.stores: Stores = stores_of(self.engine)
+        self.directory = Directory(plans=PLANS)
+        self.trunks = TrunkDirectory()
+        self.gateways = GatewayDirectory()
+        self.token_cache = TokenCache()
+        self.cache = DirectoryCache(
+            SqlDirectorySource(self.engine),
+            self.directory,
+            plans=PLANS,
+            followers=[
+                TrunkFollower(self.engine, self.trunks),
+                GatewayFollower(self.engine, self.gateways),
+                self.token_cache,
+            ],
+        )
+        self.services: Services = make_services(
+            self.stores,
+            self.cache,
+            self.token_cache,
+            node=self.node,
+            trunks=self.trunks,
+            gateways=self.gateways,
+            plans=PLANS,
+            settings=settings or HttpSettings(rate_per_second=1e6, burst=1_000_000),
+            operator_token=TOKEN,
+            version="0.1.0",
+            wall=self.clock,
+            monotonic=self.clock,
+            entropy=Entropy(),
+        )
+        self.upkeep = Upkeep(self.services, self.stores)
+        self.app: FastAPI = build_api(self.services)
+
+    async def provision(self, text: str) -> None:
+        """Apply a document as the command line does, and let the node see it."""
+        await apply([Document("world.toml", text)], self.stores.provisioning, plans=PLANS)
+        await self.cache.refresh()
+
+    async def token(self, scope: Scope, subject: str = "") -> str:
+        """A token's text."""
+        _, text = await self.services.tokens.create(scope, subject, "", 0.0, Author(actor="test"))
+        return text
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        token: str | None = TOKEN,
+        headers: dict[str, str] | None = None,
+        content: bytes | None = None,
+        client: tuple[str, int] = ("127.0.0.1", 50000),
+    ) -> httpx.Response:
+        """One request, without a socket."""
+        sent = {} if token is None else {"Authorization": f"Bearer {token}"}
+        transport = httpx.ASGITransport(self.app, raise_app_exceptions=False, client=client)
+        async with httpx.AsyncClient(transport=transport, base_url="http://node") as http:
+            return await http.request(
+                method, path, json=body, content=content, headers={**sent, **(headers or {})}
+            )
+
+
+@asynccontextmanager
+async def api_world(url: str, document: str = "", **options: Any) -> AsyncIterator[ApiWorld]:
+    """An API over a new database with the objects of a document."""
+    world = ApiWorld(url, **options)
+    try:
+        await upgrade(world.engine)
+        await world.cache.load()
+        if document:
+            await world.provision(document)
+        yield world
+    finally:
+        await world.engine.dispose()
+
+
+def sqlite_url(folder: Path) -> str:
+    return f"sqlite+aiosqlite:///{folder / 'api.db'}"
+
+
+class Trail:
+    """A record of changes in memory."""
+
+    def __init__(self) -> None:
+        self.entries: list[AuditEntry] = []
+
+    async def write(self, entries: Sequence[AuditEntry]) -> None:
+        self.entries.extend(entries)
+
+    async def latest(self, limit: int, **_where: Any) -> list[AuditEntry]:
+        return self.entries[::-1][:limit]
+
+
+def app_over(node: Node, settings: HttpSettings | None = None) -> FastAPI:
+    """The application over a node, without a database."""
+    return build_api(replace(ApiWorld(NOWHERE, node, settings).services, audit=Trail()))
+
+
+def run(scenario: Any) -> Any:
+    """Run a coroutine of a test."""
+    return asyncio.run(scenario)
