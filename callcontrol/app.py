@@ -22,7 +22,7 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from callcontrol import demo as demo_data
-from callcontrol import logs
+from callcontrol import logs, metric_wiring
 from callcontrol.access.service import TokenCache
 from callcontrol.api.app import build_api
 from callcontrol.api.assembly import Upkeep, make_services
@@ -39,6 +39,8 @@ from callcontrol.cdr.store import SqlCallStore
 from callcontrol.census import register_parts
 from callcontrol.ids import KeyedIds
 from callcontrol.limits import Doorkeeper
+from callcontrol.live.link import LinkError
+from callcontrol.live.state import LiveState
 from callcontrol.metrics import Metrics
 from callcontrol.node import BansOf, CallsOf, LiveNode
 from callcontrol.node_view import ComponentView, ReloadView
@@ -98,6 +100,7 @@ class App:
         self._wired = False
         """The signalling core is there; nothing of it is asked before."""
         self._idle = asyncio.Event()
+        self._refuses_without_state = settings.state.outage == "refuse"
         self._next_trace_at = 0.0
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -129,6 +132,7 @@ class App:
         self._open_numbers(plans)
         self._open_outbox(stack)
         await self._open_link(stack)
+        await self._open_live(stack)
         await self._open_sockets(stack)
         self._open_node()
         await self._open_http(stack)
@@ -140,6 +144,8 @@ class App:
             *([asyncio.create_task(self.link.run(), name="mqtt")] if self.link is not None else ()),
             asyncio.create_task(self.numbers.run(), name="numbers"),
         ]
+        if self.live is not None:
+            self._tasks.append(asyncio.create_task(self.live.run(), name="live state"))
         if settings.cdr.fsync:
             self._tasks.append(
                 asyncio.create_task(sync_journal(self.outbox, settings.cdr.fsync_seconds), name="journal")
@@ -212,12 +218,57 @@ class App:
         stack.push_async_callback(link.close)
         self.link = link
 
+    async def _open_live(self, stack: AsyncExitStack) -> None:
+        """Where calls and registrations live, when that is not the memory of this process."""
+        state, registrar = self.settings.state, self.settings.registrar
+        self._secret = registrar.secret.encode() or secrets.token_bytes(32)
+        self.live: LiveState | None = None
+        if state.url == "memory://":
+            return
+        live = LiveState(
+            state,
+            self.settings.node.id,
+            max_call_s=self.settings.calls.max_duration_seconds,
+            wall=self._clock.wall,
+            kick=self._kick,
+            on_defect=self._on_defect,
+            on_usurped=self._stop.set,
+        )
+        stack.push_async_callback(live.close)
+        try:
+            await live.open()
+            if not registrar.secret:
+                self._secret = await live.shared_secret()
+        except LinkError as error:
+            raise StartError(
+                f"state.url: {error}\nStart Redis, or correct state.url in the configuration."
+            ) from error
+        self.live = live
+
+    async def _recover(self) -> None:
+        """Go on with the calls of the last life of this node; meanwhile nobody in a dialog is told that it is gone."""
+        live = self.live
+        if live is None:
+            return
+        self.signalling.core.begin_recovery()
+        try:
+            count = await live.recover(self.signalling.runner)
+        except LinkError as error:
+            raise StartError(f"state.url: {error}") from error
+        finally:
+            self.signalling.core.end_recovery()
+        if count:
+            _log.info("live state: %d calls go on", count)
+
+    def _kick(self) -> None:
+        if self._wired:
+            self.driver.kick()
+
     async def _open_sockets(self, stack: AsyncExitStack) -> None:
         settings = self.settings
         listeners = Listeners()
-        secret = settings.registrar.secret.encode() or secrets.token_bytes(32)
-        key = hashlib.blake2s(secret, person=b"cloudlin").digest()
-        bindings = MemoryBindingStore()
+        key = hashlib.blake2s(self._secret, person=b"cloudlin").digest()
+        bindings = MemoryBindingStore() if self.live is None else self.live.bindings
         endpoint = make_endpoint(settings, listeners, key)
         gate = make_gate(settings, bindings)
         limits = settings.limits
@@ -269,7 +320,7 @@ class App:
                 dice=random.random,
                 key=key,
                 resolver=self.resolver,
-                calls=MemoryCallStore(),
+                calls=MemoryCallStore() if self.live is None else self.live.calls,
                 bindings=bindings,
                 records=self.numbers.records(LoggedOutbox(self.outbox, logs.CallLog(settings.log))),
                 close_connection=self._close_connection,
@@ -295,6 +346,7 @@ class App:
         self.signalling.core.waiting_room.kick = self.driver.kick
         self._wired = True
         self._on_provisioning()
+        await self._recover()
 
     def _tls_files(self) -> TlsFiles | None:
         tls = self.settings.sip.tls
@@ -356,6 +408,8 @@ class App:
         if self.link is not None:
             self.link.register(self.metrics, self.signalling.pushing)
         self.numbers.register(self.metrics, self.directory)
+        if self.live is not None:
+            metric_wiring.live_state(self.metrics, self.live)
 
     async def _open_http(self, stack: AsyncExitStack) -> None:
         settings = self.settings
@@ -403,6 +457,8 @@ class App:
         if self._wired:
             # shed new calls before the queue grows longer than T1 and retransmissions feed it
             self.signalling.endpoint.overloaded = self.driver.queue_delay_s() > OVERLOAD_S
+            if self._refuses_without_state and self.live is not None:
+                self.signalling.core.state_away = not self.live.link.is_up
             self.signalling.turn()
 
     def _on_defect(self, error: Exception) -> None:
@@ -482,6 +538,13 @@ class App:
                 detail=""
                 if self._directory_fresh()
                 else f"database silent for {age:.0f} s; serving what is known",
+            ),
+            ComponentView(
+                name="live_state",
+                ok=self.live is None or self.live.link.is_up or self.settings.state.outage == "accept",
+                detail=""
+                if self.live is None or self.live.link.is_up
+                else "Redis is away; calls go on unsaved",
             ),
             ComponentView(name="cdr_outbox", ok=self.outbox.lost == 0, detail=f"{self.outbox.depth} wait"),
             *([self.link.component()] if self.link is not None else ()),

@@ -17,6 +17,10 @@ class MemoryCallStore:
         self.snapshots: dict[str, tuple[int, bytes]] = {}
         self._noted: list[tuple[str, int, bytes | None]] = []
 
+    @property
+    def waiting(self) -> bool:
+        return False
+
     def save(self, ref: str, epoch: int, snapshot: bytes) -> None:
         self._noted.append((ref, epoch, snapshot))
 

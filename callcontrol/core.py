@@ -68,6 +68,8 @@ CAPABILITIES: Final = Capabilities(
     schemes=("sip", "sips", "tel", "urn"),
     passed_on=("INFO", "MESSAGE", "NOTIFY", "INVITE", "UPDATE", "PRACK"),
 )
+_MAX_HELD: Final = 10_000
+"""Requests that wait while calls are taken over."""
 _OUTSIDE: Final = ", ".join(("INVITE", "ACK", "CANCEL", "OPTIONS", "REGISTER"))
 
 
@@ -122,6 +124,9 @@ class Core:
         """Own requests outside calls (OPTIONS, REGISTER) in flight: branch -> who is told the answer."""
         self.on_refused: Callable[[str], None] = lambda call_id: None
         """Told the Call-ID of an INVITE that was decided on and is refused all the same: there is no room for it."""
+        self.state_away = False
+        """No new calls, since they could not be saved; what runs goes on."""
+        self._held: list[RequestReceived | AckReceived] | None = None
         self.counters: dict[str, int] = {}
         self._openings: list[Opening] = []
 
@@ -163,7 +168,8 @@ class Core:
         elif isinstance(event, AckReceived):
             owner = self._runner.by_tag(event.message.to_tag)
             if owner is None:
-                self._count("stray ACK")
+                if not self._hold(event):
+                    self._count("stray ACK")
             else:
                 self._in_dialog(owner, event.message, "", event.flow, now)
         elif isinstance(event, CancelReceived):
@@ -181,6 +187,22 @@ class Core:
         elif isinstance(owner, Opening) and not owner.cancelled:
             owner.cancelled = True
             self._refuse(owner.event, reasons.CALLER_CANCELLED, monotonic)
+
+    def begin_recovery(self) -> None:
+        """Calls are about to be taken over: requests in dialogs that nobody knows yet wait for ``end_recovery``."""
+        self._held = []
+
+    def end_recovery(self) -> None:
+        """All calls that were to be taken over are here: what waited is worked off in the next turn."""
+        if self._held is not None:
+            self._endpoint.events.extend(self._held)
+            self._held = None
+
+    def _hold(self, event: RequestReceived | AckReceived) -> bool:
+        if self._held is None or len(self._held) >= _MAX_HELD:
+            return False
+        self._held.append(event)
+        return True
 
     def _on_defect(self, event: object, error: Exception, monotonic: float) -> None:
         """An error of ours, or the runner raises it: this one message is lost, and its sender told so."""
@@ -242,6 +264,8 @@ class Core:
                 self._endpoint.answer_once(event.key, status, data, monotonic)
         elif in_dialog:
             owner = self._runner.by_tag(message.to_tag)
+            if owner is None and self._hold(event):
+                return
             if owner is None or not self._in_dialog(owner, message, event.key, event.flow, now):
                 self._turn_away(event, 481, monotonic)
             else:
@@ -331,7 +355,8 @@ class Core:
         if message.has("replaces"):
             self._on_replaces(event, outcome, monotonic, now)
             return
-        if (self.draining or len(self._runner.calls) >= self._max_calls) and not _is_emergency(outcome):
+        full = self.state_away or len(self._runner.calls) >= self._max_calls
+        if (self.draining or full) and not _is_emergency(outcome):
             reason = reasons.DRAINING if self.draining else reasons.OVERLOAD
             self._refuse(event, reason, monotonic)
             return

@@ -300,6 +300,12 @@ _ALL = (
     Metric("cdr_rejected", "counter", "Call records that the database will never take.", {"sink": ("sql",)}),
     Metric("cdr_write_failures", "counter", "Attempts to write that found no database.", {"sink": ("sql",)}),
     Metric("store_save_seconds", "histogram", "Saving of live call state.", {}),
+    Metric("redis_up", "gauge", "1 if Redis is connected; without Redis the metric is absent.", {}),
+    Metric("redis_connections_lost", "counter", "Connections to Redis that ended, or were given up.", {}),
+    Metric("store_unsaved_calls", "gauge", "Calls whose latest state is not in Redis.", {}),
+    Metric(
+        "store_failed_saves", "counter", "Saves of calls of which it is not known that they happened.", {}
+    ),
     Metric(
         "directory_lookups",
         "counter",

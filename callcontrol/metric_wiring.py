@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from callcontrol.call_stats import CallStats
+from callcontrol.live.state import LiveState
 from callcontrol.metric_catalogue import CLASSES
 from callcontrol.metrics import Metrics
 from callcontrol.sip.outputs import Counters as SipCounters
@@ -260,5 +261,19 @@ def trunks(
             "trunk_peer_state": states,
             "trunk_peer_changes": changes,
             "trunk_failovers": failovers,
+        }
+    )
+
+
+def live_state(metrics: Metrics, live: LiveState) -> None:
+    """Live state in Redis: link and saves."""
+    link, calls = live.link, live.calls
+    metrics.register_all(
+        {
+            "redis_up": lambda: int(link.is_up),
+            "redis_connections_lost": lambda: link.breaks,
+            "store_unsaved_calls": lambda: calls.unsaved,
+            "store_failed_saves": lambda: calls.failed,
+            "store_save_seconds": lambda: calls.save_seconds,
         }
     )

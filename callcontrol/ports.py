@@ -19,6 +19,11 @@ class CallStore(Protocol):
     encodes: bool
     """False: snapshots are not kept as bytes, so the runner need not make them (memory of one process)."""
 
+    @property
+    def waiting(self) -> bool:
+        """A commit is under way: effects of later turns must not overtake those that it holds back."""
+        ...
+
     def save(self, ref: str, epoch: int, snapshot: bytes) -> None: ...
 
     def delete(self, ref: str, epoch: int) -> None: ...

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from callcontrol.b2bua import joining, snapshot
@@ -202,6 +202,13 @@ class Runner:
                 self._trunking.restore(leg.trunk, leg.channel, now)
         self._pending.extend([(call, effect) for effect in snapshot.outbox(data)])
         self.handle(call, Resumed(), now)
+
+    def save_again(self, refs: Iterable[str]) -> None:
+        """Have the next ``flush`` save these calls, if they still run: the store may have lost them."""
+        for ref in refs:
+            call = self.calls.get(ref)
+            if call is not None and ref in self._stored:
+                self._dirty[ref] = call
 
     def _own(self, call: Call, epoch: int) -> None:
         self.calls[call.ref] = call
@@ -408,6 +415,8 @@ class Runner:
             changed = list(self._dirty.values()) if self.watcher is not None else []
             self._dirty = {}
             self._store.commit(lambda lost: self._act(pending, lost, changed))
+        elif self._store.waiting:
+            self._store.commit(lambda lost: self._act(pending, lost, []))
         else:
             self._act(pending, frozenset(), [])
 
@@ -425,9 +434,7 @@ class Runner:
         self.defects += 1
         self.on_defect(error)
 
-    def _act(
-        self, pending: list[tuple[Call, Effect]], lost: frozenset[str], changed: list[Call]
-    ) -> None:
+    def _act(self, pending: list[tuple[Call, Effect]], lost: frozenset[str], changed: list[Call]) -> None:
         for ref in lost:
             self.lost += 1
             self._forget(ref)

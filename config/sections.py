@@ -166,13 +166,20 @@ class SipSettings(Section):
 
 
 class StateSettings(Section):
-    url: str = "memory://"
+    url: str = Field(default="memory://", repr=False)
+    timeout_seconds: Seconds = 1.0
+    lease_seconds: Annotated[float, Field(ge=1, le=60)] = 4.0
+    durability: Literal["commit", "async"] = "commit"
+    outage: Literal["accept", "refuse"] = "accept"
 
     @field_validator("url")
     @classmethod
     def _known(cls, value: str) -> str:
-        if value != "memory://":
-            raise ValueError("this version keeps live state in memory only: memory://")
+        parts = urlsplit(value)
+        if value != "memory://" and parts.scheme not in ("redis", "unix"):
+            raise ValueError(
+                f"{parts.scheme or 'this'} is not supported; write memory://, redis://host:port/db or unix:///path"
+            )
         return value
 
 

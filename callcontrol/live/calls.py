@@ -11,11 +11,13 @@ each call) and written as soon as the link is back.  A node that dies while Redi
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
 import hiredis
 
+from callcontrol.histogram import ROUND_TRIP_SECONDS, Histogram
 from callcontrol.live import keys
 from callcontrol.live.link import RedisLink, Replies, Script, command
 
@@ -78,6 +80,7 @@ class RedisCallStore:
         """Saves of which it is not known that they are in Redis."""
         self.refusal = ""
         """What Redis said when it last refused a save."""
+        self.save_seconds = Histogram(ROUND_TRIP_SECONDS)
 
     @property
     def waiting(self) -> bool:
@@ -145,9 +148,13 @@ class RedisCallStore:
         self._in_flight += 1
         if not data:
             data.append(command("PING"))  # nothing to save, but what waits for earlier saves goes after them
-        self._link.send(
-            b"".join(data), len(data), lambda replies: self._answered(noted, checked, done, replies)
-        )
+        began = time.perf_counter()
+
+        def answered(replies: Replies | None) -> None:
+            self.save_seconds.observe(time.perf_counter() - began)
+            self._answered(noted, checked, done, replies)
+
+        self._link.send(b"".join(data), len(data), answered)
 
     def _answered(
         self,

@@ -7,6 +7,8 @@
 - ``cl:{nodes}:<node>``: the process that is the node; goes a day after its last sign of life.
 - ``cl:binding:<aor>:<hash>``: one registered contact, written by the node that took the REGISTER; goes with the
   registration.
+- ``cl:secret``: what identifiers and nonces are made with where ``registrar.secret`` is not set, written by the first node;
+  stays.
 
 Braces say which keys a Redis Cluster must keep together.
 """
@@ -17,6 +19,7 @@ from hashlib import blake2s
 from typing import Final
 
 NODES: Final = "cl:{nodes}"
+SECRET: Final = "cl:secret"
 BINDINGS: Final = "cl:binding:"
 
 

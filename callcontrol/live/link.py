@@ -214,13 +214,10 @@ class RedisLink:
 
     async def run(self) -> None:
         """Watch the connection, and bring it up again whenever it is lost.  Until cancelled."""
-        try:
-            while True:
-                if self._connection is not None:
-                    await self._watch(self._connection)
-                await self._come_back()
-        finally:
-            await self.close()
+        while True:
+            if self._connection is not None:
+                await self._watch(self._connection)
+            await self._come_back()
 
     async def close(self) -> None:
         connection, self._connection = self._connection, None

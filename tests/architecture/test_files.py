@@ -172,6 +172,7 @@ def test_no_test_sleeps_where_a_clock_can_be_turned() -> None:
         "tests/transport/",
         "tests/cdr/",
         "tests/contract/",
+        "tests/live/",
         "tests/support/",
         "tests/conftest.py",
     )

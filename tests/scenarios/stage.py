@@ -58,13 +58,15 @@ class PlannedIntake:
 class Stage:
     """One play of a scenario."""
 
-    def __init__(self, reload: bool = False, crash_at: int = 0, crash_how: str = "") -> None:
+    def __init__(self, reload: bool = False, crash_at: int = 0, crash_how: str = "", commit_s: float = 0.0) -> None:
+        """``commit_s``: how long the store takes for a commit."""
+        self._commit_s = commit_s
         self.reload = reload
         self._crash_at = crash_at
         self._crash_how = crash_how
         self.headers: tuple[str, ...] = ()
         """Headers that the ladder shows with their values."""
-        self.world = World()
+        self.world = World(commit_s=commit_s)
         self.world.crash_at = crash_at
         self.world.crash_how = crash_how
         self.reloads = 0
@@ -79,7 +81,7 @@ class Stage:
         settings = Settings()
         known = {**settings.calls.model_dump(), **calls}
         settings = settings.model_copy(update={"calls": type(settings.calls)(**known)})
-        self.world = World(settings=settings)
+        self.world = World(settings=settings, commit_s=self._commit_s)
         self.world.crash_at = self._crash_at
         self.world.crash_how = self._crash_how
         if self.reload:

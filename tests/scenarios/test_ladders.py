@@ -43,5 +43,13 @@ def test_scenario_plays_the_same_when_calls_are_loaded_at_each_event(name: str) 
     assert stage.reloads or not stage.world.commits
 
 
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_scenario_ends_the_same_when_the_store_is_slow(name: str) -> None:
+    """Each step waits for its save, and none overtakes another."""
+    stage = Stage(commit_s=0.001)
+    SCENARIOS[name](stage)
+    stage.settle()
+
+
 def test_every_ladder_has_its_scenario() -> None:
     assert {path.stem for path in LADDERS.glob("*.txt")} == set(SCENARIOS)

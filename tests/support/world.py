@@ -22,6 +22,7 @@ from callcontrol.assembly import Signalling, Surroundings, make_endpoint, make_g
 from callcontrol.bindings import MemoryBindingStore
 from callcontrol.call_store import MemoryCallStore
 from callcontrol.cdr import CallRecord
+from callcontrol.ports import CallStore
 from callcontrol.sip.errors import RemoteProtocolError
 from callcontrol.sip.flow import Flow, Listener, Listeners
 from callcontrol.sip.uri import Uri, parse_uri
@@ -171,6 +172,10 @@ class FusedStore:
         self._fuse = fuse
         self._noted: list[tuple[str, int, bytes | None]] = []
 
+    @property
+    def waiting(self) -> bool:
+        return False
+
     def save(self, ref: str, epoch: int, snapshot: bytes) -> None:
         self._noted.append((ref, epoch, snapshot))
 
@@ -201,6 +206,37 @@ class FusedStore:
         world.store.commit(done)
         if dies == ACTED:
             world.blow(self._fuse)
+
+
+class DelayedStore:
+    """A store that is far away: each commit is answered later, in order."""
+
+    encodes = True
+
+    def __init__(self, world: World, store: FusedStore, delay: float) -> None:
+        self._world = world
+        self._store = store
+        self._delay = delay
+        self._in_flight = 0
+        self.save = store.save
+        self.delete = store.delete
+
+    @property
+    def waiting(self) -> bool:
+        return self._in_flight > 0
+
+    def commit(self, done: Callable[[frozenset[str]], None]) -> None:
+        self._in_flight += 1
+        self._store.commit(lambda lost: self._later(done, lost))
+
+    def _later(self, done: Callable[[frozenset[str]], None], lost: frozenset[str]) -> None:
+        def answer() -> None:
+            self._in_flight -= 1
+            done(lost)
+            self._world.turn()
+
+        network = self._world.network
+        network.at(network.now + self._delay, answer)
 
 
 class FusedSink:
@@ -235,8 +271,15 @@ class World:
     """The server and its network."""
 
     def __init__(
-        self, seed: int = 1, settings: Settings | None = None, latency: float = 0.01, encodes: bool = True
+        self,
+        seed: int = 1,
+        settings: Settings | None = None,
+        latency: float = 0.01,
+        encodes: bool = True,
+        commit_s: float = 0.0,
     ) -> None:
+        """``commit_s``: how long the store takes for a commit."""
+        self.commit_s = commit_s
         self.network = Network(latency=latency)
         self.random = random.Random(seed)
         self.settings = settings or Settings()
@@ -267,7 +310,7 @@ class World:
         self._sent: list[tuple[Flow, bytes]] | None = None
         self.server = self.build()
         self.node = self.network.node(SERVER, transports=(), endpoint=self.server.endpoint)
-        self.node.turn = lambda node: self._turn()
+        self.node.turn = lambda node: self.turn()
         self._tick_at = float("inf")
         self.parties: list[Party] = []
 
@@ -282,7 +325,7 @@ class World:
             dice=self.random.random,
             key=b"k" * 32,
             resolver=self.resolver,
-            calls=FusedStore(self, fuse) if encodes else self.store,
+            calls=self._store_of(fuse) if encodes else self.store,
             bindings=self.bindings,
             records=FusedSink(self, fuse),
             gateways=self.gateways,
@@ -292,8 +335,12 @@ class World:
         endpoint = make_endpoint(self.settings, self.listeners, around.key)
         gate = make_gate(self.settings, self.bindings)
         signalling = Signalling(self.settings, self.directory, self.trunks, endpoint, gate, around)
-        signalling.core.waiting_room.kick = lambda: self.network.at(self.network.now, self._turn)
+        signalling.core.waiting_room.kick = lambda: self.network.at(self.network.now, self.turn)
         return signalling
+
+    def _store_of(self, fuse: Fuse) -> CallStore:
+        store = FusedStore(self, fuse)
+        return DelayedStore(self, store, self.commit_s) if self.commit_s else store
 
     # -- crashes
 
@@ -329,7 +376,7 @@ class World:
     def now(self) -> float:
         return START + self.network.now
 
-    def _turn(self) -> None:
+    def turn(self) -> None:
         self.server.turn()
         if self._sent is not None:
             sent, self._sent = self._sent, None
@@ -349,7 +396,7 @@ class World:
 
     def _tick(self) -> None:
         self._tick_at = float("inf")
-        self._turn()
+        self.turn()
 
     def run(self, seconds: float) -> None:
         """Let time pass.  Raises Crashed, once, when the server died since the last time."""

@@ -1,0 +1,137 @@
+"""The live state of a node that keeps it in Redis: link, stores, lease, and what brings them back into step."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol
+
+from callcontrol.live import keys
+from callcontrol.live.bindings import RedisBindingStore
+from callcontrol.live.calls import SCRIPTS, RedisCallStore
+from callcontrol.live.link import Address, LinkError, RedisLink
+from callcontrol.live.nodes import BEAT, NodeLease
+from config.sections import StateSettings
+
+_SLICE: Final = 50
+_RETRY_S: Final = 1.0
+_GRACE_S: Final = 3600
+"""How long a snapshot outlives the longest call."""
+
+
+class Calls(Protocol):
+    """What runs on this node (``callcontrol.runner.Runner``)."""
+
+    @property
+    def calls(self) -> Iterable[str]: ...
+
+    def resume(self, data: bytes, epoch: int, now: float) -> None: ...
+
+    def save_again(self, refs: Iterable[str]) -> None: ...
+
+    def flush(self, now: float) -> None: ...
+
+
+class LiveState:
+    """Opened before the sockets, given the calls once there are any, closed last."""
+
+    def __init__(
+        self,
+        settings: StateSettings,
+        node: str,
+        *,
+        max_call_s: float,
+        wall: Callable[[], float],
+        kick: Callable[[], None],
+        on_defect: Callable[[Exception], None],
+        on_usurped: Callable[[], None],
+    ) -> None:
+        """``kick``: asks for a turn of the loop, in which what the replies have released is sent."""
+        self._wall = wall
+        self._kick = kick
+        self._calls: Calls | None = None
+        self._back = asyncio.Event()
+        self.link = RedisLink(
+            Address(settings.url),
+            scripts=(*SCRIPTS, BEAT),
+            timeout_s=settings.timeout_seconds,
+            on_turn=kick,
+            on_defect=on_defect,
+        )
+        self.link.on_up = self._back.set
+        self.calls = RedisCallStore(
+            self.link, node, keep_s=int(max_call_s) + _GRACE_S, waits=settings.durability == "commit"
+        )
+        self.bindings = RedisBindingStore(self.link, wall)
+        self.lease = NodeLease(
+            self.link,
+            self.calls,
+            node,
+            secrets.token_hex(8),
+            lease_s=settings.lease_seconds,
+            resume=self._resume,
+            on_usurped=on_usurped,
+        )
+
+    async def open(self) -> None:
+        """Connect, take the node's name, and read the bindings.  Raises LinkError."""
+        await self.link.connect()
+        await self.lease.begin()
+        await self.bindings.load()
+
+    async def shared_secret(self) -> bytes:
+        """32 bytes that all nodes have in common, so that what one of them signed counts on the others.  Raises LinkError."""
+        await self.link.ask("SET", keys.SECRET, secrets.token_bytes(32), "NX")
+        found = await self.link.ask("GET", keys.SECRET)
+        if not isinstance(found, bytes) or len(found) < 16:
+            raise LinkError(f"{keys.SECRET} in Redis is no secret; delete it")
+        return found
+
+    async def recover(self, calls: Calls) -> int:
+        """Go on with the calls that this node had when it last ran; how many.  Raises LinkError."""
+        self._calls = calls
+        count = await self.lease.recover()
+        self._kick()
+        return count
+
+    async def run(self) -> None:
+        """Keep the link up, the lease fresh, and what Redis holds complete.  Until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.link.run(), name="live state: link")
+            group.create_task(self.lease.run(), name="live state: lease")
+            group.create_task(self._heal(), name="live state: healing")
+
+    async def close(self) -> None:
+        """The node stops; it has hung up."""
+        with contextlib.suppress(LinkError):
+            await self.lease.leave()
+        await self.link.close()
+
+    async def _heal(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._back.wait(), _RETRY_S)
+            if self._back.is_set():
+                self._back.clear()
+                await self._write_everything()
+            self.calls.write_unsaved()
+
+    async def _write_everything(self) -> None:
+        """The connection was lost, and perhaps what Redis held with it: nothing is taken for saved."""
+        self.calls.distrust()
+        self.bindings.write_all()
+        if self._calls is None:
+            return
+        refs = list(self._calls.calls)
+        for at in range(0, len(refs), _SLICE):
+            self._calls.save_again(refs[at : at + _SLICE])
+            self._calls.flush(self._wall())
+            await asyncio.sleep(0)
+
+    def _resume(self, data: bytes, epoch: int) -> None:
+        if self._calls is not None:
+            now = self._wall()
+            self._calls.resume(data, epoch, now)
+            self._calls.flush(now)

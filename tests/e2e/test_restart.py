@@ -1,0 +1,166 @@
+"""A node with its live state in Redis is killed and comes back: answered calls go on, ringing ones end cleanly."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from loadtests import proc
+from tests.e2e.harness.dialog import Leg
+from tests.e2e.harness.world import BEN, CLEO, OUTSIDE, World
+from tests.support.redis import RedisServer, redis
+
+__all__ = ["redis"]
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.needs("openssl", "redis-server", "redis-cli"),
+    pytest.mark.rule("LIVE-02"),
+]
+
+SHORT = "lease_seconds = 1.0\ntimeout_seconds = 0.3\n"
+
+
+@pytest.fixture
+def shared(redis: RedisServer, tmp_path: Path) -> Iterator[World]:
+    """A node whose live state is in Redis."""
+    made = World(tmp_path, settings=f'\n[state]\nurl = "{redis.url}"\n{SHORT}')
+    try:
+        made.start()
+        yield made
+    finally:
+        made.close()
+
+
+def talk(world: World) -> tuple[Leg, Leg]:
+    """A scripted carrier and a scripted phone, talking."""
+    phone = world.scripted("cleo-1", "udp")
+    call = Leg.dial(world.carrier(), CLEO, OUTSIDE)
+    leg = Leg.answering(phone)
+    leg.ring()
+    call.expect_provisional(180)
+    leg.accept()
+    call.expect_answer()
+    assert call.request("OPTIONS").status == 200
+    return call, leg
+
+
+def die_and_come_back(world: World) -> None:
+    world.server.signal(signal.SIGKILL)
+    proc.wait_until(lambda: not world.server.alive, 5)
+    world.server.start()
+
+
+@pytest.mark.parametrize("side", ["caller", "callee"])
+def test_either_side_hangs_up_after_the_restart(shared: World, side: str) -> None:
+    before = shared.server.records_now()
+    call, leg = talk(shared)
+    die_and_come_back(shared)
+    assert shared.server.metric("cloudline_calls") == 1
+    first, second = (call, leg) if side == "caller" else (leg, call)
+    assert first.hang_up().status == 200
+    second.expect_hang_up()
+    record = shared.server.record_of(before)
+    assert (record["reason"], record["ended_by"]) == ("normal_clearing", side)
+    assert 0 < record["answered_ms"] < record["ended_ms"]
+    shared.server.wait_idle()
+
+
+def test_hold_goes_through_after_the_restart(shared: World) -> None:
+    call, leg = talk(shared)
+    die_and_come_back(shared)
+    call.reinvite(call.agent.sdp("sendonly", 2))
+    offer = leg.agent.expect_request("INVITE")
+    assert "sendonly" in offer.body
+    leg.agent.respond(offer, 200, body=leg.agent.sdp("recvonly", 2), tag=leg.tag)
+    call.expect_answer()
+    leg.agent.expect_request("ACK")
+    assert call.hang_up().status == 200
+    leg.expect_hang_up()
+    shared.server.wait_idle()
+
+
+def test_a_call_that_rings_ends_on_both_sides(shared: World) -> None:
+    before = shared.server.records_now()
+    phone = shared.scripted("cleo-1", "udp")
+    call = Leg.dial(shared.carrier(), CLEO, OUTSIDE)
+    leg = Leg.answering(phone)
+    leg.ring()
+    call.expect_provisional(180)
+    die_and_come_back(shared)
+    leg.ring()  # the INVITE was sent again as it was, and a phone repeats its last response
+    leg.expect_cancel()
+    call.expect_failure(503, 503)
+    record = shared.server.record_of(before)
+    assert record["reason"] == "node_lost"
+    shared.server.wait_idle()
+
+
+def test_phones_stay_registered(shared: World) -> None:
+    phone = shared.scripted("ben-1", "udp")
+    die_and_come_back(shared)
+    call = Leg.dial(shared.carrier(), BEN, OUTSIDE)
+    leg = Leg.answering(phone)
+    leg.accept()
+    call.expect_answer()
+    assert leg.hang_up().status == 200
+    call.expect_hang_up()
+    shared.server.wait_idle()
+
+
+def test_redis_is_restarted_empty_while_people_talk(shared: World, redis: RedisServer) -> None:
+    """What Redis lost is written again; the call then survives its node all the same."""
+    call, leg = talk(shared)
+    redis.kill()
+    assert call.request("OPTIONS").status == 200  # calls go on
+    second = Leg.dial(shared.carrier("carrier-b"), BEN, OUTSIDE)
+    second.expect_failure(480, 480)  # and new ones are decided: nobody is registered for Ben
+    redis.start()
+    assert proc.wait_until(lambda: redis.ask("KEYS", "cl:call:*").startswith("cl:call:"), 8)
+    assert proc.wait_until(lambda: "cl:binding:" in redis.ask("KEYS", "cl:binding:*"), 8)
+    die_and_come_back(shared)
+    assert leg.hang_up().status == 200
+    call.expect_hang_up()
+    shared.server.wait_idle()
+
+
+def test_new_calls_are_refused_while_redis_is_away_if_the_operator_wants_it(
+    redis: RedisServer, tmp_path: Path
+) -> None:
+    world = World(tmp_path / "world", settings=f'\n[state]\nurl = "{redis.url}"\noutage = "refuse"\n{SHORT}')
+    try:
+        world.start()
+        call, leg = talk(world)
+        redis.kill()
+        assert proc.wait_until(lambda: world.server.get("/readyz")[0] == 503, 8)
+        refused = Leg.dial(world.carrier("carrier-b"), CLEO, OUTSIDE)
+        answer = refused.expect_failure(503, 503)
+        assert answer.get("retry-after")
+        assert leg.hang_up().status == 200  # what runs goes on
+        call.expect_hang_up()
+        redis.start()
+        assert proc.wait_until(lambda: world.server.is_ready(), 8)
+        world.server.wait_idle()
+    finally:
+        world.close()
+
+
+def test_a_second_process_of_the_same_name_stops_the_first(shared: World, redis: RedisServer) -> None:
+    """It is taken for the one that came back; two of one name would work against each other."""
+    twin = World(shared.folder / "twin", settings=f'\n[state]\nurl = "{redis.url}"\n{SHORT}')
+    try:
+        twin.start()
+        assert proc.wait_until(lambda: not shared.server.alive, 10)
+        assert "another process runs as node" in shared.server.tail(60)
+    finally:
+        twin.close()
+
+
+def test_without_redis_the_node_says_what_to_do(tmp_path: Path) -> None:
+    world = World(tmp_path, settings='\n[state]\nurl = "redis://127.0.0.1:1/0"\n')
+    done = world.server.cli("serve", "--config", str(world.server.config))
+    assert done.returncode == 1
+    assert "state.url: Redis at 127.0.0.1:1/0 cannot be reached" in done.stderr
