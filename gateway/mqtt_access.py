@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Final
 
 from gateway.push import PREFIX
@@ -71,9 +72,15 @@ def server_may(topic: str) -> bool:
 def password_file(devices: Mapping[str, str], server: str, password: str, further: Iterable[str] = ()) -> str:
     """``password_file`` of Mosquitto: device ref -> hash, and the server's user with its password.
 
+    A device that is called like the server has no access: it would have the server's rights.
+
     ``further``: lines that are kept as they are, of users that an operator has added.
     """
-    lines = [f"{ref}:{stored}" for ref, stored in sorted(devices.items()) if mqtt_password.is_hash(stored)]
+    lines = [
+        f"{ref}:{stored}"
+        for ref, stored in sorted(devices.items())
+        if ref != server and mqtt_password.is_hash(stored)
+    ]
     if password:
         lines.append(f"{server}:{mqtt_password.hashed(server, password)}")
     return "\n".join([*lines, *further]) + "\n"
@@ -93,13 +100,13 @@ pattern write {_DEVICE}/%u/requests/+
 """
 
 
-def conf_file() -> str:
-    """What belongs into ``mosquitto.conf`` beside listeners and certificates."""
+def conf_file(folder: Path) -> str:
+    """What belongs into ``mosquitto.conf`` beside listeners and certificates; the other files are in ``folder``."""
     return f"""\
 per_listener_settings false
 allow_anonymous false
-password_file {PASSWORD_FILE}
-acl_file {ACL_FILE}
+password_file {folder / PASSWORD_FILE}
+acl_file {folder / ACL_FILE}
 # Pushes wait for a device that is away; each has its own time to live.
 persistent_client_expiration 14d
 max_queued_messages 100

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from callcontrol.cli import calls_commands, provisioning_commands
+from callcontrol.cli import calls_commands, mqtt_commands, provisioning_commands
 from callcontrol.cli.client import Failure, segment
 from callcontrol.cli.options import AsJson, ConfigFile, Limit, Url, client, settings
 from callcontrol.cli.output import moment, print_json, print_table, span
@@ -25,6 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(calls_commands.app, name="calls")
+app.add_typer(mqtt_commands.app, name="mqtt")
 provisioning_commands.add_to(app)
 
 _bans = typer.Typer(help="Addresses that are kept out.", invoke_without_command=True)

@@ -46,7 +46,7 @@ def apply_command(
     """
     from callcontrol.provisioning import ProvisioningError, apply, read_file
 
-    chosen = _settings(config)
+    chosen = chosen_settings(config)
     try:
         documents = [read_file(file) for file in files]
     except ProvisioningError as error:
@@ -57,7 +57,7 @@ def apply_command(
         return await apply(documents, store, plans=plans, prune=prune, dry_run=dry_run)
 
     try:
-        changes = asyncio.run(_with_store(chosen, work))
+        changes = asyncio.run(with_store(chosen, work))
     except ProvisioningError as error:
         raise Failure(f"nothing was changed:\n{error}") from None
     if as_json:
@@ -79,10 +79,10 @@ def export_command(
     async def work(store: SqlProvisioningStore) -> str:
         return await export(store, secrets=secrets)
 
-    typer.echo(asyncio.run(_with_store(_settings(config), work)), nl=False)
+    typer.echo(asyncio.run(with_store(chosen_settings(config), work)), nl=False)
 
 
-def _settings(config: Path | None) -> Settings:
+def chosen_settings(config: Path | None) -> Settings:
     """The configuration; if none is named, with the database of the only node that runs here."""
     chosen = settings(config)
     if config is not None or _DATABASE_VARIABLE in os.environ:
@@ -100,7 +100,8 @@ def _settings(config: Path | None) -> Settings:
     return chosen.model_copy(update={"database": chosen.database.model_copy(update={"url": url})})
 
 
-async def _with_store(chosen: Settings, work: Callable[[SqlProvisioningStore], Awaitable[Result]]) -> Result:
+async def with_store(chosen: Settings, work: Callable[[SqlProvisioningStore], Awaitable[Result]]) -> Result:
+    """Work with the provisioning in the database of the settings.  Raises Failure when it does not answer."""
     from callcontrol.provisioning import SqlProvisioningStore
     from config.database import DatabaseUnavailable, create_engine, upgrade
 

@@ -107,9 +107,7 @@ class Mosquitto(_Base):
         self._process: subprocess.Popen[bytes] | None = None
         (folder / PASSWORD_FILE).write_text(password_file(HASHES, SERVER, SERVER_PASSWORD))
         (folder / ACL_FILE).write_text(acl_file(SERVER))
-        text = conf_file().replace(PASSWORD_FILE, str(folder / PASSWORD_FILE))
-        text = text.replace(ACL_FILE, str(folder / ACL_FILE))
-        (folder / "mosquitto.conf").write_text(f"listener {self.port} 127.0.0.1\n{text}")
+        (folder / "mosquitto.conf").write_text(f"listener {self.port} 127.0.0.1\n{conf_file(folder)}")
         if os.geteuid() == 0:  # Mosquitto changes to a user of its own and has to read the files
             for path in (folder, *folder.iterdir()):
                 shutil.chown(path, "mosquitto")
