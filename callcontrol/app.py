@@ -72,6 +72,7 @@ from numbering.models import PlanTable
 from numbering.store import SqlDirectorySource
 from numbering.store_duty import SqlDuty
 from numbering.store_inventory import InventoryStore
+from numbering.store_sims import SqlSims
 
 _log = logging.getLogger(__name__)
 
@@ -140,6 +141,9 @@ class App:
             asyncio.create_task(self.cache.run(), name="directory"),
             asyncio.create_task(self.exporter.run(), name="call records"),
             asyncio.create_task(self._keep_house(), name="housekeeping"),
+            asyncio.create_task(self.reconciler.run(), name="use of numbers"),
+            asyncio.create_task(self.sims.run(), name="verified SIMs"),
+            *([asyncio.create_task(self.link.run(), name="mqtt")] if self.link is not None else ()),
             asyncio.create_task(self.upkeep.run(), name="upkeep of the API"),
             *([asyncio.create_task(self.link.run(), name="mqtt")] if self.link is not None else ()),
             asyncio.create_task(self.numbers.run(), name="numbers"),
@@ -306,6 +310,9 @@ class App:
         )
         stack.push_async_callback(self.resolver.close)
         self.listeners = listeners
+        self.sims = SimWriter(
+            SqlSims(self.engine), settings.calls.verification_seconds, kick=self.driver.kick
+        )
         ids = KeyedIds(key)
         self.signalling = Signalling(
             settings,
@@ -326,6 +333,8 @@ class App:
                 close_connection=self._close_connection,
                 push=self.link.pushes if self.link is not None else None,
                 gateways=self.gateways,
+                outgoing=self.usage,
+                sims=self.sims,
             ),
         )
         self.prober = Prober(

@@ -19,6 +19,7 @@ from callcontrol.ids import CallRefs, KeyedIds
 from callcontrol.intake import Intake
 from callcontrol.ladder import Ladders
 from callcontrol.limits import MALFORMED, Gate, GatePolicy
+from callcontrol.phone_requests import PhonePolicy, PhoneRequests
 from callcontrol.plans import outgoing_policy
 from callcontrol.ports import CallStore, RecordSink, Resolver
 from callcontrol.pushing import Pushing
@@ -35,6 +36,7 @@ from callcontrol.sip.uri import parse_uri
 from callcontrol.sip.usage import UsageEnv
 from callcontrol.trunking import Trunking
 from callcontrol.usage.outgoing import Outgoing, OutgoingStores
+from callcontrol.verifying import SimRegister, SimVerifier
 from callcontrol.wire import ListenerContacts, Owner, Wire
 from config.settings import Settings
 from dialplan.facts import Limits
@@ -70,6 +72,12 @@ class Surroundings:
     push: PushSink | None = None
     """How devices are pushed; None: they are not, and those that sleep are as good as away."""
     gateways: GatewayDirectory = field(default_factory=GatewayDirectory)
+    outgoing: OutgoingStores = field(default_factory=OutgoingStores)
+    """Prices, counters and slots of outgoing calls."""
+    sims: SimRegister | None = None
+    """Where verified SIMs are kept; None: none can be verified."""
+    leases: LeaseStore | None = None
+    """Leases of gateway numbers that the nodes share; None: this node keeps its own."""
     channels: TrunkChannels | None = None
     """Channels of trunks that the nodes share; None: this node counts for itself."""
     outgoing: OutgoingStores = field(default_factory=OutgoingStores)
@@ -98,6 +106,7 @@ class Signalling:
         self.trunks = trunks
         self.bindings = around.bindings
         self._around = around
+        self.verifier: SimVerifier | None = None
         self.endpoint = endpoint
         self.gate = gate
         endpoint.on_malformed = self._on_malformed
@@ -183,6 +192,7 @@ class Signalling:
         self.outgoing = self._open_outgoing(around.outgoing)
         self.core.on_refused = self.gateway_calls.refused
         records.calls = self.gateway_calls
+        self.phone = self._open_phone(around)
 
     def _open_outgoing(self, stores: OutgoingStores) -> Outgoing:
         """After all other live facts: they may tell who it is that calls."""
@@ -192,6 +202,35 @@ class Signalling:
         self.runner.outgoing = outgoing
         self.intake.live.append(outgoing.source)
         return outgoing
+
+    def _open_phone(self, around: Surroundings) -> PhoneRequests:
+        """What apps ask for."""
+        calls = self.settings.calls
+        policy = PhonePolicy(
+            lease_s=calls.lease_seconds,
+            grace_s=calls.lease_grace_seconds,
+            long_s=calls.long_lease_days * 86_400.0,
+            wait_s=calls.live_state_seconds,
+            country=calls.country,
+        )
+        gatherer, gateways, refs = self.intake.gatherer, around.gateways, CallRefs(around.entropy)
+        phone = PhoneRequests(
+            policy, self.directory, gatherer, self.intake.live, gateways, self.leases, refs.new
+        )
+        if around.sims is not None:
+            self.verifier = SimVerifier(
+                policy,
+                calls.verification_seconds,
+                self.directory,
+                gateways,
+                self.leases,
+                around.sims,
+                refs.new,
+                around.wall,
+            )
+            self.gateway_calls.on_verification = self.verifier.on_call
+            phone.verifications = self.verifier
+        return phone
 
     def _open_pushing(self, sink: PushSink | None) -> Pushing | None:
         if sink is None:
@@ -203,7 +242,9 @@ class Signalling:
 
     def turn(self) -> None:
         """Work off everything that the endpoint reported; once per batch of input."""
-        self.core.turn(self._around.monotonic(), self._around.wall())
+        now = self._around.wall()
+        self.core.turn(self._around.monotonic(), now)
+        self.phone.tick(now)
 
     def _on_malformed(self, flow: Flow) -> None:
         self.gate.suspect(flow.host, MALFORMED, self._around.wall(), proven=flow.reliable)

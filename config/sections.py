@@ -293,6 +293,7 @@ class CallSettings(Section):
     min_se_seconds: Annotated[int, Field(ge=90)] = 90
     live_state_seconds: Seconds = 2.0
     lease_seconds: Seconds = 45.0
+    lease_grace_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 15.0
     lease_retry_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 10.0
     long_lease_days: Seconds = 60.0
     long_leases: CountOrNone = 5

@@ -68,7 +68,8 @@ class LeaseTable:
         barred = {number for number in candidates if self._is_alone(number)}
         crowd = {number: len(self._of_gateway.get(number, ())) for number in candidates}
         recent = self._recent.get(request.sim, {})
-        number = choose(candidates, mine, barred, crowd, recent, exclusive=request.exclusive)
+        exclusive, spread = request.exclusive, request.spread
+        number = choose(candidates, mine, barred, crowd, recent, exclusive=exclusive, spread=spread)
         if not number:
             return NoNumber(retry_after_s=self._wait(request, candidates, now))
         lease = Lease(
@@ -99,8 +100,7 @@ class LeaseTable:
         if lease is None and not sim:
             lease = alone
         if lease is None:
-            waits = alone is not None and state_of(alone, now, self.policy) is LeaseState.OPEN
-            return Use(state=UseState.UNKNOWN, lease=alone if waits else None)
+            return Use(state=UseState.UNKNOWN, lease=self._only(gateway, now))
         state = state_of(lease, now, self.policy)
         if state is LeaseState.IN_USE:
             same = lease.used_by == call_id
@@ -167,6 +167,12 @@ class LeaseTable:
         return found
 
     # -- inside ---------------------------------------------------------------------------------------------
+
+    def _only(self, gateway: str, now: float) -> Lease | None:
+        """The lease that waits at a number, if there is just one."""
+        held = [self._leases[id] for id in self._of_gateway.get(gateway, {}).values()]
+        waits = [lease for lease in held if state_of(lease, now, self.policy) is LeaseState.OPEN]
+        return waits[0] if len(waits) == 1 else None
 
     def _same(self, request: LeaseRequest) -> Lease | None:
         for id in self._of_sim.get(request.sim, {}).values():

@@ -77,6 +77,8 @@ class LeaseRequest:
     life_s: float
     exclusive: bool = False
     long: bool = False
+    spread: bool = False
+    """Rather a number that few others have: a call that cannot be told apart is then likely this SIM's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +107,7 @@ class Use:
 
     state: UseState
     lease: Lease | None = None
-    """The lease of the SIM; with ``unknown`` the exclusive one of another SIM, which the call may have been meant for."""
+    """The lease of the SIM; with ``unknown`` the only one that waits at this number, which the call may have been meant for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +161,7 @@ def choose(
     recent: Mapping[str, float],
     *,
     exclusive: bool,
+    spread: bool = False,
 ) -> str:
     """The gateway number for a SIM; empty when there is none.
 
@@ -167,7 +170,7 @@ def choose(
 
     The number that the SIM used longest ago comes first, so the one just used is the last (a redial from the call list, or a
     carrier's belated retry, then meets nobody's call).  Among numbers that it never used the most crowded one is taken: those
-    that nobody has are kept for SIMs that need one for themselves.
+    that nobody has are kept for SIMs that need one for themselves; ``spread`` turns that round.
     """
     best = ""
     best_rank: tuple[float, int] = (0.0, 0)
@@ -177,7 +180,7 @@ def choose(
         others = crowd.get(number, 0)
         if exclusive and others:
             continue
-        rank = (recent.get(number, 0.0), -others)
+        rank = (recent.get(number, 0.0), others if spread else -others)
         if not best or rank < best_rank:
             best, best_rank = number, rank
     return best

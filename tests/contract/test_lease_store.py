@@ -175,8 +175,11 @@ def test_expiry(store: LeaseStore) -> None:
 
 def test_strangers(store: LeaseStore) -> None:
     mine = lease(store, ask())
-    assert use(store, BEN, mine.gateway) == Use(state=UseState.UNKNOWN)
-    assert use(store, "", mine.gateway) == Use(state=UseState.UNKNOWN), "a hidden number may be anybody's"
+    hint = Use(state=UseState.UNKNOWN, lease=mine)
+    assert use(store, BEN, mine.gateway) == hint, "whose call it may have been meant to be"
+    assert use(store, "", mine.gateway) == hint, "a hidden number may be anybody's"
+    lease(store, ask("+33639980003"), pool=(mine.gateway,))
+    assert use(store, BEN, mine.gateway) == Use(state=UseState.UNKNOWN), "one of two, or of none"
     assert use(store, ANA, "+33199000009") == Use(state=UseState.UNKNOWN)
 
 
@@ -212,6 +215,11 @@ def test_an_exclusive_lease_needs_a_number_that_nobody_has(store: LeaseStore) ->
 def test_crowded_numbers_come_first_so_that_some_stay_free(store: LeaseStore) -> None:
     numbers = {lease(store, ask(f"+336399800{sim:02d}")).gateway for sim in range(10, 30)}
     assert len(numbers) == 1
+
+
+def test_numbers_may_be_asked_for_that_few_others_have(store: LeaseStore) -> None:
+    numbers = [lease(store, ask(f"+336399800{sim:02d}", spread=True)).gateway for sim in range(10, 16)]
+    assert len(set(numbers[:3])) == len(set(numbers[3:])) == 3
 
 
 def test_an_empty_pool(store: LeaseStore) -> None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 from callcontrol.assembly import Signalling, Surroundings, make_endpoint, make_gate
 from callcontrol.bindings import MemoryBindingStore
@@ -145,6 +146,29 @@ def gateway_numbers() -> GatewayDirectory:
         GatewayNumber(e164=E164(f"+3319900000{line}"), trunk="carrier-a", kind=kind, country="FR")
         for line, kind in enumerate(kinds, 1)
     )
+
+
+class MemorySims:
+    """`callcontrol.verifying.SimRegister` that writes into the directory itself; ``away``: what comes waits."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+        self.away = False
+        self.waiting: list[tuple[str, str, Callable[[bool], None]]] = []
+
+    def verified(self, device: str, sim: str, done: Callable[[bool], None]) -> None:
+        if self.away:
+            self.waiting.append((device, sim, done))
+            return
+        found = self._directory.device(device)
+        if found is not None:
+            self._directory.put_one(replace(found, sim=sim, sim_verified=True))
+        done(found is not None)
+
+    def changed(self, device: str, sim: str) -> None:
+        found = self._directory.device(device)
+        if found is not None and found.sim == sim:
+            self._directory.put_one(replace(found, sim_verified=False))
 
 
 class Fuse:
@@ -286,6 +310,7 @@ class World:
         self.directory, self.trunks = provisioning()
         self.gateways = gateway_numbers()
         self.leases = MemoryLeaseStore()
+        self.sims = MemorySims(self.directory)
         self.sink = ListSink()
         self.store = MemoryCallStore(encodes=encodes)
         self.bindings = MemoryBindingStore()
@@ -330,6 +355,7 @@ class World:
             records=FusedSink(self, fuse),
             gateways=self.gateways,
             leases=self.leases,
+            sims=self.sims,
             push=FusedPushes(self, fuse),
         )
         endpoint = make_endpoint(self.settings, self.listeners, around.key)
