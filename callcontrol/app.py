@@ -48,6 +48,7 @@ from callcontrol.number_office import NumberOffice
 from callcontrol.phone_link import PhoneLink
 from callcontrol.operator_access import AccessError, NodeNote, ensure_token, leave_note, token_path
 from callcontrol.plans import plan_table
+from callcontrol.pricing.store import PriceFollower
 from callcontrol.probing import Prober
 from callcontrol.resolution import NameResolver
 from callcontrol.sip.flow import Listeners
@@ -58,6 +59,10 @@ from callcontrol.transport.driver import Driver
 from callcontrol.transport.loop import run as run_loop
 from callcontrol.transport.resolver import Resolver as DnsResolver
 from callcontrol.transport.tls import TlsError, TlsFiles
+from callcontrol.trunk_registration import Registrations
+from callcontrol.usage.outgoing import OutgoingStores
+from callcontrol.usage.reconcile import Reconciler
+from callcontrol.usage.store import SqlUsageRecords
 from callcontrol.version import VERSION
 from config.database import DatabaseUnavailable, create_engine, upgrade
 from config.settings import Settings
@@ -116,6 +121,7 @@ class App:
         self.directory = Directory(plans=plans)
         self.trunks = TrunkDirectory()
         self.gateways = GatewayDirectory()
+        self.usage = OutgoingStores()
         self.token_cache = TokenCache()
         self.cache = DirectoryCache(
             SqlDirectorySource(self.engine),
@@ -124,6 +130,7 @@ class App:
             followers=[
                 TrunkFollower(self.engine, self.trunks),
                 GatewayFollower(self.engine, self.gateways),
+                PriceFollower(self.engine, self.usage.book),
                 self.token_cache,
             ],
             poll_seconds=settings.database.poll_seconds,
@@ -348,6 +355,14 @@ class App:
             self._clock.monotonic,
             self._clock.wall,
             f"{settings.node.id} {secrets.token_hex(4)}",
+            settings.trunks.channel_lease_seconds,
+        )
+        self._open_registrations(ids)
+        self.reconciler = Reconciler(
+            self.signalling.outgoing,
+            SqlUsageRecords(self.engine),
+            self._clock.wall,
+            settings.outgoing.reconcile_seconds,
         )
         self.signalling.runner.on_defect = self._on_defect
         if self.link is not None:

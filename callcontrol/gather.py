@@ -29,7 +29,7 @@ from dialplan.facts import (
     LoopFacts,
     OwnCall,
 )
-from dialplan.plan import DeviceTarget
+from dialplan.plan import FLOW_DEAD, LIVE, NO_BINDING, STALE, DeviceTarget, WakeTarget
 from gateway.gateway_numbers import GatewayDirectory
 from gateway.routes import read_number, terminating
 from gateway.trunk import Trunk, TrunkDirectory
@@ -151,7 +151,7 @@ class Gatherer:
         self, uri: Uri, device: Device, country: str, caller: CallerNumber, loop: LoopFacts, now: float
     ) -> CallFacts:
         dialled = read_dialled(uri, self._reader(country), self._settings.hosts)
-        about = self._caller_device(device, country)
+        about = self._caller_device(device, country, dialled.called.e164)
         # Names before numbers: user names of digits are extensions within the account.
         colleague = "" if dialled.is_telephone else self._colleague(dialled.called.dialled, about.account)
         home = country or self._settings.country
@@ -197,7 +197,7 @@ class Gatherer:
         user = None if device is None else self._directory.user(device.user)
         return user.ref if user is not None and user.account == account else ""
 
-    def _caller_device(self, device: Device, country: str) -> CallerDevice:
+    def _caller_device(self, device: Device, country: str, called: str) -> CallerDevice:
         user = self._directory.user(device.user)
         numbers = self._directory.numbers_of(device.user)
         default = self._directory.default_number(device.user)
@@ -219,6 +219,7 @@ class Gatherer:
             sim_verified=any(own.sim_verified for own in sims),
             numbers=numbers,
             default_number="" if default is None else default.e164,
+            linked_number="" if user is None or not user.contacts else user.contacts.get(called, ""),
             emergency_countries=tuple(name for name in countries if name),
         )
 

@@ -27,6 +27,7 @@ from numbering.models import (
     PlanTable,
     User,
 )
+from numbering.money import Money
 from numbering.tables import (
     AccountRow,
     DeviceRow,
@@ -171,6 +172,8 @@ def _load_account(row: Row[Any]) -> Account:
         plan=row.plan,
         manager=row.manager or "",
         suspended=row.suspended,
+        credit=Money(row.credit),
+        packages=tuple(row.packages),
     )
 
 
@@ -181,6 +184,8 @@ def _dump_account(account: Account) -> dict[str, Any]:
         "plan": account.plan,
         "manager": account.manager or None,
         "suspended": account.suspended,
+        "credit": int(account.credit),
+        "packages": list(account.packages),
     }
 
 
@@ -192,6 +197,7 @@ def _load_user(row: Row[Any]) -> User:
         email=row.email,
         default_number=row.default_number or "",
         suspended=row.suspended,
+        contacts=dict(row.contacts),
     )
 
 
@@ -203,6 +209,7 @@ def _dump_user(user: User) -> dict[str, Any]:
         "email": user.email,
         "default_number": user.default_number or None,
         "suspended": user.suspended,
+        "contacts": dict(user.contacts),
     }
 
 

@@ -17,6 +17,9 @@ class AccountRow(Base):
     # No foreign key: account and manager name each other, and provisioning checks both.
     manager: Mapped[str | None] = mapped_column(String(64))
     suspended: Mapped[bool]
+    # Millionths of the currency's unit.
+    credit: Mapped[int] = mapped_column(BigInteger)
+    packages: Mapped[list[str]] = mapped_column(JSON)
 
 
 class UserRow(Base):
@@ -28,6 +31,7 @@ class UserRow(Base):
     email: Mapped[str] = mapped_column(String(254))
     default_number: Mapped[str | None] = mapped_column(String(16))
     suspended: Mapped[bool]
+    contacts: Mapped[dict[str, str]] = mapped_column(JSON)
 
 
 class DeviceRow(Base):

@@ -33,6 +33,7 @@ class Around:
         await self._devices()
         await self._numbers()
         await self._trunks()
+        await self._prices()
         await self._references()
         return self.found
 
@@ -94,6 +95,14 @@ class Around:
             self._put("trunk", await self._fetch("trunk", "", ()))
             await self._ask("gateway_number", "trunk", self._both("trunk", "ref"))
             await self._ask("device", "sip_username", self._both("trunk", "username"))
+
+    async def _prices(self) -> None:
+        if self._held.rates or self._wanted.rates:
+            self._put("rate", await self._fetch("rate", "", ()))
+        bought = {ref for account in self._wanted.accounts.values() for ref in account.packages}
+        await self._ask("package", "ref", bought)
+        if self._gone("package"):
+            self._put("account", await self._fetch("account", "", ()))
 
     async def _references(self) -> None:
         """What is there must not name what is missing only here."""

@@ -13,13 +13,15 @@ from typing import Any, Final
 from config.settings import nearest, syntax_problem
 from config.toml_lines import Lines, line_index
 
-KINDS: Final = ("account", "user", "device", "number", "trunk", "gateway_number")
+KINDS: Final = ("package", "rate", "account", "user", "device", "number", "trunk", "gateway_number")
 """Objects that documents may name, in the order in which they depend on each other."""
 
 LATER: Final = {"greeting": "Greetings"}
 """Objects of the format that this version cannot carry out; refusing them is better than ignoring them."""
 
 _KEYS: Final = {
+    "package": ("ref",),
+    "rate": ("prefix",),
     "account": ("ref",),
     "user": ("ref",),
     "device": ("ref", "sip_username"),

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import cast
 
+from callcontrol.pricing.rates import Package, Rate
 from gateway.gateway_numbers import GatewayNumber
 from gateway.trunk import Trunk
+from numbering.lifecycle import NumberEvent
 from numbering.models import Account, CloudNumber, Device, User
 
-Item = Account | User | Device | CloudNumber | Trunk | GatewayNumber
+Item = Account | User | Device | CloudNumber | Trunk | GatewayNumber | Rate | Package
 
 
 def kind_of(item: Item) -> tuple[str, str]:
@@ -27,6 +29,10 @@ def kind_of(item: Item) -> tuple[str, str]:
             return "trunk", item.ref
         case GatewayNumber():
             return "gateway_number", item.e164
+        case Rate():
+            return "rate", item.ref
+        case Package():
+            return "package", item.ref
 
 
 @dataclass(slots=True)
@@ -39,9 +45,15 @@ class Inventory:
     numbers: dict[str, CloudNumber] = field(default_factory=dict)
     trunks: dict[str, Trunk] = field(default_factory=dict)
     gateway_numbers: dict[str, GatewayNumber] = field(default_factory=dict)
+    rates: dict[str, Rate] = field(default_factory=dict)
+    packages: dict[str, Package] = field(default_factory=dict)
+    events: list[NumberEvent] = field(default_factory=list, compare=False)
+    """What becoming this inventory does to the lives of numbers; to be recorded with it."""
 
     def of(self, kind: str) -> dict[str, Item]:
-        """The objects of a kind (``account``, ``user``, ``device``, ``number``, ``trunk``, ``gateway_number``)."""
+        """The objects of a kind (``account``, ``user``, ``device``, ``number``, ``trunk``, ``gateway_number``,
+        ``rate``, ``package``).
+        """
         return cast(dict[str, Item], getattr(self, kind + "s"))
 
     def put(self, item: Item) -> None:
@@ -56,4 +68,6 @@ class Inventory:
             dict(self.numbers),
             dict(self.trunks),
             dict(self.gateway_numbers),
+            dict(self.rates),
+            dict(self.packages),
         )

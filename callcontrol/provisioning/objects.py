@@ -9,7 +9,8 @@ from typing import Final
 
 from callcontrol.provisioning.documents import Document, Entry, Problem, entries
 from callcontrol.provisioning.inventory import Inventory, Item, kind_of
-from callcontrol.provisioning.reading import Reader
+from callcontrol.provisioning.prices import money, read_package, read_rate
+from callcontrol.provisioning.reading import REF, REF_FORM, Reader
 from callcontrol.provisioning.trunks import read_trunk
 from config.settings import nearest
 from gateway.gateway_numbers import GatewayKind, GatewayNumber
@@ -18,6 +19,8 @@ from numbering.e164 import E164, country_of
 from numbering.models import ANONYMOUS, Account, AccountKind, CloudNumber, Device, DeviceKind, PlanTable, User
 
 _COUNTRY: Final = re.compile(r"[A-Z]{2}")
+_MAX_CONTACTS: Final = 5000
+"""Of one user; they are read and written together."""
 _CATEGORIES: Final = ("standard", "vip")
 SECRETS: Final = {"device": ("sip_password", "mqtt_password"), "trunk": ("password",)}
 """Fields of objects that are not shown; what does not write them leaves them as they are."""
@@ -79,6 +82,10 @@ def _read(reader: Reader, plans: PlanTable) -> Item | None:
         return _number(reader)
     if kind == "gateway_number":
         return _gateway_number(reader)
+    if kind == "rate":
+        return read_rate(reader)
+    if kind == "package":
+        return read_package(reader)
     return read_trunk(reader)
 
 
@@ -93,6 +100,8 @@ def _account(reader: Reader, plans: PlanTable) -> Account | None:
         plan=plan,
         manager=reader.ref("manager"),
         suspended=reader.flag("suspended", False),
+        credit=money(reader, "credit"),
+        packages=_refs(reader, "packages"),
     )
     return account if ref else None
 
@@ -106,8 +115,34 @@ def _user(reader: Reader) -> User | None:
         email=reader.text("email", size=254),
         default_number=reader.number("default_number"),
         suspended=reader.flag("suspended", False),
+        contacts=_contacts(reader),
     )
     return user if ref else None
+
+
+def _refs(reader: Reader, key: str) -> tuple[str, ...]:
+    found = reader.texts(key)
+    for ref in found:
+        if REF.fullmatch(ref) is None:
+            reader.fail(key, f"{ref!r} is not a ref", REF_FORM)
+    return tuple(dict.fromkeys(found))
+
+
+def _contacts(reader: Reader) -> dict[str, str]:
+    """Number of a contact -> own number that is linked to it."""
+    contacts: dict[str, str] = {}
+    written = reader.table("contacts") or {}
+    if len(written) > _MAX_CONTACTS:
+        reader.fail("contacts", f"there are more than {_MAX_CONTACTS}")
+        return contacts
+    for contact, number in written.items():
+        if not isinstance(number, str):
+            reader.fail("contacts", f"{number!r} is not text", 'write { "+33…" = "+33…" }')
+            continue
+        one, other = reader.as_number("contacts", contact), reader.as_number("contacts", number)
+        if one and other:
+            contacts[one] = other
+    return contacts
 
 
 def _device(reader: Reader) -> Device | None:

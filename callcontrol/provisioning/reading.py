@@ -152,6 +152,10 @@ class Reader:
             return ()
         return value
 
+    def anything(self, key: str) -> Any:
+        """A value of any type, None when there is none; the caller judges it."""
+        return self._take(key)
+
     def later(self, key: str, default: object, what: str) -> None:
         """A key of the format whose behaviour this version does not have: only its default may be written."""
         value = self._take(key)

@@ -33,6 +33,9 @@ class Rules:
         self._usernames()
         self._sims()
         self._number_limits()
+        self._packages()
+        self._contacts()
+        self._currencies()
         self._trunk_usernames()
         self._trunk_sources()
         self._gateway_numbers()
@@ -91,6 +94,35 @@ class Rules:
             if number is None or number.user != user.ref:
                 message = f"{user.default_number} is not a number of the user"
                 self._complain("user", user.ref, "default_number", message)
+
+    def _packages(self) -> None:
+        there = self._inventory.packages
+        for account in self._inventory.accounts.values():
+            for ref in account.packages:
+                if ref not in there:
+                    message = f"there is no package {ref!r}"
+                    self._complain("account", account.ref, "packages", message, nearest(ref, list(there)))
+
+    def _contacts(self) -> None:
+        """Only those that are written now: a link whose number left the user is simply not followed."""
+        for user in self._inventory.users.values():
+            if ("user", user.ref) not in self._desired.places:
+                continue
+            for number in sorted(set(user.contacts.values())):
+                held = self._inventory.numbers.get(number)
+                if held is None or held.user != user.ref:
+                    self._complain("user", user.ref, "contacts", f"{number} is not a number of the user")
+
+    def _currencies(self) -> None:
+        """Credit has no currency of its own: it is in that of the table."""
+        used: dict[str, str] = {}
+        for rate in sorted(self._inventory.rates.values(), key=lambda rate: rate.ref):
+            currency = used.setdefault(rate.table, rate.currency)
+            if currency != rate.currency:
+                message = (
+                    f"{rate.currency!r} in the table {rate.table!r}, whose other rates are in {currency!r}"
+                )
+                self._complain("rate", rate.ref, "currency", message, "a table has one currency")
 
     def _usernames(self) -> None:
         holders: dict[str, list[str]] = {}

@@ -13,17 +13,21 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from callcontrol.access.audit import Author
 from callcontrol.access.store import KIND as TOKEN
 from callcontrol.access.store import record, revoke_of
+from callcontrol.pricing.store import PACKAGES, RATES
 from callcontrol.provisioning.around import Around
 from callcontrol.provisioning.changes import Change, ChangeSet, differences
 from callcontrol.provisioning.inventory import Inventory, Item
+from callcontrol.provisioning.number_life import Times
 from callcontrol.provisioning.service import NOBODY, Decide, Draft, Edited, Judge, Keys, merged
 from callcontrol.provisioning.traces import entries_of, handed_over
 from config.database import reading, writing
 from gateway.store import GATEWAY_NUMBERS, TRUNKS
 from numbering.store import ACCOUNTS, DEVICES, NUMBERS, USERS, ObjectTable, lock_revision, record_changes
+from numbering.store_traces import forget_people, record_events
 
 _TABLES: dict[str, ObjectTable[Any]] = {
-    table.kind: table for table in (ACCOUNTS, USERS, DEVICES, NUMBERS, TRUNKS, GATEWAY_NUMBERS)
+    table.kind: table
+    for table in (ACCOUNTS, USERS, DEVICES, NUMBERS, TRUNKS, GATEWAY_NUMBERS, RATES, PACKAGES)
 }
 _MANY: Final = 50
 """Objects in one change above which the judging is done beside the event loop."""
@@ -33,9 +37,18 @@ _UNIQUE_FIELDS = frozenset({"sip_username", "username"})
 class SqlProvisioningStore:
     """`callcontrol.provisioning.service.ProvisioningStore` of a database; raises `DatabaseUnavailable`."""
 
-    def __init__(self, engine: AsyncEngine, wall: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        wall: Callable[[], float] = time.time,
+        quarantine_days: Mapping[str, int] | None = None,
+    ) -> None:
         self._engine = engine
         self._wall = wall
+        self._quarantine_days = quarantine_days or {}
+
+    def times(self) -> Times:
+        return Times(now=self._wall(), quarantine_days=self._quarantine_days)
 
     async def read(self) -> Inventory:
         async with reading(self._engine) as connection:
@@ -66,7 +79,7 @@ class SqlProvisioningStore:
             aside = len(keys) > _MANY
             desired = await asyncio.to_thread(draft, held) if aside else draft(held)
             before = await Around(matching, held, desired.inventory).gather()
-            after = merged(before, keys, desired)
+            after = merged(before, keys, desired, self.times(), author)
             await asyncio.to_thread(judge, after, desired) if aside else judge(after, desired)
             changes = differences(before, after)
             if not changes:
@@ -101,6 +114,8 @@ async def _read(connection: AsyncConnection) -> Inventory:
         numbers={item.e164: item for item in await NUMBERS.all(connection)},
         trunks={item.ref: item for item in await TRUNKS.all(connection)},
         gateway_numbers={item.e164: item for item in await GATEWAY_NUMBERS.all(connection)},
+        rates={item.ref: item for item in await RATES.all(connection)},
+        packages={item.ref: item for item in await PACKAGES.all(connection)},
     )
 
 
@@ -124,7 +139,7 @@ async def _write(
     for kind in ("account", "user"):
         await _TABLES[kind].insert(connection, objects(changes.created, kind))
         await _TABLES[kind].update(connection, objects(changes.changed, kind))
-    for kind in ("device", "number", "trunk", "gateway_number"):
+    for kind in ("device", "number", "trunk", "gateway_number", "rate", "package"):
         table = _TABLES[kind]
         await table.delete(connection, removed(kind))
         renamed = [
@@ -140,6 +155,10 @@ async def _write(
     keys: dict[str, list[str]] = {}
     for change in (*changes.created, *changes.changed, *changes.removed):
         keys.setdefault(change.kind, []).append(change.key)
+    kept = await forget_people(connection, removed("user"), removed("account"))
+    if kept:
+        keys.setdefault("number", []).extend(each for each in kept if each not in keys.get("number", ()))
+    await record_events(connection, after.events)
     ended = [
         token
         for scope, subjects in handed_over(before, after, changes).items()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from itertools import chain, repeat
 from typing import Final, Protocol
 
 from callcontrol.usage.charges import Spent
@@ -92,15 +93,13 @@ class Reconciler:
         return {owner: Total(found, callees[owner]) for owner, found in seconds.items()}
 
     async def run(self) -> None:
-        """Until cancelled.  The first round was made at the start."""
-        pause = min(SOON_S, self._every_s)
-        while True:
-            await asyncio.sleep(pause)
-            pause = self._every_s
+        """At once, soon after, and then every so often, until cancelled."""
+        for pause in chain((min(SOON_S, self._every_s),), repeat(self._every_s)):
             try:
                 await self.reconcile()
             except DatabaseUnavailable as error:
                 self.failures += 1
                 _log.warning(
-                    "use of numbers: the records cannot be read, counters go on by themselves: %s", error
+                    "use of numbers: the call records are away, counting goes on by itself: %s", error
                 )
+            await asyncio.sleep(pause)

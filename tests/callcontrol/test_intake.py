@@ -23,6 +23,7 @@ from tests.callcontrol.intake_bench import (
     BEN,
     BEN_FLOW,
     CARRIER,
+    DIRECTORY,
     DOMAIN,
     NOWHERE,
     OUTSIDE,
@@ -169,6 +170,24 @@ def test_a_trunk_is_known_by_its_credentials(bench: Bench) -> None:
 def test_wrong_credentials_beside_a_trunk_do_not_make_a_trunk(bench: Bench) -> None:
     proved = bench.with_credentials(invite(TO_OUTSIDE), NOWHERE, "ana-phone", "wrong")
     assert bench.refused(proved, CARRIER).status == 407
+
+
+@pytest.mark.rule("OUT-01")
+def test_the_number_linked_to_a_contact_is_shown_when_none_is_named(bench: Bench) -> None:
+    bench.register("ana-phone", "ana", ANA_FLOW)
+    ana = DIRECTORY.user("ana")
+    assert ana is not None
+    try:
+        DIRECTORY.put_one(replace(ana, contacts={OUTSIDE: ANA_SECOND, STRANGER: ZOE}))
+        assert bench.admitted(invite(TO_OUTSIDE), ANA_FLOW).asserted == ANA_SECOND
+        # However the contact is dialled; and what is named goes before.
+        assert bench.admitted(invite(f"sip:0199001234@{DOMAIN}"), ANA_FLOW).asserted == ANA_SECOND
+        named = invite(TO_OUTSIDE, f"P-Preferred-Identity: <sip:{ANA}@{DOMAIN}>")
+        assert bench.admitted(named, ANA_FLOW).asserted == ANA
+        # A link whose number left the user is not followed.
+        assert bench.admitted(invite(f"sip:{STRANGER}@{DOMAIN}"), ANA_FLOW).asserted == ANA
+    finally:
+        DIRECTORY.put_one(ana)
 
 
 # -- strangers --

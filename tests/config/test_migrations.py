@@ -10,12 +10,13 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
 from callcontrol.cdr.tables import CallRow
+from callcontrol.pricing.tables import RateRow
 from config.database import MIGRATIONS, Base, create_engine, upgrade
 from config.sections import DatabaseSettings
 from gateway.tables import TrunkRow
 from numbering.tables import NumberRow
 
-PACKAGES = (CallRow, TrunkRow, NumberRow)
+PACKAGES = (CallRow, TrunkRow, NumberRow, RateRow)
 """One table of each package: importing it registers the others with ``Base``."""
 
 

@@ -97,7 +97,7 @@ def test_the_longest_prefix_decides() -> None:
         return "" if found is None else str(found.per_minute)
 
     assert price(BRITISH) == "0.20"
-    assert price("+442079460000"[:8] + "00000") == "0.05"
+    assert price("+44" + "20794600") == "0.05"
     assert price(FRENCH) == "1.00"
     assert price(BRITISH, "other") == "9.00"
     assert price(FRENCH, "other") == ""
@@ -156,7 +156,7 @@ ZONES = Zones({"europe": ["FR", "GB"], "north_america": ["US", "CA"]})
         (BRITISH, BRITISH, {"FR"}, "europe"),
         (BRITISH, "+33199001234", {"FR"}, "europe"),
         (FRENCH, AMERICAN, {"FR"}, "north_america"),
-        (FRENCH, "+262692000000"[:13], {"FR"}, WORLD),
+        (FRENCH, "+262" + "692000000", {"FR"}, WORLD),
         (FRENCH, "+8812" + "0" * 8, {"FR"}, SPECIAL),
     ],
 )
