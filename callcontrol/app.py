@@ -48,10 +48,10 @@ from callcontrol.number_office import NumberOffice
 from callcontrol.phone_link import PhoneLink
 from callcontrol.operator_access import AccessError, NodeNote, ensure_token, leave_note, token_path
 from callcontrol.plans import plan_table
+from callcontrol.pricing.store import PriceFollower
 from callcontrol.probing import Prober
 from callcontrol.resolution import NameResolver
 from callcontrol.sip.flow import Listeners
-from callcontrol.sim_writer import SimWriter
 from callcontrol.system_clock import SystemClock
 from callcontrol.transport.bounds import StreamBounds
 from callcontrol.transport.dns_cache import DnsCache, DnsPython, read_hosts
@@ -59,6 +59,10 @@ from callcontrol.transport.driver import Driver
 from callcontrol.transport.loop import run as run_loop
 from callcontrol.transport.resolver import Resolver as DnsResolver
 from callcontrol.transport.tls import TlsError, TlsFiles
+from callcontrol.trunk_registration import Registrations
+from callcontrol.usage.outgoing import OutgoingStores
+from callcontrol.usage.reconcile import Reconciler
+from callcontrol.usage.store import SqlUsageRecords
 from callcontrol.version import VERSION
 from config.database import DatabaseUnavailable, create_engine, upgrade
 from config.settings import Settings
@@ -71,9 +75,9 @@ from numbering.clockwork import DUTY
 from numbering.directory import Directory
 from numbering.models import PlanTable
 from numbering.store import SqlDirectorySource
-from numbering.store_sims import SqlSims
 from numbering.store_duty import SqlDuty
 from numbering.store_inventory import InventoryStore
+from numbering.store_sims import SqlSims
 
 _log = logging.getLogger(__name__)
 
@@ -117,6 +121,7 @@ class App:
         self.directory = Directory(plans=plans)
         self.trunks = TrunkDirectory()
         self.gateways = GatewayDirectory()
+        self.usage = OutgoingStores()
         self.token_cache = TokenCache()
         self.cache = DirectoryCache(
             SqlDirectorySource(self.engine),
@@ -125,6 +130,7 @@ class App:
             followers=[
                 TrunkFollower(self.engine, self.trunks),
                 GatewayFollower(self.engine, self.gateways),
+                PriceFollower(self.engine, self.usage.book),
                 self.token_cache,
             ],
             poll_seconds=settings.database.poll_seconds,
@@ -142,7 +148,9 @@ class App:
             asyncio.create_task(self.cache.run(), name="directory"),
             asyncio.create_task(self.exporter.run(), name="call records"),
             asyncio.create_task(self._keep_house(), name="housekeeping"),
+            asyncio.create_task(self.reconciler.run(), name="use of numbers"),
             asyncio.create_task(self.sims.run(), name="verified SIMs"),
+            *([asyncio.create_task(self.link.run(), name="mqtt")] if self.link is not None else ()),
             asyncio.create_task(self.upkeep.run(), name="upkeep of the API"),
             *([asyncio.create_task(self.link.run(), name="mqtt")] if self.link is not None else ()),
             asyncio.create_task(self.numbers.run(), name="numbers"),
@@ -332,6 +340,7 @@ class App:
                 close_connection=self._close_connection,
                 push=self.link.pushes if self.link is not None else None,
                 gateways=self.gateways,
+                outgoing=self.usage,
                 sims=self.sims,
             ),
         )
@@ -346,6 +355,14 @@ class App:
             self._clock.monotonic,
             self._clock.wall,
             f"{settings.node.id} {secrets.token_hex(4)}",
+            settings.trunks.channel_lease_seconds,
+        )
+        self._open_registrations(ids)
+        self.reconciler = Reconciler(
+            self.signalling.outgoing,
+            SqlUsageRecords(self.engine),
+            self._clock.wall,
+            settings.outgoing.reconcile_seconds,
         )
         self.signalling.runner.on_defect = self._on_defect
         if self.link is not None:
