@@ -52,6 +52,7 @@ from callcontrol.pricing.store import PriceFollower
 from callcontrol.probing import Prober
 from callcontrol.resolution import NameResolver
 from callcontrol.sip.flow import Listeners
+from callcontrol.sim_writer import SimWriter
 from callcontrol.system_clock import SystemClock
 from callcontrol.transport.bounds import StreamBounds
 from callcontrol.transport.dns_cache import DnsCache, DnsPython, read_hosts
