@@ -13,8 +13,8 @@ from callcontrol.b2bua.env import CallEnv
 from callcontrol.bindings import BindingStore
 from callcontrol.core import Core
 from callcontrol.dialled import our_hosts
-from callcontrol.gather import IntakeSettings
 from callcontrol.gateway_calls import GatewayCalls, GatewayRecords
+from callcontrol.gather import IntakeSettings
 from callcontrol.ids import CallRefs, KeyedIds
 from callcontrol.intake import Intake
 from callcontrol.ladder import Ladders
@@ -80,10 +80,6 @@ class Surroundings:
     """Leases of gateway numbers that the nodes share; None: this node keeps its own."""
     channels: TrunkChannels | None = None
     """Channels of trunks that the nodes share; None: this node counts for itself."""
-    outgoing: OutgoingStores = field(default_factory=OutgoingStores)
-    """Prices, counters and slots of outgoing calls."""
-    leases: LeaseStore | None = None
-    """Leases of gateway numbers that the nodes share; None: this node keeps its own."""
 
 
 class Signalling:
@@ -271,15 +267,6 @@ class Signalling:
         self.runner.flush(self._around.wall())
 
 
-def _lease_policy(settings: Settings) -> LeasePolicy:
-    calls = settings.calls
-    return LeasePolicy(
-        retry_s=calls.lease_retry_seconds,
-        hold_s=calls.max_duration_seconds + calls.total_ring_seconds,
-        long_per_sim=calls.long_leases,
-    )
-
-
 def _trunking(settings: Settings, trunks: TrunkDirectory, around: Surroundings) -> Trunking:
     policy = settings.trunks
     health = Health(
@@ -294,12 +281,19 @@ def _trunking(settings: Settings, trunks: TrunkDirectory, around: Surroundings) 
         ),
         around.dice,
     )
-    channels = around.channels or MemoryTrunkChannels(
-        settings.node.id, lease_s=policy.channel_lease_seconds
-    )
+    channels = around.channels or MemoryTrunkChannels(settings.node.id, lease_s=policy.channel_lease_seconds)
     trunking = Trunking(trunks, channels, health, settings.calls.country, around.dice)
     trunking.follow(around.wall())
     return trunking
+
+
+def _lease_policy(settings: Settings) -> LeasePolicy:
+    calls = settings.calls
+    return LeasePolicy(
+        retry_s=calls.lease_retry_seconds,
+        hold_s=calls.max_duration_seconds + calls.total_ring_seconds,
+        long_per_sim=calls.long_leases,
+    )
 
 
 def make_endpoint(settings: Settings, listeners: Listeners, key: bytes) -> Endpoint:
