@@ -287,7 +287,6 @@ class CallSettings(Section):
     trunk_answer_seconds: Seconds = 120.0
     trunk_silence_seconds: Seconds = 5.0
     trunk_progress_seconds: Seconds = 20.0
-    trunk_progress_seconds: Seconds = 20.0
     max_duration_seconds: Seconds = 14400.0
     session_expires_seconds: Annotated[int, Field(ge=90)] = 1800
     min_se_seconds: Annotated[int, Field(ge=90)] = 90
@@ -339,25 +338,6 @@ def standard_zones() -> dict[str, tuple[str, ...]]:
     # The European Economic Area, Great Britain and Switzerland; overseas territories have country codes of their own.
     europe = "AT BE BG CH CY CZ DE DK EE ES FI FR GB GR HR HU IE IS IT LI LT LU LV MT NL NO PL PT RO SE SI SK"
     return {"europe": tuple(europe.split()), "north_america": ("CA", "US")}
-
-
-class TrunkSettings(Section):
-    down_after: Count = 3
-    up_after: Count = 2
-    quick_options_seconds: Seconds = 10.0
-    options_timeout_seconds: Seconds = 5.0
-    options_jitter: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    avoid_seconds: Seconds = 30.0
-    retry_after_max_seconds: Seconds = 600.0
-    channel_lease_seconds: Seconds = 60.0
-    register_retry_seconds: Seconds = 10.0
-    register_retry_max_seconds: Seconds = 900.0
-
-    @model_validator(mode="after")
-    def _ordered(self) -> TrunkSettings:
-        if self.register_retry_seconds > self.register_retry_max_seconds:
-            raise ValueError("register_retry_seconds must not exceed register_retry_max_seconds")
-        return self
 
 
 class OutgoingSettings(Section):
@@ -503,7 +483,6 @@ class Settings(Section):
     mqtt: MqttSettings = MqttSettings()
     media: MediaSettings = MediaSettings()
     calls: CallSettings = CallSettings()
-    trunks: TrunkSettings = TrunkSettings()
     trunks: TrunkSettings = TrunkSettings()
     outgoing: OutgoingSettings = OutgoingSettings()
     registrar: RegistrarSettings = RegistrarSettings()
