@@ -60,7 +60,6 @@ from callcontrol.transport.driver import Driver
 from callcontrol.transport.loop import run as run_loop
 from callcontrol.transport.resolver import Resolver as DnsResolver
 from callcontrol.transport.tls import TlsError, TlsFiles
-from callcontrol.trunk_registration import Registrations
 from callcontrol.usage.outgoing import OutgoingStores
 from callcontrol.usage.reconcile import Reconciler
 from callcontrol.usage.store import SqlUsageRecords
@@ -358,7 +357,6 @@ class App:
             f"{settings.node.id} {secrets.token_hex(4)}",
             settings.trunks.channel_lease_seconds,
         )
-        self._open_registrations(ids)
         self.reconciler = Reconciler(
             self.signalling.outgoing,
             SqlUsageRecords(self.engine),
