@@ -50,6 +50,7 @@ from callcontrol.operator_access import AccessError, NodeNote, ensure_token, lea
 from callcontrol.plans import plan_table
 from callcontrol.pricing.store import PriceFollower
 from callcontrol.probing import Prober
+from callcontrol.pushing import Wake
 from callcontrol.resolution import NameResolver
 from callcontrol.sip.flow import Listeners
 from callcontrol.sim_writer import SimWriter
@@ -148,6 +149,7 @@ class App:
             asyncio.create_task(self.cache.run(), name="directory"),
             asyncio.create_task(self.exporter.run(), name="call records"),
             asyncio.create_task(self._keep_house(), name="housekeeping"),
+            *([asyncio.create_task(self.link.run(), name="mqtt")] if self.link is not None else ()),
             asyncio.create_task(self.reconciler.run(), name="use of numbers"),
             asyncio.create_task(self.sims.run(), name="verified SIMs"),
             *([asyncio.create_task(self.link.run(), name="mqtt")] if self.link is not None else ()),
@@ -274,6 +276,28 @@ class App:
     def _kick(self) -> None:
         if self._wired:
             self.driver.kick()
+
+    async def _open_link(self, stack: AsyncExitStack) -> None:
+        """MQTT: pushes, requests of devices, events."""
+        settings = self.settings
+        self.link: PhoneLink | None = None
+        if not settings.mqtt.url:
+            return
+        link = PhoneLink(
+            settings.mqtt,
+            settings.node.id,
+            settings.sip.domain,
+            self.directory,
+            self._clock.wall,
+            random.random,
+            os.urandom,
+        )
+        try:
+            await link.open()
+        except OSError as error:
+            raise StartError(f"mqtt.listen: {error}") from error
+        stack.push_async_callback(link.close)
+        self.link = link
 
     async def _open_sockets(self, stack: AsyncExitStack) -> None:
         settings = self.settings
@@ -414,7 +438,12 @@ class App:
             on_sign_out=self._sign_out,
             config_version=lambda: self.directory.version,
             draining=lambda: self.signalling.core.draining,
+            wakes=self._wakes_of,
         )
+
+    def _wakes_of(self, device: str) -> Sequence[Wake]:
+        pushing = self.signalling.pushing
+        return pushing.history(device) if pushing is not None else ()
 
     def _register_metrics(self) -> None:
         register_parts(

@@ -34,9 +34,11 @@ from callcontrol.node_view import (
     ReloadView,
     TraceView,
     TrunkView,
+    WakeView,
     cdr_view,
 )
 from callcontrol.probing import Prober
+from callcontrol.pushing import LATE, WOKE, Wake
 from callcontrol.runner import Runner
 from callcontrol.sip.flow import Flow
 from callcontrol.sip.usage import CALLING, CANCELLING, CLOSED, CLOSING, INCOMING
@@ -70,6 +72,7 @@ class LiveNode:
         on_sign_out: Callable[[str], int],
         config_version: Callable[[], int],
         draining: Callable[[], bool],
+        wakes: Callable[[str], Sequence[Wake]] = lambda device: (),
     ) -> None:
         self._id = node_id
         self._version = version
@@ -90,6 +93,7 @@ class LiveNode:
         self._on_sign_out = on_sign_out
         self._config_version = config_version
         self._draining = draining
+        self._wakes = wakes
 
     def info(self) -> NodeView:
         return NodeView(
@@ -157,7 +161,10 @@ class LiveNode:
             if binding.expires_at > now and (not user or user in (binding.user, binding.device)):
                 name = hashlib.blake2s(f"{binding.aor} {binding.key}".encode(), digest_size=8).hexdigest()
                 key = f"{binding.device}~{name}"
-                yield Registered(key, binding.user, binding.device, partial(registration_view, key, binding))
+                yield Registered(key, binding.user, binding.device, partial(self._registration, key, binding))
+
+    def _registration(self, key: str, binding: Binding) -> RegistrationView:
+        return registration_view(key, binding, self._wakes(binding.device))
 
     def sign_out(self, device: str) -> int:
         return self._on_sign_out(device)
@@ -263,8 +270,8 @@ def ended_key(record: CallRecord) -> CallKey:
     )
 
 
-def registration_view(key: str, binding: Binding) -> RegistrationView:
-    """One binding."""
+def registration_view(key: str, binding: Binding, wakes: Sequence[Wake] = ()) -> RegistrationView:
+    """One binding, and the last pushes of its device."""
     flow = Flow.load(binding.flow) if binding.flow else None
     return RegistrationView(
         id=key,
@@ -279,6 +286,14 @@ def registration_view(key: str, binding: Binding) -> RegistrationView:
         user_agent=binding.user_agent,
         instance=binding.instance,
         q=binding.q,
+        wakes=tuple(
+            WakeView(
+                pushed_at=wake.pushed_at,
+                outcome=wake.outcome,
+                seconds=round(wake.seconds, 3) if wake.outcome in (WOKE, LATE) else None,
+            )
+            for wake in wakes
+        ),
     )
 
 
@@ -358,7 +373,9 @@ def plan_words(plan: Plan) -> tuple[str, ...]:
 def _step_words(step: Step) -> str:
     if isinstance(step, Ring):
         devices = ", ".join(target.device for target in step.targets)
-        return f"ring {devices or 'nobody'} for {step.for_s:g} s"
+        asleep = ", ".join(target.device for target in step.wake if target.asleep)
+        waking = f", wake {asleep}" if asleep else ""
+        return f"ring {devices or 'nobody'}{waking} for {step.for_s:g} s"
     if isinstance(step, ToTrunk):
         return f"call {step.number} over a trunk for {step.for_s:g} s"
     if isinstance(step, Refuse):

@@ -160,6 +160,17 @@ class LadderView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WakeView:
+    """A push that was to wake a device."""
+
+    pushed_at: Instant
+    outcome: str
+    """``woke``, ``late`` (the call was over), ``never``; empty: it is still waited for."""
+    seconds: float | None = None
+    """From the push to the REGISTER."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RegistrationView:
     """One binding."""
 
@@ -174,6 +185,8 @@ class RegistrationView:
     user_agent: str = ""
     instance: str = ""
     q: float = 1.0
+    wakes: tuple[WakeView, ...] = ()
+    """The last pushes that were to wake the device, the latest first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -318,10 +318,13 @@ def on_step_over(call: Call, turn: Turn) -> None:
     """The step rang long enough."""
     if call.phase != RINGING:
         return
-    call.note("INC-08", reasons.NO_ANSWER, f"step {call.step}")
+    step = call.plan.steps[call.step] if call.step < len(call.plan.steps) else None
+    rang = not isinstance(step, Ring) or waking.reachable(call)
+    reason = reasons.NO_ANSWER if rang else reasons.UNREACHABLE
+    call.note("INC-08", reason, f"step {call.step}")
     call.choosing = False
-    cancel_others(call, turn, "", [_NO_ANSWER_LINE], reasons.NO_ANSWER)
-    _note_result(call, 0, reasons.NO_ANSWER, [])
+    cancel_others(call, turn, "", [_NO_ANSWER_LINE], reason)
+    _note_result(call, 0, reason, [])
     _step_failed(call, turn)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import socket
 import subprocess
 import time
@@ -37,6 +36,12 @@ def free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])
+
+
+def mosquitto_conf(port: int, text: str) -> str:
+    """A whole configuration: ours with a listener; root stays root, because the files are in folders of root's."""
+    user = "user root\n" if os.geteuid() == 0 else ""
+    return f"{user}listener {port} 127.0.0.1\n{text}"
 
 
 class Broker(Protocol):
@@ -107,13 +112,7 @@ class Mosquitto(_Base):
         self._process: subprocess.Popen[bytes] | None = None
         (folder / PASSWORD_FILE).write_text(password_file(HASHES, SERVER, SERVER_PASSWORD))
         (folder / ACL_FILE).write_text(acl_file(SERVER))
-        (folder / "mosquitto.conf").write_text(f"listener {self.port} 127.0.0.1\n{conf_file(folder)}")
-        if os.geteuid() == 0:  # Mosquitto changes to a user of its own and has to read the files
-            for path in (folder, *folder.iterdir()):
-                shutil.chown(path, "mosquitto")
-            for parent in folder.parents:
-                if parent.owner() == "root" and not parent.stat().st_mode & 0o001:
-                    parent.chmod(parent.stat().st_mode | 0o011)
+        (folder / "mosquitto.conf").write_text(mosquitto_conf(self.port, conf_file(folder)))
 
     async def __aenter__(self) -> Mosquitto:
         await self.start()
