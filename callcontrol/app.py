@@ -61,6 +61,7 @@ from callcontrol.transport.driver import Driver
 from callcontrol.transport.loop import run as run_loop
 from callcontrol.transport.resolver import Resolver as DnsResolver
 from callcontrol.transport.tls import TlsError, TlsFiles
+from callcontrol.trunk_registration import Registrations
 from callcontrol.usage.outgoing import OutgoingStores
 from callcontrol.usage.reconcile import Reconciler
 from callcontrol.usage.store import SqlUsageRecords
@@ -69,6 +70,7 @@ from config.database import DatabaseUnavailable, create_engine, upgrade
 from config.settings import Settings
 from dialplan import reasons
 from gateway.gateway_numbers import GatewayDirectory
+from gateway.registration import RegistrationPolicy
 from gateway.store import GatewayFollower, TrunkFollower
 from gateway.trunk import TrunkDirectory
 from numbering.cache import DirectoryCache, DirectoryUnavailable
@@ -381,6 +383,7 @@ class App:
             f"{settings.node.id} {secrets.token_hex(4)}",
             settings.trunks.channel_lease_seconds,
         )
+        self._open_registrations(ids)
         self.reconciler = Reconciler(
             self.signalling.outgoing,
             SqlUsageRecords(self.engine),
@@ -394,6 +397,29 @@ class App:
         self._wired = True
         self._on_provisioning()
         await self._recover()
+
+    def _open_registrations(self, ids: KeyedIds) -> None:
+        core, trunks = self.signalling, self.settings.trunks
+        self.registrations = Registrations(
+            core.core,
+            core.endpoint,
+            core.trunking,
+            self.resolver,
+            ids,
+            core.env.usage.contacts,
+            self.settings.sip.user_agent,
+            self._clock.monotonic,
+            self._clock.wall,
+            random.random,
+            RegistrationPolicy(
+                retry_s=trunks.register_retry_seconds, retry_max_s=trunks.register_retry_max_seconds
+            ),
+            f"{self.settings.node.id} {secrets.token_hex(4)}",
+        )
+        core.trunking.registered = self.registrations
+        core.intake.registrations = self.registrations
+        core.runner.kick = self.driver.kick
+        self.prober.registrations = self.registrations
 
     def _tls_files(self) -> TlsFiles | None:
         tls = self.settings.sip.tls
@@ -562,6 +588,7 @@ class App:
             await asyncio.sleep(HOUSEKEEPING_S)
             self._clock.follow()
             self.prober.tick()
+            self.registrations.tick()
             if self.signalling.pushing is not None:
                 self.signalling.pushing.tick(self._clock.wall())
             self.driver.kick()
@@ -610,6 +637,7 @@ class App:
             return
         self.signalling.core.draining = True
         _log.info("draining: %d calls are running", len(self.signalling.runner.calls))
+        self.registrations.stop()
         asyncio.get_running_loop().call_later(self.settings.node.drain_seconds, self._stop.set)
 
     def stop(self) -> None:
@@ -662,15 +690,25 @@ class App:
         await self._stop.wait()
         await self._finish()
 
+    async def _leave_carriers(self) -> None:
+        """Let the answers to our last REGISTERs come, so that no call comes to a node that is gone."""
+        until = self._clock.monotonic() + HANG_UP_S
+        while not self.registrations.left and self._clock.monotonic() < until:
+            await asyncio.sleep(0.02)
+            self.registrations.tick()
+            self.driver.kick()
+
     async def _finish(self) -> None:
         """End what still runs, let the last messages go out, bring the records to the database."""
         runner = self.signalling.runner
         self.signalling.core.draining = True
+        self.registrations.stop()
         for ref in list(runner.calls):
             runner.hang_up(ref, reasons.DRAINING, self._clock.wall())
         self.driver.kick()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._idle.wait(), HANG_UP_S)
+        await self._leave_carriers()
         if self.link is not None:
             await self.link.drain()
         for task in self._tasks:

@@ -82,6 +82,8 @@ def register_parts(
         prober.states,
         lambda: prober.changes,
         lambda: trunking.failovers,
+        lambda: prober.registrations.registered() if prober.registrations is not None else {},
+        lambda: prober.registrations.results if prober.registrations is not None else {},
     )
     metrics.register_all(
         {

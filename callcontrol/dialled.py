@@ -12,8 +12,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from ipaddress import ip_address
 
+from callcontrol.sip.errors import RemoteProtocolError
+from callcontrol.sip.fields import parse_name_addr
 from callcontrol.sip.flow import Listener
-from callcontrol.sip.uri import Uri, unescape
+from callcontrol.sip.message import Message
+from callcontrol.sip.uri import Uri, parse_uri, unescape
 from dialplan.facts import CalledNumber
 from numbering.classes import classify, emergency_number, short_number
 from numbering.e164 import E164, NumberError, country_of, read
@@ -85,6 +88,23 @@ def read_dialled(uri: Uri, reader: Reader, ours: OurHosts) -> Dialled:
     else:
         called = CalledNumber(dialled=clean(number), e164=result, foreign_host=clean(foreign))
     return Dialled(called, is_telephone=is_telephone, country=country)
+
+
+def asked_of_contact(message: Message, uri: Uri, ours: str, *, is_contact: bool) -> Uri:
+    """What a call to a contact that we registered with a carrier asks for.
+
+    ``is_contact``: the Request-URI is that contact, so the number is in P-Called-Party-ID (RFC 7315 §4.2), else in To.
+    ``ours``: host that means us; carriers write their own into To, or the name by which they know us into the Request-URI.
+    """
+    found = uri
+    if is_contact:
+        for value in (message.get("p-called-party-id") or "", message.to_value):
+            try:
+                found = parse_uri(parse_name_addr(value).uri)
+            except RemoteProtocolError:
+                continue
+            break
+    return Uri("sip", found.user, ours, None, found.params) if found.is_sip else found
 
 
 def classified(dialled: Dialled, home: str, emergency_countries: Iterable[str]) -> CalledNumber:

@@ -19,6 +19,7 @@ from typing import Final, Protocol
 
 from callcontrol import auth
 from callcontrol.bindings import Binding, BindingStore
+from callcontrol.dialled import asked_of_contact
 from callcontrol.gather import CallIndex, Gatherer, IntakeSettings
 from callcontrol.limits import AUTH, UNKNOWN_TARGET, address_key
 from callcontrol.live_facts import Asking, LiveSource
@@ -33,7 +34,7 @@ from dialplan.evaluate import evaluate
 from dialplan.facts import CallFacts
 from dialplan.plan import Decision
 from gateway.gateway_numbers import GatewayDirectory
-from gateway.trunk import TrunkDirectory
+from gateway.trunk import Trunk, TrunkDirectory
 from numbering.directory import Directory
 from numbering.e164 import NumberError, read
 from numbering.models import Device
@@ -51,6 +52,18 @@ class Suspicions(Protocol):
     def suspect(self, host: str, kind: str, now: float, *, proven: bool) -> None: ...
 
     def absolve(self, host: str, kind: str, now: float) -> None: ...
+
+
+class Registrations(Protocol):
+    """Who knows where we are registered with carriers (`callcontrol.trunk_registration`)."""
+
+    def match(self, user: str, host: str) -> Trunk | None:
+        """The trunk whose registered contact has this user part, or whose registration ``host`` took."""
+        ...
+
+    def is_contact(self, trunk: str, user: str) -> bool:
+        """Whether ``user`` is the user part of a contact that we registered for the trunk."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +145,8 @@ class Intake:
         self.gatherer = Gatherer(settings, directory, trunks, bindings, calls, gateways)
         self.live: list[LiveSource] = []
         """Sources of facts of the live store, in the order in which they are asked."""
+        self.registrations: Registrations | None = None
+        """Where we are registered with carriers; None: nowhere."""
         self.counters: dict[str, int] = {}
 
     def admit(self, message: Message, flow: Flow, now: float) -> Answer | Admitted | Deferred:
@@ -203,12 +218,12 @@ class Intake:
                 # beside
                 # whose address it happens to sit.
                 by = BY_SOURCE
-                trunk = self._trunks.match_source(flow.host, flow.port)
+                trunk = self._trunk_of(uri, flow)
         if device is not None:
             facts = self.gatherer.from_device(message, uri, device, now)
             return self._complete(facts, message, device.ref, "", by)
         if trunk is not None:
-            facts = self.gatherer.from_trunk(message, uri, trunk, now)
+            facts = self.gatherer.from_trunk(message, self._asked_of(trunk, message, uri), trunk, now)
             return self._complete(facts, message, "", trunk.ref, by)
         self._suspect(flow, verdict, now)
         data = self._digest.refuse(message, verdict, now, source=flow.host, transport=flow.transport)
@@ -216,6 +231,19 @@ class Intake:
         return Answer(status=int(data[8:11]), data=data, why=verdict.reason)
 
     # -- who calls --
+
+    def _trunk_of(self, uri: Uri, flow: Flow) -> Trunk | None:
+        """The trunk that a request without credentials comes from: by our contact there, else by its source."""
+        registered = self.registrations.match(uri.user, flow.host) if self.registrations is not None else None
+        return registered or self._trunks.match_source(flow.host, flow.port)
+
+    def _asked_of(self, trunk: Trunk, message: Message, uri: Uri) -> Uri:
+        """The Request-URI as it is meant, where the carrier knows us by a contact or a name of its own."""
+        registrations = self.registrations
+        contact = registrations is not None and trunk.register and registrations.is_contact(trunk.ref, uri.user)
+        if contact or (uri.host and uri.host in (trunk.host.partition(":")[0].lower(), trunk.domain.lower())):
+            return asked_of_contact(message, uri, self._digest.realm, is_contact=contact)
+        return uri
 
     def _device_of_flow(self, message: Message, flow: Flow, now: float) -> Device | None:
         """The device that registered over this very flow; None when credentials must decide.

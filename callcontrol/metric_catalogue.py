@@ -289,6 +289,18 @@ _ALL = (
         {"trunk": (), "state": ("up", "down")},
     ),
     Metric(
+        "trunk_registered",
+        "gauge",
+        "1 while we are registered with the peer of the trunk; peers are numbered in their order.",
+        {"trunk": (), "peer": ()},
+    ),
+    Metric(
+        "trunk_register_requests",
+        "counter",
+        "REGISTERs that we sent to carriers, by the class of the answer.",
+        {"trunk": (), "result": ("2xx", "3xx", "4xx", "5xx", "6xx", "timeout")},
+    ),
+    Metric(
         "trunk_failovers", "counter", "Attempts over the trunk that were followed by another one.", {"trunk": ()}
     ),
     # Records, stores, directory

@@ -248,6 +248,8 @@ def trunks(
     states: Callable[[], Mapping[tuple[str, str, str], int]],
     changes: Callable[[], Mapping[tuple[str, str], int]],
     failovers: Callable[[], Mapping[str, int]],
+    registered: Callable[[], Mapping[tuple[str, str], int]],
+    register_results: Callable[[], Mapping[tuple[str, str], int]],
 ) -> None:
     """Trunks by their refs; ``refused`` gives the calls that found a trunk full, and too fast."""
     metrics.register_all(
@@ -261,6 +263,8 @@ def trunks(
             "trunk_peer_state": states,
             "trunk_peer_changes": changes,
             "trunk_failovers": failovers,
+            "trunk_registered": registered,
+            "trunk_register_requests": register_results,
         }
     )
 

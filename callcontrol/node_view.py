@@ -206,6 +206,14 @@ class PeerView:
     round_trip_seconds: float | None = None
     avoided_until: Instant | None = None
     """It failed a call, and is tried last until then."""
+    registration: str = ""
+    """Of ours with it: ``trying``, ``registered``, ``failed``, ``leaving``, ``left``; empty: the trunk does not
+    register.
+    """
+    registration_since: Instant | None = None
+    registration_status: int = 0
+    """Status of the last answer to REGISTER; 0: none came."""
+    registered_until: Instant | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

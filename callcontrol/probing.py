@@ -18,7 +18,9 @@ from callcontrol.sip.endpoint import Endpoint
 from callcontrol.sip.flow import Flow
 from callcontrol.sip.message import Message
 from callcontrol.sip.usage import Contacts
+from callcontrol.trunk_registration import Registrations
 from callcontrol.trunking import Trunking, our_domain
+from gateway.capacity import LEASE_S
 from gateway.health import DOWN, Peer
 from gateway.routes import peer_key
 from gateway.trunk import Trunk
@@ -67,8 +69,9 @@ class Prober:
         monotonic: Callable[[], float],
         wall: Callable[[], float],
         scope: str,
+        lease_s: float = LEASE_S,
     ) -> None:
-        """``scope`` makes the identifiers of this process its own."""
+        """``scope`` makes the identifiers of this process its own; ``lease_s``: life of channels without news of us."""
         self._core = core
         self._endpoint = endpoint
         self._trunking = trunking
@@ -80,10 +83,14 @@ class Prober:
         self._monotonic = monotonic
         self._wall = wall
         self._scope = f"options {scope}"
+        self._lease_s = lease_s
+        self._renew_at = 0.0
         self._count = 0
         self._log = get_logger("trunks")
         self.round_trips: dict[str, Histogram] = {}
         """By trunk."""
+        self.registrations: Registrations | None = None
+        """Told of peers that come back; None: nobody registers."""
         self.changes: dict[tuple[str, str], int] = {}
         """How often peers changed: (trunk, state) -> count."""
 
@@ -116,6 +123,10 @@ class Prober:
         """Send what is due and tell what changed; call it a few times a second."""
         now = self._wall()
         self._trunking.follow(now)
+        if now >= self._renew_at:
+            # three times in a lease, so that one that was missed costs nothing
+            self._renew_at = now + self._lease_s / 3
+            self._trunking.channels.renew(now)
         for key in self._health.due(now, PER_TURN):
             ref, _, peer = key.partition(" ")
             trunk = self._trunking.directory.get(ref)
@@ -129,6 +140,8 @@ class Prober:
             trunk, _, peer = change.key.partition(" ")
             counted = (trunk, change.after)
             self.changes[counted] = self.changes.get(counted, 0) + 1
+            if change.before == DOWN and self.registrations is not None:
+                self.registrations.peer_is_back(trunk, peer)
             say = self._log.warning if change.after == DOWN else self._log.info
             say(
                 f"trunk peer is {change.after}",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from callcontrol.node_view import PeerView, TrunkView
 from callcontrol.probing import Prober
-from gateway.health import UNKNOWN
+from gateway.health import UNKNOWN, Peer
 from gateway.trunk import Trunk
 
 
@@ -28,8 +30,20 @@ def _trunk_view(prober: Prober, trunk: Trunk, now: float) -> TrunkView:
 
 def _peer_view(prober: Prober, trunk: Trunk, peer: str, now: float) -> PeerView:
     known = prober.peer(trunk.ref, peer)
-    if known is None:
-        return PeerView(uri=peer, state=UNKNOWN)
+    view = PeerView(uri=peer, state=UNKNOWN) if known is None else _health_view(known, peer, now)
+    machine = prober.registrations.machine(trunk.ref, peer) if prober.registrations is not None else None
+    if machine is None:
+        return view
+    return replace(
+        view,
+        registration=machine.state,
+        registration_since=machine.since,
+        registration_status=machine.status,
+        registered_until=machine.until or None,
+    )
+
+
+def _health_view(known: Peer, peer: str, now: float) -> PeerView:
     return PeerView(
         uri=peer,
         state=known.state,

@@ -100,6 +100,7 @@ class MemoryTrunkChannels:
 
     def _acquire(self, trunk: Trunk, leg: str, now: float) -> str:
         table = self._table
+        table.leases[self._owner] = now + self._lease_s  # who asks is alive
         legs = table.legs.setdefault(trunk.ref, {})
         if leg in legs:
             return GRANTED
@@ -109,7 +110,7 @@ class MemoryTrunkChannels:
                 return FULL
         if trunk.max_cps > 0 and not self._take_token(trunk, now):
             return FAST
-        self._own(legs, leg, now)
+        legs[leg] = self._owner
         return GRANTED
 
     def _take_token(self, trunk: Trunk, now: float) -> bool:
@@ -122,14 +123,9 @@ class MemoryTrunkChannels:
         rates[trunk.ref] = (tokens - 1.0 if enough else tokens, now)
         return enough
 
-    def _own(self, legs: dict[str, str], leg: str, now: float) -> None:
-        legs[leg] = self._owner
-        leases = self._table.leases
-        if self._owner not in leases:
-            leases[self._owner] = now + self._lease_s
-
     def restore(self, trunk: str, leg: str, now: float) -> None:
-        self._own(self._table.legs.setdefault(trunk, {}), leg, now)
+        self._table.leases[self._owner] = now + self._lease_s
+        self._table.legs.setdefault(trunk, {})[leg] = self._owner
 
     def release(self, trunk: str, leg: str) -> None:
         legs = self._table.legs.get(trunk)

@@ -172,6 +172,8 @@ def test_trunks() -> None:
         lambda: {("carrier-a", "1", "up"): 1, ("carrier-b", "1", "down"): 1},
         lambda: {("carrier-b", "down"): 2},
         lambda: {"carrier-b": 7},
+        lambda: {("carrier-a", "1"): 1},
+        lambda: {("carrier-a", "2xx"): 5},
     )
     shown = clean(metrics)
     assert shown['cloudline_trunk_up{trunk="carrier-a"}'] == 1
@@ -183,3 +185,5 @@ def test_trunks() -> None:
     assert shown['cloudline_trunk_peer_state{peer="1",state="down",trunk="carrier-b"}'] == 1
     assert shown['cloudline_trunk_peer_changes_total{state="down",trunk="carrier-b"}'] == 2
     assert shown['cloudline_trunk_failovers_total{trunk="carrier-b"}'] == 7
+    assert shown['cloudline_trunk_registered{peer="1",trunk="carrier-a"}'] == 1
+    assert shown['cloudline_trunk_register_requests_total{result="2xx",trunk="carrier-a"}'] == 5

@@ -1,0 +1,388 @@
+"""We register with carriers: the shell of ``gateway.registration`` (trunks with ``register = true``).
+
+Each trunk registers with each of its peers.  The contact's user part is a word that only carrier and we know, and that stays the
+same over restarts; by it, or by the address that took the registration, a call is known to come from that trunk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from hashlib import blake2s
+from typing import Final
+
+from callcontrol.core import Core
+from callcontrol.ids import KeyedIds
+from callcontrol.logs import get_logger
+from callcontrol.ports import Resolver
+from callcontrol.sip import build, digest
+from callcontrol.sip.endpoint import Endpoint
+from callcontrol.sip.errors import RemoteProtocolError
+from callcontrol.sip.fields import parse_name_addr, split_list
+from callcontrol.sip.flow import Flow
+from callcontrol.sip.message import Message
+from callcontrol.sip.uri import escape_user
+from callcontrol.sip.usage import Contacts
+from callcontrol.trunking import Trunking, our_domain, retry_after
+from gateway.registration import FAILED, LEFT, REGISTERED, Registration, RegistrationPolicy
+from gateway.routes import peer_key
+from gateway.trunk import Trunk
+
+PER_TURN: Final = 5
+MAX_ROUTES: Final = 10
+
+
+def contact_user(trunk: Trunk, peer: str) -> str:
+    """User part of the contact that we register: unguessable without the password, the same after a restart."""
+    word = blake2s(f"{trunk.ref} {peer}".encode(), key=trunk.password.encode()[:32], digest_size=10)
+    return f"t-{word.hexdigest()}"
+
+
+class _Account:
+    """One trunk at one peer."""
+
+    __slots__ = (
+        "call_id",
+        "challenge",
+        "contact",
+        "count",
+        "cseq",
+        "flow",
+        "host",
+        "machine",
+        "peer",
+        "proxy",
+        "routes",
+        "shown",
+        "token",
+        "trunk",
+        "uri",
+        "used",
+    )
+
+    def __init__(self, trunk: Trunk, peer: str, machine: Registration, call_id: str) -> None:
+        self.trunk = trunk
+        self.peer = peer
+        self.machine = machine
+        self.call_id = call_id
+        self.token = contact_user(trunk, peer)
+        scheme, _, rest = (trunk.registrar or peer).partition(":")
+        self.uri = f"{scheme}:{rest.partition(';')[0]}"
+        self.cseq = 0
+        self.contact = ""
+        self.host = ""
+        """Address that answered."""
+        self.flow: Flow | None = None
+        self.routes: list[str] = []
+        self.challenge: digest.Challenge | None = None
+        self.proxy = False
+        self.count = 0
+        """Uses of the nonce."""
+        self.used = False
+        """The REGISTER under way has credentials for a nonce of this attempt."""
+        self.shown = ""
+        """State that was last logged."""
+
+
+class Registrations:
+    """All of them.  ``tick`` a few times a second."""
+
+    def __init__(
+        self,
+        core: Core,
+        endpoint: Endpoint,
+        trunking: Trunking,
+        resolver: Resolver,
+        ids: KeyedIds,
+        contacts: Contacts,
+        agent: str,
+        monotonic: Callable[[], float],
+        wall: Callable[[], float],
+        dice: Callable[[], float],
+        policy: RegistrationPolicy,
+        scope: str,
+    ) -> None:
+        """``scope`` makes the identifiers of this process its own; ``agent``: our User-Agent."""
+        self._core = core
+        self._endpoint = endpoint
+        self._trunking = trunking
+        self._resolver = resolver
+        self._ids = ids
+        self._contacts = contacts
+        self._agent = agent
+        self._monotonic = monotonic
+        self._wall = wall
+        self._dice = dice
+        self._policy = policy
+        self._scope = f"register {scope}"
+        self._count = 0
+        self._followed: int | None = None
+        self._accounts: dict[str, _Account] = {}
+        self._leaving: list[_Account] = []
+        """Of trunks that are gone or have changed: unregistered before they are forgotten."""
+        self._stopped = False
+        self._log = get_logger("trunks")
+        self.results: dict[tuple[str, str], int] = {}
+        """(trunk, class of the answer or ``timeout``) -> REGISTERs."""
+
+    # -- what others ask ------------------------------------------------------------------------------------
+
+    def routes(self, trunk: str, peer: str) -> list[str] | None:
+        """Service-Route of the registration at a peer; None when we are not registered there."""
+        account = self._accounts.get(peer_key(trunk, peer))
+        return account.routes if account is not None and account.machine.bound else None
+
+    def match(self, user: str, host: str) -> Trunk | None:
+        """The trunk of a call to ``user`` (of the Request-URI) that came from ``host``: by the registered contact, else by
+        the address that took a registration, if it took those of one trunk only.
+        """
+        found: Trunk | None = None
+        for account in self._accounts.values():
+            if account.token == user:
+                return account.trunk
+            if account.machine.bound and account.host == host:
+                if found is not None and found.ref != account.trunk.ref:
+                    found = None
+                    break
+                found = account.trunk
+        else:
+            return found
+        return next((a.trunk for a in self._accounts.values() if a.token == user), None)
+
+    def is_contact(self, trunk: str, user: str) -> bool:
+        """Whether ``user`` is what we registered for the trunk, and so no number."""
+        return any(a.token == user and a.trunk.ref == trunk for a in self._accounts.values())
+
+    def machine(self, trunk: str, peer: str) -> Registration | None:
+        """State of one registration; None for peers that are not registered with."""
+        account = self._accounts.get(peer_key(trunk, peer))
+        return account.machine if account is not None else None
+
+    def registered(self) -> dict[tuple[str, str], int]:
+        """(trunk, number of the peer from 1) -> 1 while we are registered there, else 0; for metrics."""
+        found: dict[tuple[str, str], int] = {}
+        for account in self._accounts.values():
+            number = account.trunk.peers.index(account.peer) + 1
+            found[account.trunk.ref, str(number)] = int(account.machine.bound)
+        return found
+
+    @property
+    def left(self) -> bool:
+        """Nothing of ours is registered any more, as far as we know."""
+        accounts = [*self._accounts.values(), *self._leaving]
+        return all(account.machine.state == LEFT for account in accounts)
+
+    # -- time -----------------------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Send what is due."""
+        now = self._wall()
+        self._follow(now)
+        sent = 0
+        for account in [*self._leaving, *self._accounts.values()]:
+            if sent < PER_TURN and account.machine.is_due(now):
+                sent += 1
+                self._send(account)
+            self._tell(account)
+        if self._leaving:
+            self._leaving = [account for account in self._leaving if account.machine.state != LEFT]
+
+    def peer_is_back(self, trunk: str, peer: str) -> None:
+        """A peer that was down answers again: it may have lost its registrations with its memory."""
+        account = self._accounts.get(peer_key(trunk, peer))
+        if account is not None:
+            account.machine.lost(self._wall())
+
+    def stop(self) -> None:
+        """Unregister everywhere: no calls may come any more."""
+        if self._stopped:
+            return
+        self._stopped = True
+        now = self._wall()
+        for account in self._accounts.values():
+            account.machine.leave(now)
+        while any(account.machine.is_due(now) for account in self._accounts.values()):
+            self.tick()
+
+    def _follow(self, now: float) -> None:
+        directory = self._trunking.directory
+        if self._followed == directory.version or self._stopped:
+            return
+        self._followed = directory.version
+        wanted = {
+            peer_key(trunk.ref, peer): (trunk, peer)
+            for trunk in directory.all()
+            if trunk.register
+            for peer in trunk.peers
+        }
+        for key, account in list(self._accounts.items()):
+            if key in wanted and _is_same(account.trunk, wanted[key][0]):
+                account.trunk = wanted[key][0]
+                continue
+            del self._accounts[key]
+            # where the new trunk registers the same contact, taking it out would take the new one out
+            if key not in wanted or not _same_contact(account.trunk, wanted[key][0]):
+                account.machine.leave(now)
+                self._leaving.append(account)
+        for key, (trunk, peer) in wanted.items():
+            if key not in self._accounts:
+                machine = Registration(trunk.register_seconds, now, self._dice, self._policy)
+                self._count += 1
+                call_id = f"register-{self._ids.make(self._scope + ' call', self._count)}"
+                self._accounts[key] = _Account(trunk, peer, machine, call_id)
+
+    def _tell(self, account: _Account) -> None:
+        machine = account.machine
+        if machine.state == account.shown or machine.state not in (REGISTERED, FAILED, LEFT):
+            return
+        account.shown = machine.state
+        say = self._log.warning if machine.state == FAILED else self._log.info
+        say(
+            f"trunk is {machine.state}" if machine.state != FAILED else "trunk cannot register",
+            trunk=account.trunk.ref,
+            peer=account.peer,
+            status=machine.status,
+            next_s=round(machine.due - self._wall(), 1),
+        )
+
+    # -- REGISTER -------------------------------------------------------------------------------------------
+
+    def _send(self, account: _Account) -> None:
+        serial, expires = account.machine.sent()
+        flow = self._resolver.direct(account.peer)
+        if flow is not None:
+            self._register(account, serial, expires, flow)
+            return
+
+        def resolved(flows: list[Flow]) -> None:
+            if flows:
+                self._register(account, serial, expires, flows[0])
+            else:
+                self._answered(account, serial, None, None)
+
+        self._resolver.look_up(account.peer, resolved)
+
+    def _register(self, account: _Account, serial: int, expires: int, flow: Flow) -> None:
+        self._count += 1
+        account.cseq += 1
+        account.flow = flow
+        trunk, make = account.trunk, self._ids.make
+        branch = "z9hG4bK" + make(self._scope, self._count)
+        domain = our_domain(trunk)
+        address = f"<sip:{escape_user(trunk.username)}@{domain}>"
+        account.contact = self._contacts.uri(account.token, flow.dump(), trunk.host)
+        lines = [
+            ("Max-Forwards", "70"),
+            ("From", f"{address};tag={make(self._scope + ' tag', self._count)}"),
+            ("To", address),
+            ("Call-ID", account.call_id),
+            ("CSeq", f"{account.cseq} REGISTER"),
+            ("Contact", f"<{account.contact}>;expires={expires}"),
+            ("Expires", str(expires)),
+            ("User-Agent", self._agent),
+        ]
+        authorization = self._authorization(account)
+        if authorization:
+            lines.append(("Proxy-Authorization" if account.proxy else "Authorization", authorization))
+        data = build.request("REGISTER", account.uri, lines)
+        self._core.asked[branch] = lambda message, came: self._answered(account, serial, message, came)
+        self._endpoint.send_request(branch, "REGISTER", data, flow, self._monotonic(), None)
+
+    def _authorization(self, account: _Account) -> str:
+        """Credentials for the challenge that we know; a nonce serves until the carrier wants another one."""
+        challenge, trunk = account.challenge, account.trunk
+        if challenge is None or not trunk.login:
+            return ""
+        account.count += 1
+        cnonce = self._ids.make(self._scope + " cnonce", self._count)
+        return digest.answer(
+            challenge, "REGISTER", account.uri, trunk.login, trunk.password, b"", cnonce, account.count
+        )
+
+    def _answered(self, account: _Account, serial: int, message: Message | None, flow: Flow | None) -> None:
+        machine = account.machine
+        if not machine.is_current(serial):
+            return
+        now = self._wall()
+        status = 0 if message is None else message.status
+        word = f"{status // 100}xx" if status else "timeout"
+        counted = (account.trunk.ref, word)
+        self.results[counted] = self.results.get(counted, 0) + 1
+        again = False
+        if status in (401, 407) and message is not None:
+            again = account.used = self._on_challenge(account, message, now)
+        else:
+            account.used = False
+            if message is None:
+                machine.refused(0, 0.0, now)
+            elif status < 300:
+                self._on_accepted(account, message, flow, now)
+            elif status == 423:
+                again = machine.too_brief(_number(message.get("min-expires")), now)
+            else:
+                machine.refused(status, retry_after(message), now)
+        if again:
+            self._send(account)
+        if not machine.bound:
+            account.routes, account.host = [], ""
+        self._tell(account)
+
+    def _on_challenge(self, account: _Account, message: Message, now: float) -> bool:
+        """True when the REGISTER goes again with credentials."""
+        account.proxy = message.status == 407
+        header = "proxy-authenticate" if account.proxy else "www-authenticate"
+        try:
+            chosen = digest.choose(digest.parse_challenges(message.all(header)))
+        except RemoteProtocolError:
+            chosen = None
+        if chosen is None or not account.trunk.login:
+            account.challenge = None
+            account.machine.refused(message.status, 0.0, now)
+            return False
+        account.challenge, account.count = chosen, 0
+        if account.machine.challenged(chosen.stale, account.used, now):
+            return True
+        account.challenge = None
+        return False
+
+    def _on_accepted(self, account: _Account, message: Message, flow: Flow | None, now: float) -> None:
+        account.machine.accepted(_granted(account, message), now)
+        account.host = flow.host if flow is not None else ""
+        account.routes = [
+            route for value in message.all("service-route")[:MAX_ROUTES] for route in split_list(value)
+        ][:MAX_ROUTES]
+
+
+_CONTACT: Final = ("username", "password", "registrar", "domain", "host")
+_LOGIN: Final = (*_CONTACT, "auth_username", "register_seconds")
+
+
+def _is_same(one: Trunk, other: Trunk) -> bool:
+    """The registration of a changed trunk may go on: nothing that it consists of is other than before."""
+    return all(getattr(one, name) == getattr(other, name) for name in _LOGIN)
+
+
+def _same_contact(one: Trunk, other: Trunk) -> bool:
+    """Both register the same contact for the same address of record."""
+    return all(getattr(one, name) == getattr(other, name) for name in _CONTACT)
+
+
+def _granted(account: _Account, message: Message) -> float:
+    """Seconds that a 2xx gives our contact (§10.2.4): its own parameter, else Expires, else what we asked for."""
+    ours = f"{account.token}@"
+    for value in message.all("contact"):
+        for member in split_list(value):
+            try:
+                address = parse_name_addr(member)
+            except RemoteProtocolError:
+                continue
+            if ours in address.uri:
+                expires = address.params.get("expires")
+                if expires is not None:
+                    return float(_number(expires))
+    expires = message.get("expires")
+    return float(_number(expires) if expires is not None else account.machine.expires)
+
+
+def _number(text: str | None) -> int:
+    text = (text or "").strip()
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else 0
