@@ -510,6 +510,9 @@ class App:
             wall=self._clock.wall,
             monotonic=self._clock.monotonic,
             entropy=os.urandom,
+            inventory=self.numbers.inventory,
+            phones=self.signalling.phone,
+            kick=self.driver.kick,
         )
         services.counters.register(self.metrics)
         self.upkeep = Upkeep(services, stores)

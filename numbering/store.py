@@ -119,13 +119,19 @@ class ObjectTable(Generic[T]):
     ) -> list[T]:
         """At most ``limit`` objects beyond a key, in the order of keys.
 
-        ``where`` names fields and their values; ``user.account`` is the account of the user who has the object.
+        ``where`` names fields and their values; ``user.account`` is the account of the user who has the object,
+        ``holder`` and ``holder.account`` also find numbers that are kept for somebody.
         """
         query = select(self.table).where(self._key > after)
         for field, value in where.items():
+            users = select(UserRow.ref).where(UserRow.account == value)
             if field == "user.account":
-                users = select(UserRow.ref).where(UserRow.account == value)
                 query = query.where(getattr(self._row, "user").in_(users))  # noqa: B009 - rows of several kinds
+            elif field == "holder":
+                query = query.where((NumberRow.user == value) | (NumberRow.kept_for == value))
+            elif field == "holder.account":
+                kept = NumberRow.kept_for.in_(users) | (NumberRow.kept_account == value)
+                query = query.where(NumberRow.user.in_(users) | kept)
             else:
                 query = query.where(getattr(self._row, field) == value)
         rows = (await connection.execute(query.order_by(self._key).limit(limit))).all()

@@ -12,12 +12,14 @@ from callcontrol.api.services import Services
 from callcontrol.api.store import Stores
 from callcontrol.logs import get_logger
 from callcontrol.node_view import Node
+from callcontrol.phone_requests import PhoneRequestHandler
 from callcontrol.provisioning.editing import Editor
 from config.database import DatabaseUnavailable
 from config.sections import HttpSettings
 from gateway.gateway_numbers import GatewayDirectory
 from gateway.trunk import TrunkDirectory
 from numbering.cache import DirectoryCache, DirectoryUnavailable
+from numbering.inventory import NumberInventory
 from numbering.models import PlanTable
 
 _USES_S: Final = 30.0
@@ -42,6 +44,9 @@ def make_services(
     wall: Callable[[], float],
     monotonic: Callable[[], float],
     entropy: Callable[[int], bytes],
+    inventory: NumberInventory | None = None,
+    phones: PhoneRequestHandler | None = None,
+    kick: Callable[[], None] = lambda: None,
 ) -> Services:
     """Everything that the routes need, over the parts of one node."""
     log = get_logger("http")
@@ -77,6 +82,9 @@ def make_services(
         wall=wall,
         monotonic=monotonic,
         counters=HttpCounters(),
+        inventory=inventory,
+        phones=phones,
+        kick=kick,
     )
 
 

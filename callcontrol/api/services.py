@@ -12,11 +12,13 @@ from callcontrol.access.tokens import Scope, Token
 from callcontrol.api.idempotency import AnswerStore
 from callcontrol.api.metering import HttpCounters
 from callcontrol.node_view import Node
+from callcontrol.phone_requests import PhoneRequestHandler
 from callcontrol.provisioning.editing import Editor
 from config.sections import HttpSettings
 from gateway.gateway_numbers import GatewayDirectory
 from gateway.trunk import TrunkDirectory
 from numbering.directory import Directory
+from numbering.inventory import NumberInventory
 
 
 class ObjectPages(Protocol):
@@ -60,6 +62,10 @@ class AuditTrail(Protocol):
     ) -> list[AuditEntry]: ...
 
 
+def _nothing() -> None:
+    """There is no core to be told."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """What routes may use.  Reads of single objects come from the directory, lists and writes from the database."""
@@ -81,3 +87,9 @@ class Services:
     wall: Callable[[], float]
     monotonic: Callable[[], float]
     counters: HttpCounters
+    inventory: NumberInventory | None = None
+    """The number inventory; None: the node has none (a test)."""
+    phones: PhoneRequestHandler | None = None
+    """Who answers the apps of phones; None: nobody."""
+    kick: Callable[[], None] = _nothing
+    """Lets the signalling core send at once what a request made it want to send."""

@@ -54,8 +54,10 @@ class Sight:
         return self.sees_user_ref(who, device.user)
 
     def sees_number(self, who: Principal, number: CloudNumber) -> bool:
-        """The holder's side, and whom it is kept for (NUM-05)."""
-        return self.sees_user_ref(who, number.user)
+        """A holder's own, and those that are kept for somebody: reserved, in quarantine, being ported (NUM-05)."""
+        if who.scope is Scope.MANAGER and number.kept_account == who.account:
+            return True
+        return self.sees_user_ref(who, number.user or number.kept_for)
 
     def sees_user_ref(self, who: Principal, ref: str) -> bool:
         if who.scope is Scope.OPERATOR:

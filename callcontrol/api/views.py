@@ -64,6 +64,10 @@ class NumberView:
     ring_seconds: float
     """0: as long as the settings say."""
     block: tuple[str, ...]
+    expires_at: Instant | None
+    """When the subscription ends; null: it does not."""
+    until: Instant | None
+    """When a reservation or a quarantine ends by itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,6 +187,8 @@ def number_view(number: CloudNumber) -> NumberView:
         hide=number.hide,
         ring_seconds=number.ring_seconds,
         block=number.block,
+        expires_at=number.expires_at or None,
+        until=number.until or None,
     )
 
 

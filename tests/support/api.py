@@ -22,15 +22,18 @@ from callcontrol.api.assembly import Upkeep, make_services
 from callcontrol.api.services import Services
 from callcontrol.api.store import Stores, stores_of
 from callcontrol.node_view import Node
+from callcontrol.phone_requests import PhoneRequestHandler
 from callcontrol.provisioning import Document, apply
 from config.database import create_engine, upgrade
-from config.sections import DatabaseSettings, HttpSettings
+from config.sections import DatabaseSettings, HttpSettings, NumberSettings
 from gateway.gateway_numbers import GatewayDirectory
 from gateway.store import GatewayFollower, TrunkFollower
 from gateway.trunk import TrunkDirectory
 from numbering.cache import DirectoryCache
 from numbering.directory import Directory
+from numbering.inventory import NumberInventory
 from numbering.store import SqlDirectorySource
+from numbering.store_inventory import InventoryStore
 from tests.support.acme import PLANS
 from tests.support.fake_node import T0, FakeNode
 
@@ -61,7 +64,13 @@ class Entropy:
 class ApiWorld:
     """The API, and what is behind it."""
 
-    def __init__(self, url: str, node: Node | None = None, settings: HttpSettings | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        node: Node | None = None,
+        settings: HttpSettings | None = None,
+        phones: PhoneRequestHandler | None = None,
+    ) -> None:
         self.engine = create_engine(DatabaseSettings(url=url, timeout_seconds=5))
         self.clock = Clock()
         self.node = FakeNode() if node is None else node
@@ -94,6 +103,8 @@ class ApiWorld:
             wall=self.clock,
             monotonic=self.clock,
             entropy=Entropy(),
+            inventory=NumberInventory(InventoryStore(self.engine), PLANS, NumberSettings(), clock=self.clock),
+            phones=phones,
         )
         self.upkeep = Upkeep(self.services, self.stores)
         self.app: FastAPI = build_api(self.services)

@@ -45,14 +45,14 @@ def add_to(api: FastAPI, services: Services, sight: Sight) -> None:
         user: Annotated[str | None, Query(pattern=REF_PATTERN, description="Only of this user.")] = None,
         state: Annotated[NumberState | None, Query(description="Only in this state.")] = None,
     ) -> Page[NumberView]:
-        """Numbers in ascending order."""
+        """Numbers in ascending order: those that are held, and those that are kept for a holder (NUM-05)."""
         after = after_key(cursor)
         owner = who.user if who.scope is Scope.USER and user is None else user
         if owner is not None and not sight.sees_user_ref(who, owner):
             return Page(items=())
-        where: dict[str, str | None] = {"user": owner} if owner is not None else {}
+        where: dict[str, str | None] = {"holder": owner} if owner is not None else {}
         if who.scope is Scope.MANAGER and owner is None:
-            where = {"user.account": who.account}
+            where = {"holder.account": who.account}
         if state is not None:
             where["state"] = state.value
         found = await services.pages.page("number", limit + 1, after=after, where=where)
