@@ -14,6 +14,7 @@ from typing import Protocol
 
 from callcontrol.b2bua import joining, snapshot
 from callcontrol.b2bua.call import Call
+from callcontrol.b2bua.dialling import active_plan
 from callcontrol.b2bua.effects import (
     CallOver,
     ChooseTrunk,
@@ -53,11 +54,42 @@ from callcontrol.sip.message import Message
 from callcontrol.sip.usage import CANCELLING, Turn
 from callcontrol.trunking import Trunking, retry_after
 from callcontrol.wire import Owner, Wire
+from dialplan import reasons
 from dialplan.facts import OwnCall
 from dialplan.plan import Decision
 
 TransferRoute = Callable[[str, str, str, float], Decision | None]
 """(device, target URI, cloud number of the call, now) -> decision, None when the target is refused."""
+
+
+class OutgoingLegs(Protocol):
+    """What legs to the outside are held against (``callcontrol.usage.outgoing``)."""
+
+    def acquire(
+        self,
+        leg: str,
+        user: str,
+        account: str,
+        number: str,
+        called: str,
+        fresh: bool,
+        now: float,
+        done: Callable[[str], None],
+    ) -> None:
+        """Ask whether a leg may be sent; ``done`` gets the bound that it would break, empty: it may."""
+        ...
+
+    def release(self, leg: str) -> None:
+        """The leg is over; nothing happens when it held nothing."""
+        ...
+
+    def resumed(self, leg: str) -> None:
+        """A leg came with a call of another node."""
+        ...
+
+    def ended(self, record: CallRecord, now: float) -> None:
+        """The outcome of a call is known; told twice it counts once."""
+        ...
 
 
 class CallPushes(Protocol):
@@ -66,16 +98,6 @@ class CallPushes(Protocol):
     def push(self, call: Call, effect: Push, now: float) -> bool:
         """False: it has failed at once."""
         ...
-
-    def ended(self, call: Call) -> None:
-        """The outcome of a call is known."""
-        ...
-
-
-class CallPushes(Protocol):
-    """Pushes to the devices of calls (``callcontrol.pushing``)."""
-
-    def push(self, call: Call, effect: Push, now: float) -> None: ...
 
     def ended(self, call: Call) -> None:
         """The outcome of a call is known."""
@@ -119,11 +141,11 @@ class Runner:
         self.on_defect: Callable[[Exception], None] | None = None
         """Told of an error of ours while one call was served, so that it does not take the others along; None: it is
         raised."""
+        self.outgoing: OutgoingLegs | None = None
+        """Who may send legs to the outside, and what they use; None: everybody, and nothing is counted (OUT-08, OUT-10)."""
         self.pushes: CallPushes | None = None
         """Where pushes to devices go; None: no device can be pushed."""
         self.watcher: CallWatcher | None = None
-        self.on_push: Callable[[Call, Push, float], None] | None = None
-        """Where pushes to devices go; None: no device can be pushed."""
         self.epochs: dict[str, int] = {}
         self.tap: Callable[[Call, Event], None] | None = None
         """Sees every event before its call does: recordings, and tests that store and load between two events."""
@@ -200,7 +222,12 @@ class Runner:
                 self._index.use_tag(call, leg.id, tag)
             if leg.channel:
                 self._trunking.restore(leg.trunk, leg.channel, now)
-        self._pending.extend([(call, effect) for effect in snapshot.outbox(data)])
+                if self.outgoing is not None:
+                    self.outgoing.resumed(leg.channel)
+        for effect in snapshot.outbox(data):
+            if isinstance(effect, TrunkReleased) and self.outgoing is not None:
+                self.outgoing.resumed(effect.channel)
+            self._pending.append((call, effect))
         self.handle(call, Resumed(), now)
 
     def save_again(self, refs: Iterable[str]) -> None:
@@ -318,6 +345,9 @@ class Runner:
             elif isinstance(effect, (ChooseTrunk, RouteTransfer, JoinDialog)):
                 follow.append(effect)
             else:
+                if isinstance(effect, TrunkReleased) and self.outgoing is not None:
+                    # at once, so that the next attempt of the same call finds it
+                    self.outgoing.release(effect.channel)
                 self._pending.append((call, effect))
         self._schedule(call)
         for effect in follow:
@@ -327,9 +357,7 @@ class Runner:
         """Lookups that a call asks for; their answer is an event of the same turn."""
         if isinstance(effect, ChooseTrunk):
             asked = _AskedTrunk(self, call)
-            self._trunking.choose(
-                effect.number, effect.caller, effect.tried, effect.channel, now, asked.answered
-            )
+            self._ask_trunk(call, effect, now, asked.answered)
             asked.waits = asked.event is None
             if asked.event is not None:
                 self.handle(call, asked.event, now)
@@ -338,6 +366,31 @@ class Runner:
             self.handle(call, TransferRouted(decision, 404), now)
         elif isinstance(effect, JoinDialog):
             self._join(call, effect, now)
+
+    def _ask_trunk(
+        self, call: Call, effect: ChooseTrunk, now: float, done: Callable[[TrunkChosen], None]
+    ) -> None:
+        """Every leg over a trunk comes by here: of calls, transfers, forwards, callbacks, call-through (OUT-10)."""
+        outgoing = self.outgoing
+        number, caller, tried, leg = effect.number, effect.caller, effect.tried, effect.channel
+        if outgoing is None:
+            self._trunking.choose(number, caller, tried, leg, now, done)
+            return
+
+        def chosen(event: TrunkChosen) -> None:
+            if not event.trunk:
+                outgoing.release(leg)
+            done(event)
+
+        def allowed(bound: str) -> None:
+            if bound:
+                call.note("OUT-10", f"refuse:{reasons.TOO_MANY_CALLS}", bound)
+                done(TrunkChosen("", reason=reasons.TOO_MANY_CALLS))
+            else:
+                self._trunking.choose(number, caller, tried, leg, now, chosen)
+
+        plan = active_plan(call)
+        outgoing.acquire(leg, plan.user, plan.account, plan.number, number, not tried, now, allowed)
 
     def _transfer_route(self, call: Call, leg: str, target: str, now: float) -> Decision | None:
         """The transferor calls the target, with the number that it talks with in this call."""
@@ -482,6 +535,8 @@ class Runner:
         elif isinstance(effect, WriteRecord):
             self._records.put(effect.record)
             self.stats.ended(effect.record)
+            if self.outgoing is not None:
+                self.outgoing.ended(effect.record, now)
             if self.pushes is not None:
                 self.pushes.ended(call)
             self._watch(call)
@@ -491,17 +546,14 @@ class Runner:
         elif isinstance(effect, PeerSilent):
             self._trunking.failed(effect.trunk, effect.peer, "silent", 0.0, now)
         elif isinstance(effect, Push):
-            if self.pushes is not None:
-                self.pushes.push(call, effect, now)
-        elif isinstance(effect, SendAgain):
-            self._wire.send_again(effect.branch)
-        elif isinstance(effect, Push):
             if self.pushes is not None and not self.pushes.push(call, effect, now):
                 self._unpushed.append((call, effect))
         elif isinstance(effect, SendAgain):
             self._wire.send_again(effect.branch)
         elif isinstance(effect, TrunkReleased):
             self._trunking.release(effect.trunk, effect.channel)
+            if self.outgoing is not None:
+                self.outgoing.release(effect.channel)
         elif isinstance(effect, CallOver):
             if call.ref in self._stored:
                 self._store.delete(call.ref, self.epochs.get(call.ref, 1))
