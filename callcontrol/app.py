@@ -45,15 +45,15 @@ from callcontrol.metrics import Metrics
 from callcontrol.node import BansOf, CallsOf, LiveNode
 from callcontrol.node_view import ComponentView, ReloadView
 from callcontrol.number_office import NumberOffice
-from callcontrol.phone_link import PhoneLink
 from callcontrol.operator_access import AccessError, NodeNote, ensure_token, leave_note, token_path
+from callcontrol.phone_link import PhoneLink
 from callcontrol.plans import plan_table
 from callcontrol.pricing.store import PriceFollower
 from callcontrol.probing import Prober
 from callcontrol.pushing import Wake
 from callcontrol.resolution import NameResolver
-from callcontrol.sip.flow import Listeners
 from callcontrol.sim_writer import SimWriter
+from callcontrol.sip.flow import Listeners
 from callcontrol.system_clock import SystemClock
 from callcontrol.transport.bounds import StreamBounds
 from callcontrol.transport.dns_cache import DnsCache, DnsPython, read_hosts
@@ -151,12 +151,10 @@ class App:
             asyncio.create_task(self.cache.run(), name="directory"),
             asyncio.create_task(self.exporter.run(), name="call records"),
             asyncio.create_task(self._keep_house(), name="housekeeping"),
-            *([asyncio.create_task(self.link.run(), name="mqtt")] if self.link is not None else ()),
             asyncio.create_task(self.reconciler.run(), name="use of numbers"),
             asyncio.create_task(self.sims.run(), name="verified SIMs"),
             *([asyncio.create_task(self.link.run(), name="mqtt")] if self.link is not None else ()),
             asyncio.create_task(self.upkeep.run(), name="upkeep of the API"),
-            *([asyncio.create_task(self.link.run(), name="mqtt")] if self.link is not None else ()),
             asyncio.create_task(self.numbers.run(), name="numbers"),
         ]
         if self.live is not None:
@@ -278,28 +276,6 @@ class App:
     def _kick(self) -> None:
         if self._wired:
             self.driver.kick()
-
-    async def _open_link(self, stack: AsyncExitStack) -> None:
-        """MQTT: pushes, requests of devices, events."""
-        settings = self.settings
-        self.link: PhoneLink | None = None
-        if not settings.mqtt.url:
-            return
-        link = PhoneLink(
-            settings.mqtt,
-            settings.node.id,
-            settings.sip.domain,
-            self.directory,
-            self._clock.wall,
-            random.random,
-            os.urandom,
-        )
-        try:
-            await link.open()
-        except OSError as error:
-            raise StartError(f"mqtt.listen: {error}") from error
-        stack.push_async_callback(link.close)
-        self.link = link
 
     async def _open_sockets(self, stack: AsyncExitStack) -> None:
         settings = self.settings
