@@ -11,6 +11,7 @@ import phonenumbers
 from numbering.e164 import country_of
 from numbering.models import CloudNumber, NumberState
 from numbering.refusal import Fault, Refused
+from numbering.residence import sim_countries
 from numbering.search import Pattern, read_pattern, runs
 from numbering.store_inventory import InventoryStore, Look, Wanted
 from numbering.vip import CATEGORIES, VipPolicy, score
@@ -31,15 +32,26 @@ class Found:
     """How easy it is to remember, 0 to 100."""
     formerly_yours: bool = False
     """It rests in quarantine, and the user may take it back (NUM-05)."""
+    national: bool | None = None
+    """Of the country where the user's SIM is at home (NUM-08); None: no user is asked about."""
 
 
 class Finder:
     """See the module."""
 
-    def __init__(self, store: InventoryStore, vip: VipPolicy, company: Company) -> None:
+    def __init__(
+        self,
+        store: InventoryStore,
+        vip: VipPolicy,
+        company: Company,
+        clock: Callable[[], float],
+        sim_window_days: float,
+    ) -> None:
         self._store = store
         self._vip = vip
         self._company = company
+        self._clock = clock
+        self._window_days = sim_window_days
 
     async def search(
         self,
@@ -57,19 +69,27 @@ class Finder:
         ``after``: the last number of the page before; the first page alone has the user's own.
         """
         wanted, shape = self._wanted(country, category, pattern)
-        found: list[Found] = []
         async with self._store.look() as look:
-            if user and not after:
+            own: list[CloudNumber] = []
+            home: frozenset[str] | None = None
+            if user:
                 company = await self._company(look, user)
-                resting = replace(
-                    wanted, states=(NumberState.QUARANTINED,), kept_for=user, kept_account=company
-                )
-                for number in await self._matching(look, resting, shape, country, min_score, "", limit):
-                    found.append(
-                        Found(number=number, score=score(number.e164, self._vip), formerly_yours=True)
+                home = sim_countries(await look.devices_of(user), self._clock(), self._window_days)
+                if not after:
+                    resting = replace(
+                        wanted, states=(NumberState.QUARANTINED,), kept_for=user, kept_account=company
                     )
-            rest = await self._matching(look, wanted, shape, country, min_score, after, limit - len(found))
-        return found + [Found(number=number, score=score(number.e164, self._vip)) for number in rest]
+                    own = await self._matching(look, resting, shape, country, min_score, "", limit)
+            rest = await self._matching(look, wanted, shape, country, min_score, after, limit - len(own))
+        return [
+            Found(
+                number=number,
+                score=score(number.e164, self._vip),
+                formerly_yours=number.state is NumberState.QUARANTINED,
+                national=None if home is None else country_of(number.e164) in home,
+            )
+            for number in (*own, *rest)
+        ]
 
     async def search_runs(
         self, length: int, *, country: str = "", category: str = "", pattern: str = "", limit: int = 20

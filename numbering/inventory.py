@@ -64,7 +64,7 @@ class NumberInventory:
         self._countries = countries
         self._vip = vip
         check_quarantine_days(settings.quarantine_days, countries)
-        self.finder = Finder(store, vip, self.company_of)
+        self.finder = Finder(store, vip, self.company_of, clock, settings.sim_window_days)
         self.ports = PortDesk(self, store, settings, token)
         self.counters: dict[str, int] = dict.fromkeys(Action, 0)
         """Changes made here, by action."""

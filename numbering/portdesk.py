@@ -281,6 +281,8 @@ class PortDesk:
         async with self._store.work() as work:
             known = await self._inventory.known(work, number)
             rio = await self._rio(work, known, cause)
+            if await work.is_waiting(known.e164, RIO):
+                return rio  # who asks again before it was sent does not get it twice
             body = f"{self._settings.company}: the RIO of {known.e164} is {rio}."
             await work.add_message(Message(e164=known.e164, kind=RIO, body=body, created_at=cause.at))
             await work.tell([lifecycle.event("rio_sent", known, known, cause)])

@@ -226,6 +226,8 @@ def _load_device(row: Row[Any]) -> Device:
         kind=DeviceKind(row.kind),
         sim=row.sim or "",
         sim_verified=row.sim_verified,
+        sim_country=row.sim_country or "",
+        sim_seen_at=row.sim_seen_at,
         sip_username=row.sip_username or "",
         sip_password=row.sip_password,
         mqtt_password=row.mqtt_password,

@@ -29,6 +29,7 @@ from numbering.store import (
     lock_revision,
     record_changes,
 )
+from numbering.store_traces import load_event, record_events, without_number
 from numbering.tables import (
     DeviceRow,
     NumberEventRow,
@@ -106,6 +107,9 @@ class Look:
     async def device(self, ref: str) -> Device | None:
         return (await DEVICES.some(self._connection, [ref])).get(ref)
 
+    async def devices_of(self, user: str) -> Sequence[Device]:
+        return await DEVICES.matching(self._connection, "user", [user])
+
     async def is_sim(self, e164: str) -> bool:
         """Whether a number is the SIM of a device of ours."""
         query = select(DeviceRow.ref).where(DeviceRow.sim == e164).limit(1)
@@ -174,7 +178,7 @@ class Look:
         if before:
             query = query.where(NumberEventRow.id < before)
         rows = (await self._connection.execute(query.order_by(NumberEventRow.id.desc()).limit(limit))).all()
-        return [(row.id, _event(row)) for row in rows]
+        return [(row.id, load_event(row)) for row in rows]
 
     async def messages(self, *, waiting: bool, limit: int) -> Sequence[Message]:
         """Messages to lines, the oldest first; ``waiting``: those that nobody has sent."""
@@ -187,6 +191,15 @@ class Look:
         query = select(NumberMessageRow.__table__).where(NumberMessageRow.id == ref)
         row = (await self._connection.execute(query)).first()
         return None if row is None else Message(**row._mapping)
+
+    async def is_waiting(self, e164: str, kind: str) -> bool:
+        """Whether a message of a kind to a line waits."""
+        waiting = and_(
+            NumberMessageRow.e164 == e164, NumberMessageRow.kind == kind, NumberMessageRow.sent_at == 0
+        )
+        return (
+            await self._connection.execute(select(NumberMessageRow.id).where(waiting))
+        ).first() is not None
 
     async def waiting_messages(self) -> int:
         query = select(func.count()).where(NumberMessageRow.sent_at == 0)
@@ -233,17 +246,14 @@ class Work(Look):
             raise Refused(Fault.STALE, f"{before.e164} has been changed meanwhile")
         self._touch(NUMBERS.kind, before.e164)
         if before.user and (after is None or after.user != before.user):
-            await self._forget_default(before.user, before.e164)
+            await self._forget(before.user, before.e164)
 
-    async def _forget_default(self, user: str, e164: str) -> None:
-        """A number that a user holds no longer is nobody's default."""
-        done = await self._connection.execute(
-            update(UserRow)
-            .where(UserRow.ref == user, UserRow.default_number == e164)
-            .values(default_number=None)
-        )
-        if done.rowcount:
-            self._touch(USERS.kind, user)
+    async def _forget(self, ref: str, e164: str) -> None:
+        """A number that a user holds no longer is nobody's default, and linked to none of his contacts."""
+        user = await self.user(ref)
+        if user is not None and (after := without_number(user, e164)) is not user:
+            await USERS.update(self._connection, [after])
+            self._touch(USERS.kind, ref)
 
     async def tell(self, events: Iterable[NumberEvent]) -> None:
         """Record what happened."""
@@ -347,27 +357,6 @@ class InventoryStore:
                 await record_changes(connection, work.touched)
 
 
-async def record_events(connection: AsyncConnection, events: Iterable[NumberEvent]) -> None:
-    """Write events of numbers, in their order."""
-    rows = [
-        {
-            "e164": event.e164,
-            "at_time": event.at,
-            "action": event.action,
-            "state_before": None if event.before is None else event.before.value,
-            "state_after": None if event.after is None else event.after.value,
-            "former": event.former,
-            "user_ref": event.user,
-            "actor": event.actor,
-            "reason": event.reason,
-        }
-        for event in events
-    ]
-    for start in range(0, len(rows), PAGE):
-        table: Any = NumberEventRow.__table__
-        await connection.execute(insert(table), rows[start : start + PAGE])
-
-
 def _conditions(wanted: Wanted) -> list[ColumnElement[bool]]:
     found: list[ColumnElement[bool]] = [NumberRow.state.in_([state.value for state in wanted.states])]
     if wanted.prefixes:
@@ -381,20 +370,6 @@ def _conditions(wanted: Wanted) -> list[ColumnElement[bool]]:
         ours = [NumberRow.kept_account == wanted.kept_account] if wanted.kept_account else []
         found.append(or_(*mine, *ours))
     return found
-
-
-def _event(row: Row[Any]) -> NumberEvent:
-    return NumberEvent(
-        e164=row.e164,
-        at=row.at_time,
-        action=row.action,
-        before=None if row.state_before is None else NumberState(row.state_before),
-        after=None if row.state_after is None else NumberState(row.state_after),
-        former=row.former,
-        user=row.user_ref,
-        actor=row.actor,
-        reason=row.reason,
-    )
 
 
 def _port(row: Row[Any]) -> Port:

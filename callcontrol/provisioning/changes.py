@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Final
 
@@ -13,8 +14,9 @@ from callcontrol.provisioning.inventory import Inventory, Item
 from callcontrol.provisioning.objects import SECRETS, Desired
 from gateway.profile import HeaderRule
 from gateway.trunk import Prefix, Trunk
-from numbering.models import Account, CloudNumber, Device, User
+from numbering.models import Account, Device, User
 
+_MOMENTS: Final = frozenset({"expires_at", "until", "sim_seen_at"})
 _SECRETS: Final = frozenset(name for names in SECRETS.values() for name in names)
 
 
@@ -69,8 +71,9 @@ class ChangeSet:
 def target(current: Inventory, desired: Desired, *, prune: bool) -> Inventory:
     """The inventory after an apply.
 
-    What documents do not speak of stays: objects without ``prune``, secrets that were not written, the state
-    of a number, which has a life of its own, and that a SIM was verified, as long as it is the same SIM.
+    What documents do not speak of stays: objects without ``prune``, secrets that were not written, and that a SIM
+    was verified, as long as it is the same SIM.  Numbers are as the documents say; what can become of them is settled
+    by `callcontrol.provisioning.number_life`.
     """
     result = Inventory() if prune else current.copy()
     for kind in KINDS:
@@ -104,11 +107,14 @@ def _kept(item: Item, existing: Item | None, silent: Collection[tuple[str, str, 
                 item = dataclasses.replace(item, sip_password=existing.sip_password)
             if ("device", item.ref, "mqtt_password") in silent:
                 item = dataclasses.replace(item, mqtt_password=existing.mqtt_password)
+            if item.sim and item.sim == existing.sim:
+                # Where this very SIM was seen (NUM-08).
+                item = dataclasses.replace(
+                    item, sim_country=existing.sim_country, sim_seen_at=existing.sim_seen_at
+                )
             return item
         case Trunk(), Trunk() if item.username and ("trunk", item.ref, "password") in silent:
             return dataclasses.replace(item, password=existing.password)
-        case CloudNumber(), CloudNumber():
-            return dataclasses.replace(item, state=existing.state)
         case _:
             return item
 
@@ -133,13 +139,19 @@ def _fields(before: Item, after: Item) -> tuple[FieldChange, ...]:
     result: list[FieldChange] = []
     for spec in dataclasses.fields(before):
         old, new = getattr(before, spec.name), getattr(after, spec.name)
-        if old == new:
+        if old == new or not spec.compare:
             continue
         if spec.name in _SECRETS:
             result.append(FieldChange(spec.name, "(secret)", "(another)"))
         else:
-            result.append(FieldChange(spec.name, shown(old), shown(new)))
+            show = moment if spec.name in _MOMENTS else shown
+            result.append(FieldChange(spec.name, show(old), show(new)))
     return tuple(result)
+
+
+def moment(value: float) -> str:
+    """A time for people."""
+    return datetime.fromtimestamp(value, UTC).isoformat(timespec="seconds") if value else "(none)"
 
 
 def shown(value: Any) -> str:

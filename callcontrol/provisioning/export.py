@@ -5,20 +5,23 @@ from __future__ import annotations
 import dataclasses
 import tomllib
 from collections.abc import Mapping
+from datetime import datetime
 from enum import Enum
 from typing import Any, Final
 
 from callcontrol.provisioning.documents import KINDS
 from callcontrol.provisioning.inventory import Inventory, Item
+from callcontrol.provisioning.number_life import written
 from callcontrol.provisioning.objects import SECRETS
 from gateway.profile import HeaderRule
 from gateway.trunk import Prefix
+from numbering.models import CloudNumber
 from numbering.money import Money
 
 _SECRETS: Final = frozenset(name for names in SECRETS.values() for name in names)
 
-# The state of a number has a life of its own, and documents do not set it.
-_UNWRITTEN: Final = frozenset({"state"})
+# Where a SIM was seen is an observation, and no wish of anybody.
+_UNWRITTEN: Final = frozenset({"sim_country", "sim_seen_at"})
 
 
 def to_toml(inventory: Inventory, *, secrets: bool) -> str:
@@ -26,11 +29,15 @@ def to_toml(inventory: Inventory, *, secrets: bool) -> str:
     blocks: list[str] = []
     for kind in KINDS:
         for _, item in sorted(inventory.of(kind).items()):
-            blocks.append("\n".join([f"[[{kind}]]", *_fields(item, secrets)]))
+            lines = _fields(item, secrets)
+            if lines:
+                blocks.append("\n".join([f"[[{kind}]]", *lines]))
     return "\n\n".join(blocks) + "\n" if blocks else ""
 
 
 def _fields(item: Item, secrets: bool) -> list[str]:
+    if isinstance(item, CloudNumber):
+        return [f"{name} = {_value(value)}" for name, value in (written(item) or {}).items()]
     lines: list[str] = []
     for spec in dataclasses.fields(item):
         value = getattr(item, spec.name)
@@ -50,6 +57,8 @@ def values_of(item: Item) -> dict[str, Any]:
 
 
 def _value(value: Any) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
     if isinstance(value, Enum):
         return _text(str(value.value))
     if isinstance(value, Money):

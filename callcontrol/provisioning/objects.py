@@ -14,14 +14,33 @@ from callcontrol.provisioning.reading import REF, REF_FORM, Reader
 from callcontrol.provisioning.trunks import read_trunk
 from config.settings import nearest
 from gateway.gateway_numbers import GatewayKind, GatewayNumber
-from numbering import mqtt_password
+from numbering import mqtt_password, vip
 from numbering.e164 import E164, country_of
-from numbering.models import ANONYMOUS, Account, AccountKind, CloudNumber, Device, DeviceKind, PlanTable, User
+from numbering.models import (
+    ANONYMOUS,
+    Account,
+    AccountKind,
+    CloudNumber,
+    Device,
+    DeviceKind,
+    NumberState,
+    PlanTable,
+    User,
+)
+from numbering.policy import VIP_POLICY
 
 _COUNTRY: Final = re.compile(r"[A-Z]{2}")
 _MAX_CONTACTS: Final = 5000
 """Of one user; they are read and written together."""
-_CATEGORIES: Final = ("standard", "vip")
+WRITTEN_STATES: Final = (
+    NumberState.AVAILABLE,
+    NumberState.ACTIVE,
+    NumberState.SUSPENDED,
+    NumberState.QUARANTINED,
+    NumberState.PORTED_OUT,
+)
+"""States that a document may name; a number expires by its ``expires_at``, and is reserved or ported by a request."""
+STATES_WITH_USER: Final = (NumberState.ACTIVE, NumberState.SUSPENDED)
 SECRETS: Final = {"device": ("sip_password", "mqtt_password"), "trunk": ("password",)}
 """Fields of objects that are not shown; what does not write them leaves them as they are."""
 
@@ -186,20 +205,42 @@ def _number(reader: Reader) -> CloudNumber | None:
         reader.fail("users", "sharing a number is refused: it has exactly one holder", 'write user = "…"')
         user = ""
     else:
-        user = reader.ref("user", required=True)
-    category = reader.text("category", size=16) or "standard"
-    if category not in _CATEGORIES:
-        reader.fail("category", f"{category!r} is none of {', '.join(_CATEGORIES)}")
+        user = reader.ref("user")
+    category = reader.text("category", size=16) or (vip.category(e164, VIP_POLICY) if e164 else vip.STANDARD)
+    if category not in vip.CATEGORIES:
+        reader.fail("category", f"{category!r} is none of {', '.join(vip.CATEGORIES)}")
     number = CloudNumber(
         e164=E164(e164),
         user=user,
+        state=_state(reader, user),
         category=category,
+        expires_at=reader.moment("expires_at"),
         calls=reader.flag("calls", True),
         hide=reader.flag("hide", False),
         ring_seconds=reader.amount("ring_seconds", 0.0, 0, 600),
         block=_block(reader),
     )
+    if not user:
+        for name in ("calls", "hide", "ring_seconds", "block", "expires_at"):
+            if reader.has(name):
+                reader.fail(
+                    name, "only a number with a user has it", f'write user = "…", or leave {name} out'
+                )
     return number if e164 else None
+
+
+def _state(reader: Reader, user: str) -> NumberState:
+    """The state that a document names; what the number becomes depends on what it is (`number_life`)."""
+    if not reader.has("state"):
+        return NumberState.ACTIVE if user else NumberState.AVAILABLE
+    state = reader.choice("state", NumberState, NumberState.ACTIVE)
+    if state not in WRITTEN_STATES:
+        named = ", ".join(each.value for each in WRITTEN_STATES)
+        reader.fail("state", f"{state.value} is not made by a document", f"a document may name {named}")
+    elif (state in STATES_WITH_USER) != bool(user):
+        needs = "no number without a user is" if not user else "a number with a user is not"
+        reader.fail("state", f"{needs} {state.value}")
+    return state
 
 
 def _forward(reader: Reader) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from datetime import UTC, date, datetime
 from enum import Enum
 from typing import Any, Final, TypeVar
 
@@ -124,6 +125,23 @@ class Reader:
             self.fail(key, str(result), "write E.164 with a plus sign")
             return ""
         return result
+
+    def moment(self, key: str) -> float:
+        """A time as unix seconds, written as a TOML date-time with its offset, or as a date (UTC); 0: not written."""
+        value = self._take(key)
+        if value is None:
+            return 0.0
+        if isinstance(value, str):
+            try:
+                value = datetime.fromisoformat(value)
+            except ValueError:
+                value = None
+        if isinstance(value, date) and not isinstance(value, datetime):
+            value = datetime(value.year, value.month, value.day, tzinfo=UTC)
+        if not isinstance(value, datetime) or value.tzinfo is None or value.timestamp() <= 0:
+            self.fail(key, "is no time", f"write {key} = 2027-01-31T00:00:00Z")
+            return 0.0
+        return value.timestamp()
 
     def texts(self, key: str) -> tuple[str, ...]:
         """A list of texts."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
@@ -12,6 +13,7 @@ from callcontrol.provisioning.changes import ChangeSet, differences, target
 from callcontrol.provisioning.documents import Document, Problem, ProvisioningError
 from callcontrol.provisioning.export import to_toml
 from callcontrol.provisioning.inventory import Inventory, Item
+from callcontrol.provisioning.number_life import Times, settle
 from callcontrol.provisioning.objects import Desired, read_documents
 from callcontrol.provisioning.rules import Rules
 from numbering.models import PlanTable
@@ -41,6 +43,10 @@ class Edited:
 class ProvisioningStore(Protocol):
     """Where the inventory is kept."""
 
+    def times(self) -> Times:
+        """The time by which numbers live, and how long they rest."""
+        ...
+
     async def read(self) -> Inventory:
         """The whole inventory at one moment."""
         ...
@@ -66,9 +72,13 @@ class ProvisioningStore(Protocol):
 class MemoryProvisioningStore:
     """`ProvisioningStore` of a test or a check: an inventory in memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, wall: Callable[[], float] = time.time) -> None:
         self._inventory = Inventory()
         self._revision = 0
+        self._wall = wall
+
+    def times(self) -> Times:
+        return Times(now=self._wall())
 
     async def read(self) -> Inventory:
         return self._inventory.copy()
@@ -91,7 +101,7 @@ class MemoryProvisioningStore:
                 held.put(item)
         desired = draft(held)
         before = await Around(self._matching, held, desired.inventory).gather()
-        after = merged(before, keys, desired)
+        after = merged(before, keys, desired, self.times(), author)
         judge(after, desired)
         changes = differences(before, after)
         if commit and changes:
@@ -108,12 +118,18 @@ class MemoryProvisioningStore:
         return [item for item in items if not field or getattr(item, field) in values]
 
 
-def merged(before: Inventory, keys: Keys, desired: Desired) -> Inventory:
-    """A part of the inventory after a change: objects of ``keys`` are replaced, or gone if nothing desires them."""
+def merged(before: Inventory, keys: Keys, desired: Desired, times: Times, author: Author) -> Inventory:
+    """A part of the inventory after a change: objects of ``keys`` are replaced, or gone if nothing desires them.
+
+    Raises `ProvisioningError` for what the life of a number does not allow.
+    """
     after = target(before, desired, prune=False)
     for kind, key in keys:
         if key not in desired.inventory.of(kind):
             after.of(kind).pop(key, None)
+    problems = settle(before, after, desired, times, author.actor)
+    if problems:
+        raise ProvisioningError(problems)
     return after
 
 
@@ -140,7 +156,8 @@ async def apply(
 ) -> ChangeSet:
     """Bring the inventory to what the documents say; all or nothing.
 
-    With ``prune`` what they do not name is removed.  A dry run finds out everything and writes nothing.
+    With ``prune`` what they do not name is removed; numbers that somebody holds are given up, and rest.
+    A dry run finds out everything and writes nothing.
     Applying the same documents again changes nothing.  Raises `ProvisioningError`,
     `config.database.DatabaseUnavailable`.
     """
@@ -148,7 +165,8 @@ async def apply(
 
     def decide(current: Inventory) -> Inventory:
         after = target(current, desired, prune=prune)
-        problems = Rules(after, desired, plans).check()
+        problems = settle(current, after, desired, store.times(), author.actor)
+        problems += Rules(after, desired, plans).check()
         if problems:
             raise ProvisioningError(problems)
         return after

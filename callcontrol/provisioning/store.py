@@ -17,11 +17,13 @@ from callcontrol.pricing.store import PACKAGES, RATES
 from callcontrol.provisioning.around import Around
 from callcontrol.provisioning.changes import Change, ChangeSet, differences
 from callcontrol.provisioning.inventory import Inventory, Item
+from callcontrol.provisioning.number_life import Times
 from callcontrol.provisioning.service import NOBODY, Decide, Draft, Edited, Judge, Keys, merged
 from callcontrol.provisioning.traces import entries_of, handed_over
 from config.database import reading, writing
 from gateway.store import GATEWAY_NUMBERS, TRUNKS
 from numbering.store import ACCOUNTS, DEVICES, NUMBERS, USERS, ObjectTable, lock_revision, record_changes
+from numbering.store_traces import forget_people, record_events
 
 _TABLES: dict[str, ObjectTable[Any]] = {
     table.kind: table
@@ -35,9 +37,18 @@ _UNIQUE_FIELDS = frozenset({"sip_username", "username"})
 class SqlProvisioningStore:
     """`callcontrol.provisioning.service.ProvisioningStore` of a database; raises `DatabaseUnavailable`."""
 
-    def __init__(self, engine: AsyncEngine, wall: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        wall: Callable[[], float] = time.time,
+        quarantine_days: Mapping[str, int] | None = None,
+    ) -> None:
         self._engine = engine
         self._wall = wall
+        self._quarantine_days = quarantine_days or {}
+
+    def times(self) -> Times:
+        return Times(now=self._wall(), quarantine_days=self._quarantine_days)
 
     async def read(self) -> Inventory:
         async with reading(self._engine) as connection:
@@ -68,7 +79,7 @@ class SqlProvisioningStore:
             aside = len(keys) > _MANY
             desired = await asyncio.to_thread(draft, held) if aside else draft(held)
             before = await Around(matching, held, desired.inventory).gather()
-            after = merged(before, keys, desired)
+            after = merged(before, keys, desired, self.times(), author)
             await asyncio.to_thread(judge, after, desired) if aside else judge(after, desired)
             changes = differences(before, after)
             if not changes:
@@ -144,6 +155,10 @@ async def _write(
     keys: dict[str, list[str]] = {}
     for change in (*changes.created, *changes.changed, *changes.removed):
         keys.setdefault(change.kind, []).append(change.key)
+    kept = await forget_people(connection, removed("user"), removed("account"))
+    if kept:
+        keys.setdefault("number", []).extend(each for each in kept if each not in keys.get("number", ()))
+    await record_events(connection, after.events)
     ended = [
         token
         for scope, subjects in handed_over(before, after, changes).items()

@@ -18,7 +18,7 @@ from gateway.trunk import TrunkDirectory
 from numbering import store as store_module
 from numbering.cache import DirectoryCache, DirectorySource, DirectoryUnavailable, DirectoryUpdate
 from numbering.directory import Directory, DirectoryChanges
-from numbering.models import Account, CloudNumber, Device, PlanTable, User
+from numbering.models import Account, CloudNumber, Device, NumberState, PlanTable, User
 from numbering.store import SqlDirectorySource
 from tests.support.acme import ACME, PLANS
 from tests.support.postgres import Cluster, postgres, postgres_url
@@ -95,6 +95,11 @@ class SqlWorld:
         await apply([Document("sql", text)], self._store, plans=PLANS, prune=prune)
 
 
+def living(directory: Directory) -> int:
+    """Objects, without numbers that rest: the database keeps those, the twin forgets them."""
+    return len(directory) - directory.numbers_by_state()[NumberState.QUARANTINED]
+
+
 Scenario = Callable[[World], Awaitable[None]]
 
 
@@ -150,7 +155,7 @@ def test_everything_is_loaded_and_changes_follow(run: Callable[[Scenario], None]
         only = '[[account]]\nref = "acme"\n[[user]]\nref = "zoe"\naccount = "acme"\nname = "Zoe"\n'
         await world.write(only, prune=True)
         assert await c.refresh()
-        assert (d.version, len(d)) == (4, 2)
+        assert (d.version, living(d)) == (4, 2)
         assert d.device_by_username("ana-phone") is None
         assert d.user("zoe") == User(ref="zoe", account="acme", name="Zoe")
         assert c.refreshes == 3
@@ -255,7 +260,7 @@ def test_who_is_far_behind_reads_everything(tmp_path: Path, monkeypatch: pytest.
             await world.write("", prune=True)
             assert await c.refresh()
             assert told[-1] is None
-            assert len(c.directory) == 0
+            assert living(c.directory) == 0
         finally:
             await engine.dispose()
 

@@ -22,7 +22,7 @@ from callcontrol.provisioning import (
 from config.database import create_engine, upgrade
 from config.sections import DatabaseSettings
 from gateway.trunk import Prefix
-from numbering.models import ANONYMOUS
+from numbering.models import ANONYMOUS, NumberState
 from tests.support.acme import ACME, PLANS, acme
 
 T = TypeVar("T")
@@ -131,13 +131,22 @@ def test_prune_removes_what_is_not_named(run: Run[None]) -> None:
         changes = await apply(acme(without_ben), store, plans=PLANS, prune=True)
         assert keys(changes) == (
             [],
-            [],
-            ["user ben", "device ben-desk", "number +33639981002", "trunk carrier-a"],
+            ["number +33639981002"],
+            ["user ben", "device ben-desk", "trunk carrier-a"],
         )
+        # A number that somebody held is not deleted: it rests (NUM-05).
+        number = (await store.read()).numbers["+33639981002"]
+        assert (number.state, number.user, number.kept_account) == (NumberState.QUARANTINED, "", "acme")
         assert set((await store.read()).users) == {"ana"}
         everything = await apply([], store, plans=PLANS, prune=True)
-        assert len(everything.removed) == 4
-        assert (await store.read()).accounts == {}
+        assert [str(each) for each in everything.removed] == [
+            "account acme",
+            "user ana",
+            "device ana-phone",
+        ]
+        left = await store.read()
+        assert left.accounts == {}
+        assert {each.state for each in left.numbers.values()} == {NumberState.QUARANTINED}
 
     run(scenario)
 
