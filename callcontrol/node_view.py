@@ -7,7 +7,7 @@ out). Instants are Unix time in seconds inside, and RFC 3339 in UTC on the wire;
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Protocol
@@ -90,6 +90,18 @@ class TraceView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CallKey:
+    """As little of a call as tells where it stands in a list and whose it is."""
+
+    ref: str
+    started_at: float
+    account: str
+    user: str
+    devices: tuple[str, ...]
+    """Devices of its legs: who was called sees the call too."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CallView:
     """A running or recent call."""
 
@@ -106,6 +118,8 @@ class CallView:
     user: str = ""
     account: str = ""
     trunk: str = ""
+    caller_hidden: bool = False
+    """The caller withheld the number: only operators see it."""
     ringing_at: Instant | None = None
     answered_at: Instant | None = None
     ended_at: Instant | None = None
@@ -174,6 +188,8 @@ class WakeView:
 class RegistrationView:
     """One binding."""
 
+    id: str
+    """Names the binding as long as the device registers so; begins with the device's ref."""
     aor: str
     device: str
     user: str
@@ -187,6 +203,16 @@ class RegistrationView:
     q: float = 1.0
     wakes: tuple[WakeView, ...] = ()
     """The last pushes that were to wake the device, the latest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A binding in a list, before it is shown: most of a long list never is."""
+
+    id: str
+    user: str
+    device: str
+    view: Callable[[], RegistrationView]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -334,10 +360,15 @@ class Node(Protocol):
         """``Metrics.render()``."""
         ...
 
-    def call_refs(self, ended: bool) -> Sequence[str]:
-        """References of the running calls, or of the recent ones that are still remembered; the latest
-        first.
+    def call_keys(self, ended: bool) -> Iterator[CallKey]:
+        """The running calls, or the recent ones that are still remembered; the latest first.
+
+        Take what is needed before anything else runs.
         """
+        ...
+
+    def call_key(self, ref: str) -> CallKey | None:
+        """Whose a call is; None if it is not known (any more)."""
         ...
 
     def call(self, ref: str) -> CallView | None:
@@ -350,8 +381,12 @@ class Node(Protocol):
         """Start to end a call (reason ``operator``); False if it does not run."""
         ...
 
-    def registrations(self, user: str = "") -> Iterator[RegistrationView]:
-        """Bindings, of one user or device where it is named; built lazily, so that a page costs a page."""
+    def registrations(self, user: str = "") -> Iterator[Registered]:
+        """Bindings, of one user or device where it is named; shown lazily, so that a page costs a page."""
+        ...
+
+    def sign_out(self, device: str) -> int:
+        """End the bindings of a device (DEV-02); how many there were."""
         ...
 
     def trunks(self) -> Sequence[TrunkView]: ...
@@ -372,8 +407,10 @@ class Node(Protocol):
         """Read certificates and provisioning again; what is wrong is refused and the old stays (OPS-03)."""
         ...
 
-    async def cdrs(self, limit: int, cursor: str, number: str) -> CdrPage:
-        """Call records, the latest first, of one number where it is given.
+    async def cdrs(
+        self, limit: int, cursor: str, number: str, *, account: str = "", user: str = ""
+    ) -> CdrPage:
+        """Call records, the latest first; of one number, account and user where they are given.
 
         Raises ValueError for a cursor that no page gave out, `config.database.DatabaseUnavailable` or OSError
         when the database is away.
