@@ -22,6 +22,7 @@ from callcontrol.limits import MALFORMED, Gate, GatePolicy
 from callcontrol.phone_requests import PhonePolicy, PhoneRequests
 from callcontrol.plans import outgoing_policy
 from callcontrol.ports import CallStore, RecordSink, Resolver
+from callcontrol.pricing.quotes import Quotes
 from callcontrol.pushing import Pushing
 from callcontrol.registrar import Registrar
 from callcontrol.registration import RegistrarPolicy
@@ -212,6 +213,16 @@ class Signalling:
         gatherer, gateways, refs = self.intake.gatherer, around.gateways, CallRefs(around.entropy)
         phone = PhoneRequests(
             policy, self.directory, gatherer, self.intake.live, gateways, self.leases, refs.new
+        )
+        phone.prices = Quotes(self.outgoing.zoning)
+        phone.callbacks = CallbackDesk(
+            self.runner,
+            gateways,
+            self.leases,
+            refs.new,
+            self.core.no_room,
+            calls.callback_ring_seconds,
+            calls.callback_ring_seconds + calls.total_ring_seconds,
         )
         if around.sims is not None:
             self.verifier = SimVerifier(

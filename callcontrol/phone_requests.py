@@ -147,7 +147,10 @@ class Verifications(Protocol):
 
 
 class Prices(Protocol):
-    """Who knows what calls cost."""
+    """Who knows what calls cost (``callcontrol.pricing.quotes``)."""
+
+    in_spite: frozenset[str]
+    """Refusals that do not keep the price from being told."""
 
     def quote(
         self, device: Device, facts: CallFacts, decision: Decision, seconds: float, done: Done
@@ -372,7 +375,9 @@ class PhoneRequests:
         now: float,
         done: Done,
         decided: Callable[[CallFacts, Decision], None],
+        in_spite: frozenset[str] = frozenset(),
     ) -> None:
+        """``in_spite``: reasons for which a call would be refused, but not the request."""
         number = self._number(device, fields.text("number"))
         if isinstance(number, Error):
             done(number)
@@ -387,7 +392,7 @@ class PhoneRequests:
         def complete() -> None:
             decision = evaluate(asking.facts)
             first = decision.plan.steps[0] if decision.plan.steps else None
-            if isinstance(first, Refuse):
+            if isinstance(first, Refuse) and first.reason not in in_spite:
                 done(refusal(first.reason))
             else:
                 decided(asking.facts, decision)
@@ -421,7 +426,7 @@ class PhoneRequests:
         def decided(facts: CallFacts, decision: Decision) -> None:
             prices.quote(device, facts, decision, seconds, done)
 
-        self._plan(device, fields, False, now, done, decided)
+        self._plan(device, fields, False, now, done, decided, prices.in_spite)
 
     def _verify(self, device: Device, fields: Fields, now: float, done: Done) -> None:
         sim = self.read_number(device, fields.text("sim", required=True))

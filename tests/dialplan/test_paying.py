@@ -18,7 +18,13 @@ from numbering.plans import NumberClass
 from tests.dialplan.cases import ANA, TO_OUTSIDE, refused
 
 MINUTE = 60
-PRICED: dict[str, Any] = {"priced": True, "rate": "standard/+44", "per_minute": 50_000, "needed": 50_000, "currency": "EUR"}
+PRICED: dict[str, Any] = {
+    "priced": True,
+    "rate": "standard/+44",
+    "per_minute": 50_000,
+    "needed": 50_000,
+    "currency": "EUR",
+}
 
 
 def call(zone: str = "europe", **usage: Any) -> CallFacts:
