@@ -215,15 +215,6 @@ class Signalling:
             policy, self.directory, gatherer, self.intake.live, gateways, self.leases, refs.new
         )
         phone.prices = Quotes(self.outgoing.zoning)
-        phone.callbacks = CallbackDesk(
-            self.runner,
-            gateways,
-            self.leases,
-            refs.new,
-            self.core.no_room,
-            calls.callback_ring_seconds,
-            calls.callback_ring_seconds + calls.total_ring_seconds,
-        )
         if around.sims is not None:
             self.verifier = SimVerifier(
                 policy,
