@@ -80,6 +80,7 @@ class DeviceChange(Body):
     sim_verified: bool | None = None
     sip_username: RefOrNone = None
     sip_password: Secret | None = None
+    mqtt_password: Secret | None = None
     answer: Literal["voip", "gsm"] | None = None
 
 
