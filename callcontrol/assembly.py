@@ -14,7 +14,7 @@ from callcontrol.bindings import BindingStore
 from callcontrol.core import Core
 from callcontrol.dialled import our_hosts
 from callcontrol.gateway_calls import GatewayCalls, GatewayRecords
-from callcontrol.gather import IntakeSettings
+from callcontrol.gather import IntakeSettings, target_of
 from callcontrol.ids import CallRefs, KeyedIds
 from callcontrol.intake import Intake
 from callcontrol.ladder import Ladders
@@ -41,7 +41,7 @@ from callcontrol.verifying import SimRegister, SimVerifier
 from callcontrol.wire import ListenerContacts, Owner, Wire
 from config.settings import Settings
 from dialplan.facts import Limits
-from dialplan.plan import Decision
+from dialplan.plan import Decision, DeviceTarget
 from gateway.capacity import MemoryTrunkChannels, TrunkChannels
 from gateway.gateway_numbers import GatewayDirectory
 from gateway.health import Health, HealthPolicy
@@ -145,6 +145,7 @@ class Signalling:
             self.ladders,
             calls.kept_ladders,
         )
+        self.runner.other_flow = self._other_flow
         self.intake = Intake(
             IntakeSettings(
                 hosts=our_hosts((sip.domain, *sip.domains), listeners.all()),
@@ -237,6 +238,17 @@ class Signalling:
         self.runner.pushes = pushing
         self.core.on_registered = pushing.registered
         return pushing
+
+    def _other_flow(self, user: str, device: str, tried: list[str], now: float) -> DeviceTarget | None:
+        flows = [
+            binding
+            for binding in self.bindings.bindings_of_user(user, now)
+            if binding.device == device
+            and binding.reg_id
+            and not binding.asleep
+            and binding.key not in tried
+        ]
+        return target_of(max(flows, key=lambda binding: binding.refreshed_at)) if flows else None
 
     def turn(self) -> None:
         """Work off everything that the endpoint reported; once per batch of input."""

@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Final
 
-from callcontrol.dialled import Reader, clean
+from callcontrol.dialled import Reader, clean, country_of_context, without_parameters
 from callcontrol.sip.errors import RemoteProtocolError
 from callcontrol.sip.fields import NameAddr, parse_name_addr, split_list
 from callcontrol.sip.message import Message
 from callcontrol.sip.uri import Uri, parse_uri
 from dialplan.facts import CallerNumber
-from numbering.e164 import NumberError
+from numbering.e164 import NumberError, read
 
 _MAX_VALUES: Final = 8
 """Identities looked at in one header; RFC 3325 §9.1 allows two."""
@@ -37,11 +37,14 @@ _MAX_DISPLAY: Final = 64
 class _Identity:
     """One identity of one header."""
 
-    __slots__ = ("anonymous", "display", "hidden", "source", "user")
+    __slots__ = ("anonymous", "country", "display", "hidden", "source", "user")
 
     def __init__(self, source: str, address: NameAddr, uri: Uri) -> None:
         self.source = source
-        self.user = clean(uri.user.partition(";")[0])
+        number, context = without_parameters(uri)
+        self.user = clean(number)
+        self.country = country_of_context(number, context)
+        """Country that the URI says its digits are meant in; empty: it does not say."""
         self.display = address.display
         self.anonymous = self.user.lower() in _ANONYMOUS_USERS or uri.host == _ANONYMOUS_HOST
         privacy = (address.params.get("privacy") or "").lower()
@@ -85,7 +88,7 @@ def _believed(identities: list[_Identity], reader: Reader) -> tuple[str, str, st
     for identity in identities:
         if identity.anonymous or not identity.user:
             continue
-        result = reader(identity.user)
+        result = read(identity.user, identity.country) if identity.country else reader(identity.user)
         if not isinstance(result, NumberError):
             return identity.user, result, identity.source
         first = first or identity

@@ -79,8 +79,8 @@ def read_dialled(uri: Uri, reader: Reader, ours: OurHosts) -> Dialled:
     if not uri.is_sip and uri.scheme != "tel":
         return Dialled(CalledNumber(dialled=clean(f"{uri.scheme}:{uri.rest}")), is_telephone=False)
     is_telephone = uri.scheme == "tel" or (uri.params.get("user") or "").lower() == "phone"
-    number, context = _without_parameters(uri)
-    country = _country_of_context(number, context)
+    number, context = without_parameters(uri)
+    country = country_of_context(number, context)
     result = read(number, country) if country else reader(number)
     foreign = "" if uri.scheme == "tel" or uri.host in ours else uri.host
     if isinstance(result, NumberError):
@@ -125,7 +125,7 @@ def classified(dialled: Dialled, home: str, emergency_countries: Iterable[str]) 
     return replace(called, number_class=classify(called.e164)) if called.e164 else called
 
 
-def _without_parameters(uri: Uri) -> tuple[str, str]:
+def without_parameters(uri: Uri) -> tuple[str, str]:
     """Number or name, and the phone-context if there is one.
 
     A SIP URI made of a tel URI carries its parameters inside the user part (RFC 3261 §19.1.6); devices also
@@ -140,7 +140,7 @@ def _without_parameters(uri: Uri) -> tuple[str, str]:
     return number, unescape(context)
 
 
-def _country_of_context(number: str, context: str) -> str:
+def country_of_context(number: str, context: str) -> str:
     """The country in which ``phone-context=+33`` says that a local number is meant (RFC 3966 §5.1.5)."""
     if context.startswith("+") and not number.startswith("+"):
         return country_of(context.replace("-", ""))

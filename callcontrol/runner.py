@@ -36,6 +36,7 @@ from callcontrol.b2bua.events import (
     PushFailed,
     ResponseIn,
     Resumed,
+    TargetJoined,
     TransactionEnded,
     TransferRouted,
     TrunkChosen,
@@ -56,7 +57,7 @@ from callcontrol.trunking import Trunking, retry_after
 from callcontrol.wire import Owner, Wire
 from dialplan import reasons
 from dialplan.facts import OwnCall
-from dialplan.plan import Decision
+from dialplan.plan import Decision, DeviceTarget
 
 TransferRoute = Callable[[str, str, str, float], Decision | None]
 """(device, target URI, cloud number of the call, now) -> decision, None when the target is refused."""
@@ -116,6 +117,10 @@ class CallWatcher(Protocol):
         ...
 
 
+OtherFlow = Callable[[str, str, list[str], float], DeviceTarget | None]
+"""(user, device, keys of bindings that were tried, now) -> a further flow of the device."""
+
+
 class Runner:
     """Owns the running calls of this node."""
 
@@ -171,6 +176,8 @@ class Runner:
         self._deleted = False
         self._now = 0.0
         self._found: list[tuple[Call, TrunkChosen]] = []
+        self.other_flow: OtherFlow = lambda user, device, tried, now: None
+        """Finds a further outbound flow of a device, besides the bindings that were tried."""
         self.kick: Callable[[], None] = lambda: None
         """Asks the shell for a turn: an answer has come between two of them."""
 
@@ -266,6 +273,8 @@ class Runner:
         if status in (401, 407, 422):
             came_from = flow.dump()
             login = self._trunking.login(leg.trunk) if leg.trunk and status != 422 else None
+        elif status == 430 and leg.binding and message.method == "INVITE":
+            self._try_other_flow(call, leg, now)
         self.handle(call, ResponseIn(owner.leg, branch, message, login, came_from), now)
 
     def failed(self, owner: Owner, branch: str, method: str, cause: str, now: float) -> None:
@@ -273,7 +282,16 @@ class Runner:
         leg = owner.call.legs.get(owner.leg)
         if leg is not None and leg.peer and method == "INVITE":
             self._trunking.failed(leg.trunk, leg.peer, cause, 0.0, now)
+        elif leg is not None and leg.binding and method == "INVITE" and cause == "transport":
+            self._try_other_flow(owner.call, leg, now)
         self.handle(owner.call, TransactionEnded(owner.leg, branch, cause), now)
+
+    def _try_other_flow(self, call: Call, leg: Leg, now: float) -> None:
+        """The flow of a device is dead: another one of it is rung before the first is given up (RFC 5626 §5.3)."""
+        tried = [other.binding for other in call.legs.values() if other.device == leg.device]
+        target = self.other_flow(leg.user, leg.device, tried, now)
+        if target is not None:
+            self.handle(call, TargetJoined(target), now)
 
     def _note_peer(self, leg: Leg, message: Message, now: float) -> None:
         status = message.status

@@ -306,8 +306,8 @@ class Call:
                 continue
             if name == "step":
                 ringing.on_step_over(self, turn)
-            elif name == "total":
-                ringing.on_total_over(self, turn)
+            elif name in ("total", "expires"):
+                ringing.on_total_over(self, turn, 487 if name == "expires" else 0)
             elif name == waking.WAKE:
                 ringing.on_wake_over(self, turn)
             elif name == waking.PUSH:

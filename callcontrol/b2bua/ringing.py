@@ -43,6 +43,8 @@ from dialplan.plan import Refuse, Ring, ToTrunk
 if TYPE_CHECKING:
     from callcontrol.b2bua.call import Call
 
+_EXPIRES_DIGITS: Final = 5
+"""A longer Expires than a day says nothing: the call ends before."""
 _NO_ANSWER_LINE: Final = 'Reason: SIP;cause=408;text="no_answer"'
 _DECLINED_LINE: Final = 'Reason: SIP;cause=603;text="Declined elsewhere"'
 
@@ -54,6 +56,9 @@ def begin(call: Call, turn: Turn, message: Message) -> None:
     call.crossing = crossing(message, INVITE_CROSSES)
     call.max_forwards = max(message.max_forwards - 1, 0) if message.max_forwards >= 0 else 69
     call.deadlines["total"] = turn.now + call.env.total_ring_s
+    expires = (message.get("expires") or "").strip()
+    if expires.isascii() and expires.isdigit() and len(expires) <= _EXPIRES_DIGITS:
+        call.deadlines["expires"] = turn.now + float(expires)  # the caller waits so long (RFC 3261 §13.3.1)
     call.dirty = True
     run_step(call, turn)
 
@@ -328,12 +333,12 @@ def on_step_over(call: Call, turn: Turn) -> None:
     _step_failed(call, turn)
 
 
-def on_total_over(call: Call, turn: Turn) -> None:
-    """The cap over all steps: a parked leg has a deadline whatever happens."""
+def on_total_over(call: Call, turn: Turn, status: int) -> None:
+    """The cap over all steps: a parked leg has a deadline whatever happens.  ``status``: of the refusal; 0: the reason's."""
     if call.phase != RINGING:
         return
     cancel_others(call, turn, "", [_NO_ANSWER_LINE], reasons.NO_ANSWER)
-    refuse_caller(call, turn, reasons.NO_ANSWER, 0, [], "server")
+    refuse_caller(call, turn, reasons.NO_ANSWER, status, [], "server")
 
 
 def on_caller_cancelled(call: Call, turn: Turn, reason: str) -> None:

@@ -9,6 +9,7 @@ pytest.register_assert_rewrite(
             "stage",
             "incoming",
             "outgoing",
+            "carriers",
             "early",
             "midcall",
             "timers",

@@ -9,10 +9,12 @@ import os
 
 import pytest
 
-from tests.scenarios import early, hiding, incoming, midcall, outgoing, races, timers, transfers, waking
+from tests.scenarios import carriers, early, hiding, incoming, midcall, outgoing, races, timers, transfers, waking
 from tests.scenarios.stage import LADDERS, Stage, scenarios_of
 
-SCENARIOS = scenarios_of(incoming, outgoing, early, midcall, races, timers, transfers, hiding, waking)
+SCENARIOS = scenarios_of(
+    incoming, outgoing, carriers, early, midcall, races, timers, transfers, hiding, waking
+)
 
 
 def expected(name: str, played: str) -> str:
