@@ -263,6 +263,7 @@ class App:
         live = self.live
         if live is None:
             return
+        self.signalling.core.fetch = live.lease.fetch
         self.signalling.core.begin_recovery()
         try:
             count = await live.recover(self.signalling.runner)

@@ -17,7 +17,7 @@ from callcontrol.b2bua.events import CancelIn, RequestIn, Start, TargetJoined
 from callcontrol.b2bua.leg import CALLER, Leg
 from callcontrol.bindings import BindingAdded, BindingAsleep, BindingRemoved
 from callcontrol.gather import target_of
-from callcontrol.ids import CallRefs
+from callcontrol.ids import CallRefs, call_ref_of
 from callcontrol.intake import Admitted, Answer, Deferred
 from callcontrol.ladder import Ladders
 from callcontrol.limits import Gate, Suspicious
@@ -127,6 +127,10 @@ class Core:
         self.state_away = False
         """No new calls, since they could not be saved; what runs goes on."""
         self._held: list[RequestReceived | AckReceived] | None = None
+        self.fetch: Callable[[str, Callable[[str], None]], None] | None = None
+        """Takes a call over from wherever it is (``callcontrol.live.nodes``); None: there is nowhere else."""
+        self._asked_for: dict[str, list[RequestReceived | AckReceived]] = {}
+        self._fetched: list[tuple[str, str]] = []
         self.counters: dict[str, int] = {}
         self._openings: list[Opening] = []
 
@@ -146,6 +150,8 @@ class Core:
         if len(self.waiting_room):
             for waiting in self.waiting_room.due(now):
                 self._let_in(waiting, waiting.deferred.admitted(), monotonic, now)
+        if self._fetched:
+            self._after_fetch(monotonic, now)
         events = self._endpoint.events
         while events:
             batch = events[:]
@@ -168,7 +174,7 @@ class Core:
         elif isinstance(event, AckReceived):
             owner = self._runner.by_tag(event.message.to_tag)
             if owner is None:
-                if not self._hold(event):
+                if not self._hold(event) and not self._ask_elsewhere(event):
                     self._count("stray ACK")
             else:
                 self._in_dialog(owner, event.message, "", event.flow, now)
@@ -187,6 +193,32 @@ class Core:
         elif isinstance(owner, Opening) and not owner.cancelled:
             owner.cancelled = True
             self._refuse(owner.event, reasons.CALLER_CANCELLED, monotonic)
+
+    def _ask_elsewhere(self, event: RequestReceived | AckReceived) -> bool:
+        """Whether another node may have the call: it is asked for, and the request waits (LIVE-02)."""
+        if self.fetch is None:
+            return False
+        ref = call_ref_of(event.message.uri)
+        if not ref or ref in self._runner.calls:
+            return False
+        waiting = self._asked_for.get(ref)
+        if waiting is not None:
+            waiting.append(event)
+        elif len(self._asked_for) < _MAX_HELD:
+            self._asked_for[ref] = [event]
+            self.fetch(ref, lambda outcome: self._fetched.append((ref, outcome)))
+        else:
+            return False
+        return True
+
+    def _after_fetch(self, monotonic: float, now: float) -> None:
+        fetched, self._fetched = self._fetched, []
+        for ref, outcome in fetched:
+            for event in self._asked_for.pop(ref, ()):
+                if self._runner.by_tag(event.message.to_tag) is not None:
+                    self._take(event, monotonic, now)
+                elif isinstance(event, RequestReceived):
+                    self._turn_away(event, 500 if outcome == "elsewhere" else 481, monotonic)
 
     def begin_recovery(self) -> None:
         """Calls are about to be taken over: requests in dialogs that nobody knows yet wait for ``end_recovery``."""
@@ -264,7 +296,7 @@ class Core:
                 self._endpoint.answer_once(event.key, status, data, monotonic)
         elif in_dialog:
             owner = self._runner.by_tag(message.to_tag)
-            if owner is None and self._hold(event):
+            if owner is None and (self._hold(event) or self._ask_elsewhere(event)):
                 return
             if owner is None or not self._in_dialog(owner, message, event.key, event.flow, now):
                 self._turn_away(event, 481, monotonic)

@@ -7,8 +7,10 @@ A node that takes the call over and does an effect again therefore writes the sa
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable
 from hashlib import blake2s
+from typing import Final
 
 
 class KeyedIds:
@@ -23,6 +25,16 @@ class KeyedIds:
         """20 hex digits (80 bits)."""
         text = f"{scope}/{number}".encode("utf-8", "surrogateescape")  # a scope may hold what a peer sent
         return blake2s(text, digest_size=10, key=self._key).hexdigest()
+
+
+_REF: Final = re.compile(r"[a-z2-7]{16}")
+
+
+def call_ref_of(uri: str) -> str:
+    """The call reference in a Contact URI of ours, ``sip:<reference>.<leg>@…``; empty: it is none."""
+    user = uri.partition(":")[2].partition("@")[0]
+    ref = user.partition(".")[0]
+    return ref if _REF.fullmatch(ref) is not None else ""
 
 
 class CallRefs:

@@ -52,7 +52,7 @@ from dialplan.plan import (
 SCHEMA: Final = 1
 
 
-class SnapshotError(Exception):
+class SnapshotError(ValueError):
     """The bytes are no snapshot that this version can read; the message says why."""
 
 
@@ -90,6 +90,7 @@ _GETTERS: Final[dict[type[Any], Callable[[Any], tuple[Any, ...]]]] = {
     kind: attrgetter(*names) for kind, (_, names) in _TAGS.items()
 }
 _PLAN_AT: Final = CALL_FIELDS.index("plan")
+_PHASE_AT: Final = CALL_FIELDS.index("phase")
 _CALL_VALUES: Final[Callable[[Call], tuple[Any, ...]]] = attrgetter(
     *(name if name != "plan" else "stored_plan" for name in CALL_FIELDS)
 )
@@ -122,6 +123,12 @@ def load(data: bytes, env: CallEnv) -> Call:
     for name, value in values.items():
         setattr(call, name, value)
     return call
+
+
+def phase_of(data: bytes) -> int:
+    """The phase of the call (``phases``).  Raises SnapshotError."""
+    phase: int = _read(data)[1][_PHASE_AT]
+    return phase
 
 
 def outbox(data: bytes) -> list[Effect]:

@@ -27,10 +27,11 @@ SAVE: Final = Script(
     """
 local held = redis.call('GETRANGE', KEYS[1], 0, 9)
 if held > ARGV[1] then return 0 end
-redis.call('SET', KEYS[1], ARGV[1] .. ARGV[2], 'EX', ARGV[3])
+redis.call('SET', KEYS[1], ARGV[1] .. ARGV[2] .. '\\n' .. ARGV[3], 'EX', ARGV[4])
 return 1
 """
 )
+"""ARGV: epoch, owner, snapshot, seconds.  0: another node has the call."""
 DELETE: Final = Script(
     """
 local held = redis.call('GETRANGE', KEYS[1], 0, 9)
@@ -43,12 +44,16 @@ TAKE: Final = Script(
     """
 local held = redis.call('GET', KEYS[1])
 if not held then return false end
+local stop = string.find(held, '\\n', 11, true)
+local owner = string.sub(held, 11, stop - 1)
+if ARGV[2] ~= '' and owner ~= ARGV[2] then return 0 end
 local epoch = string.format('%010d', tonumber(string.sub(held, 1, 10)) + 1)
-local snapshot = string.sub(held, 11)
-redis.call('SET', KEYS[1], epoch .. snapshot, 'KEEPTTL')
+local snapshot = string.sub(held, stop + 1)
+redis.call('SET', KEYS[1], epoch .. ARGV[1] .. '\\n' .. snapshot, 'KEEPTTL')
 return {epoch, snapshot}
 """
 )
+"""ARGV: new owner, old owner (empty: whoever it is).  Epoch and snapshot; 0: it is not the old owner's; nothing: it is gone."""
 SCRIPTS: Final = (SAVE, DELETE, TAKE)
 
 _RECONNECT: Final = ("NOSCRIPT", "READONLY", "LOADING", "MASTERDOWN")
@@ -66,6 +71,7 @@ class RedisCallStore:
     def __init__(self, link: RedisLink, node: str, *, keep_s: int, waits: bool = True) -> None:
         """``keep_s``: a call that nobody saves for so long is gone, seconds.  ``waits``: effects wait for their save."""
         self._link = link
+        self._node = node
         self._set = keys.calls_of(node)
         self._keep_s = keep_s
         self._waits = waits
@@ -139,7 +145,7 @@ class RedisCallStore:
                     self._known.add(ref)
                     data.append(command("SADD", self._set, ref))
                 checked.append((len(data), ref))
-                data.append(SAVE.call(key, f"{epoch:010d}", snapshot, self._keep_s))
+                data.append(SAVE.call(key, f"{epoch:010d}", self._node, snapshot, self._keep_s))
             else:
                 checked.append((len(data), ref))
                 data.append(DELETE.call(key, f"{epoch:010d}"))

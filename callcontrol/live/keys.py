@@ -1,6 +1,6 @@
 """Names of the keys in Redis, each with its owner and its end.
 
-- ``cl:call:<ref>``: epoch (10 digits) and snapshot of a call, written by its owner; goes with the call, at the latest
+- ``cl:call:<ref>``: epoch (10 digits), owner and snapshot of a call, written by that owner; goes with the call, at the latest
   ``state.keep_seconds`` after its last save.
 - ``cl:{calls}:<node>``: set of the references of a node's calls, written by that node and by whoever takes them over.
 - ``cl:{nodes}``: sorted set, node -> when its lease lapses (ms by the clock of Redis); goes once its calls have been taken.

@@ -15,7 +15,7 @@ from typing import Final
 
 from callcontrol.live import keys
 from callcontrol.live.calls import TAKE, RedisCallStore
-from callcontrol.live.link import LinkError, RedisLink, Script, command
+from callcontrol.live.link import LinkError, RedisLink, Replies, Script, command
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +36,12 @@ return {1, unpack(lapsed)}
 )
 """KEYS: leases, this node.  ARGV: name, process, lease in ms, 1 to take the name.  Returns 1 and the names of the dead, or 0."""
 
+HERE: Final = "here"
+ELSEWHERE: Final = "elsewhere"
+"""Another node has the call, and it cannot be moved now."""
+GONE: Final = "gone"
+
+Fetched = Callable[[str], None]
 Resume = Callable[[bytes, int], None]
 """Goes on with a call from its snapshot, under this epoch.  Raises ValueError when the snapshot cannot be read."""
 
@@ -52,15 +58,18 @@ class NodeLease:
         *,
         lease_s: float,
         resume: Resume,
+        may_move: Callable[[bytes], bool],
         on_usurped: Callable[[], None],
     ) -> None:
-        """``process``: a word that no other process has.  ``on_usurped``: another process is this node now."""
+        """``process``: a word that no other process has.  ``may_move``: whether a call may change nodes while its owner lives,
+        by its snapshot.  ``on_usurped``: another process is this node now."""
         self._link = link
         self._store = store
         self._node = node
         self._process = process
         self._lease_s = lease_s
         self._resume = resume
+        self._may_move = may_move
         self._on_usurped = on_usurped
         self.recovered = 0
         """Calls taken over and gone on with."""
@@ -105,6 +114,30 @@ class NodeLease:
         words = [_text(word) for word in reply] if isinstance(reply, list) else []
         return {name: float(at) / 1000 for name, at in zip(words[::2], words[1::2], strict=True)}
 
+    def fetch(self, ref: str, done: Fetched) -> None:
+        """Take one call over because a request for it came here; ``done`` is told whether it is here now."""
+
+        def taken(replies: Replies | None) -> None:
+            reply = None if replies is None else replies[0]
+            if isinstance(reply, list) and self._go_on(ref, reply):
+                self._store.adopt([ref])
+                self.recovered += 1
+                done(HERE)
+            else:
+                done(GONE)
+
+        def seen(replies: Replies | None) -> None:
+            held = None if replies is None else replies[0]
+            if not isinstance(held, bytes):
+                done(GONE)
+            elif not self._may_move(held.partition(b"\n")[2]):
+                done(ELSEWHERE)
+            else:
+                take = TAKE.call((keys.call(ref),), self._node, "")
+                self._link.send(take + command("SADD", keys.calls_of(self._node), ref), 2, taken)
+
+        self._link.send(command("GET", keys.call(ref)), 1, seen)
+
     async def _beat(self, *, takes: bool = False) -> list[str]:
         """Renew the lease; the names of nodes whose lease has lapsed."""
         names = (keys.NODES, keys.node(self._node))
@@ -135,13 +168,13 @@ class NodeLease:
             refs = [ref for ref, reply in zip(refs, moved, strict=True) if reply == 1]
         if not refs:
             return 0
-        replies = await self._link.ask_all([TAKE.call((keys.call(ref),)) for ref in refs])
+        replies = await self._link.ask_all([TAKE.call((keys.call(ref),), self._node, owner) for ref in refs])
         self._store.adopt(refs)
         gone: list[str] = []
         for ref, reply in zip(refs, replies, strict=True):
             if not self._go_on(ref, reply):
                 gone.append(ref)
-        self.orphaned += len(gone)
+                self.orphaned += reply != 0
         if gone:
             await self._link.ask("SREM", mine, *gone)
         self.recovered += len(refs) - len(gone)

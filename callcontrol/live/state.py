@@ -8,6 +8,8 @@ import secrets
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
+from callcontrol.b2bua import snapshot
+from callcontrol.b2bua.phases import ENDED, TALKING
 from callcontrol.live import keys
 from callcontrol.live.bindings import RedisBindingStore
 from callcontrol.live.calls import SCRIPTS, RedisCallStore
@@ -32,6 +34,14 @@ class Calls(Protocol):
     def save_again(self, refs: Iterable[str]) -> None: ...
 
     def flush(self, now: float) -> None: ...
+
+
+def _may_move(data: bytes) -> bool:
+    """A call that rings stays with its owner as long as that lives: taking it over would end it."""
+    try:
+        return snapshot.phase_of(data) in (TALKING, ENDED)
+    except snapshot.SnapshotError:
+        return False
 
 
 class LiveState:
@@ -72,6 +82,7 @@ class LiveState:
             secrets.token_hex(8),
             lease_s=settings.lease_seconds,
             resume=self._resume,
+            may_move=_may_move,
             on_usurped=on_usurped,
         )
 

@@ -51,7 +51,7 @@ class HeldRedis(Held):
         self.link = link
 
     async def take(self, ref: str) -> tuple[int, bytes] | None:
-        (reply,) = await self.link.ask_all([TAKE.call((key_of(ref),))])
+        (reply,) = await self.link.ask_all([TAKE.call((key_of(ref),), "node-1", "")])
         if not isinstance(reply, list):
             return None
         return int(reply[0]), bytes(reply[1])

@@ -1,0 +1,136 @@
+"""Two nodes over one Redis: one is killed, the other goes on with its calls.
+
+Parties send to the survivor what a load balancer in front of the nodes would bring it.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from loadtests import proc
+from tests.e2e.harness.dialog import Leg
+from tests.e2e.harness.server import Server
+from tests.e2e.harness.world import CLEO, OUTSIDE, World
+from tests.support.redis import RedisServer, redis
+
+__all__ = ["redis"]
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.needs("openssl", "redis-server", "redis-cli"),
+    pytest.mark.rule("LIVE-02", "LIVE-03"),
+]
+
+
+class Pair:
+    """Two nodes with one Redis and one database."""
+
+    def __init__(self, folder: Path, server: RedisServer) -> None:
+        state = f'\n[state]\nurl = "{server.url}"\nlease_seconds = 1.0\n'
+        self.world = World(folder / "one", settings=state)
+        self.second = Server(folder / "two", settings=state)
+        text = self.second.config.read_text().replace('id = "e2e"', 'id = "second"')
+        self.second.config.write_text(
+            text.replace(str(self.second.database), str(self.world.server.database))
+        )
+        self.second.database = self.world.server.database
+
+    def start(self) -> None:
+        self.world.start()
+        self.second.start()
+
+    def close(self) -> None:
+        self.world.close()
+        self.second.stop()
+
+    def lose_the_first(self) -> None:
+        """Kill it, and bring its parties to the second."""
+        self.world.server.signal(signal.SIGKILL)
+        proc.wait_until(lambda: not self.world.server.alive, 5)
+
+
+@pytest.fixture
+def pair(redis: RedisServer, tmp_path: Path) -> Iterator[Pair]:
+    made = Pair(tmp_path, redis)
+    try:
+        made.start()
+        yield made
+    finally:
+        made.close()
+
+
+def talk(world: World) -> tuple[Leg, Leg]:
+    phone = world.scripted("cleo-1", "udp")
+    call = Leg.dial(world.carrier(), CLEO, OUTSIDE)
+    leg = Leg.answering(phone)
+    leg.ring()
+    call.expect_provisional(180)
+    leg.accept()
+    call.expect_answer()
+    assert call.request("OPTIONS").status == 200
+    return call, leg
+
+
+def bring(pair: Pair, *legs: Leg) -> None:
+    """What these parties send goes to the second node."""
+    for leg in legs:
+        leg.agent.server = pair.second.address()
+
+
+@pytest.mark.parametrize("side", ["caller", "callee"])
+def test_the_other_node_hangs_up_for_either_side(pair: Pair, side: str) -> None:
+    before = pair.world.server.records_now()
+    call, leg = talk(pair.world)
+    pair.lose_the_first()
+    assert proc.wait_until(lambda: pair.second.metric("cloudline_calls") == 1, 8)
+    bring(pair, call, leg)
+    first, second = (call, leg) if side == "caller" else (leg, call)
+    assert first.hang_up().status == 200
+    second.expect_hang_up()
+    record = pair.second.record_of(before)
+    assert (record["reason"], record["ended_by"]) == ("normal_clearing", side)
+    pair.second.wait_idle()
+
+
+def test_a_request_may_come_before_the_lease_has_lapsed(pair: Pair) -> None:
+    call, leg = talk(pair.world)
+    pair.lose_the_first()
+    bring(pair, call, leg)
+    assert call.hang_up().status == 200
+    leg.expect_hang_up()
+    pair.second.wait_idle()
+
+
+def test_a_request_for_no_call_at_all_is_refused(pair: Pair) -> None:
+    """Neither a stranger's guess nor an odd address keeps anything waiting."""
+    call, leg = talk(pair.world)
+    true = call.target
+    for user in ("aaaaaaaaaaaaaaaa.b1", "nobody", ""):
+        call.target = f"sip:{user}@127.0.0.1" if user else "sip:127.0.0.1"
+        bring(pair, call)
+        assert call.request("OPTIONS").status == 481
+    call.target = true
+    call.agent.server = leg.agent.server
+    assert call.hang_up().status == 200
+    leg.expect_hang_up()
+
+
+def test_a_call_that_rings_is_not_taken_from_a_node_that_lives(pair: Pair) -> None:
+    phone = pair.world.scripted("cleo-1", "udp")
+    call = Leg.dial(pair.world.carrier(), CLEO, OUTSIDE)
+    leg = Leg.answering(phone)
+    leg.ring()
+    ringing = call.expect_provisional(180)
+    assert ringing.get("contact")
+    owner = leg.agent.server
+    bring(pair, leg)
+    assert leg.request("OPTIONS").status in (481, 500)
+    leg.agent.server = owner
+    leg.accept()
+    call.expect_answer()
+    assert call.hang_up().status == 200
+    leg.expect_hang_up()

@@ -1,0 +1,179 @@
+"""Leases of nodes and the calls of the dead: who takes what, and what stays where it is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from callcontrol.live.calls import SCRIPTS, RedisCallStore
+from callcontrol.live.link import Address, LinkError, RedisLink
+from callcontrol.live.nodes import BEAT, ELSEWHERE, GONE, HERE, NodeLease
+from tests.support.redis import RedisServer, redis
+
+__all__ = ["redis"]
+
+pytestmark = pytest.mark.rule("LIVE-02", "LIVE-03")
+
+LEASE_S = 1.0
+
+
+class Node:
+    """A node without telephony: what it resumes is a list."""
+
+    def __init__(self, link: RedisLink, name: str, process: str) -> None:
+        self.link = link
+        self.store = RedisCallStore(link, name, keep_s=60)
+        self.resumed: dict[bytes, int] = {}
+        self.usurped = False
+        self.lease = NodeLease(
+            link,
+            self.store,
+            name,
+            process,
+            lease_s=LEASE_S,
+            resume=self._resume,
+            may_move=lambda data: not data.startswith(b"ringing"),
+            on_usurped=self._usurped,
+        )
+
+    def _resume(self, data: bytes, epoch: int) -> None:
+        if data == b"unreadable":
+            raise ValueError("not a snapshot")
+        self.resumed[data] = epoch
+
+    def _usurped(self) -> None:
+        self.usurped = True
+
+    async def save(self, ref: str, data: bytes) -> frozenset[str]:
+        told: asyncio.Future[frozenset[str]] = asyncio.get_running_loop().create_future()
+        self.store.save(ref, 1, data)
+        self.store.commit(told.set_result)
+        return await told
+
+    async def fetch(self, ref: str) -> str:
+        told: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.lease.fetch(ref, told.set_result)
+        return await told
+
+
+@asynccontextmanager
+async def nodes(server: RedisServer, *names: str) -> AsyncIterator[list[Node]]:
+    made = []
+    for number, name in enumerate(names):
+        link = RedisLink(Address(server.url), scripts=(*SCRIPTS, BEAT))
+        await link.connect()
+        made.append(Node(link, name, f"process {number}"))
+    try:
+        yield made
+    finally:
+        for node in made:
+            await node.link.close()
+
+
+async def watch(*survivors: Node, seconds: float = 2 * LEASE_S) -> None:
+    """Let the survivors live, all at the same time."""
+    tasks = [asyncio.create_task(node.lease.run()) for node in survivors]
+    await asyncio.sleep(seconds)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def test_survivors_share_the_calls_of_the_dead_and_none_is_taken_twice(redis: RedisServer) -> None:
+    async def play() -> None:
+        async with nodes(redis, "a", "b", "c") as (dead, *survivors):
+            for node in (dead, *survivors):
+                await node.lease.begin()
+            for number in range(200):
+                await dead.save(f"call-{number}", f"talking {number}".encode())
+            await watch(*survivors)
+            taken = [data for node in survivors for data in node.resumed]
+            assert sorted(taken) == sorted(f"talking {number}".encode() for number in range(200))
+            assert {epoch for node in survivors for epoch in node.resumed.values()} == {2}
+            assert sum(node.lease.recovered for node in survivors) == 200
+            assert set(await survivors[0].lease.alive()) == {"b", "c"}
+            # the dead one was only asleep: its next save tells it
+            assert await dead.save("call-7", b"talking on") == frozenset({"call-7"})
+
+    asyncio.run(play())
+
+
+def test_nothing_is_taken_from_a_node_that_lives(redis: RedisServer) -> None:
+    async def play() -> None:
+        async with nodes(redis, "a", "b") as (first, second):
+            await first.lease.begin()
+            await second.lease.begin()
+            await first.save("call-1", b"talking")
+            await watch(first, second, seconds=3 * LEASE_S)
+            assert not second.resumed
+            assert await first.save("call-1", b"talking on") == frozenset()
+
+    asyncio.run(play())
+
+
+def test_a_node_that_comes_back_takes_its_own_calls(redis: RedisServer) -> None:
+    async def play() -> None:
+        async with nodes(redis, "a", "a") as (before, after):
+            await before.lease.begin()
+            await before.save("call-1", b"talking")
+            await before.save("call-2", b"unreadable")
+            await before.save("call-3", b"gone")
+            await before.link.ask("DEL", "cl:call:call-3")
+            await after.lease.begin()
+            assert await after.lease.recover() == 1
+            assert after.resumed == {b"talking": 2}
+            assert after.lease.orphaned == 2
+            assert await after.lease.recover() == 1  # what could not be read is not looked at again
+            await watch(before, seconds=LEASE_S)
+            assert before.usurped
+            assert not after.usurped
+
+    asyncio.run(play())
+
+
+def test_a_call_is_fetched_when_a_request_for_it_comes_here(redis: RedisServer) -> None:
+    async def play() -> None:
+        async with nodes(redis, "a", "b", "c") as (owner, other, third):
+            for node in (owner, other, third):
+                await node.lease.begin()
+            await owner.save("call-1", b"talking")
+            await owner.save("call-2", b"ringing")
+            await owner.save("call-3", b"unreadable")
+            assert await other.fetch("call-1") == HERE
+            assert await other.fetch("call-2") == ELSEWHERE
+            assert await other.fetch("call-3") == GONE
+            assert await other.fetch("nobody") == GONE
+            assert other.resumed == {b"talking": 2}
+            # the old owner dies later: what it lost before is not taken from the new one
+            await watch(other, third)
+            assert other.resumed.keys() | third.resumed.keys() == {b"talking", b"ringing"}
+            assert other.resumed[b"talking"] == 2
+            assert b"talking" not in third.resumed
+
+    asyncio.run(play())
+
+
+def test_a_node_that_leaves_is_not_mourned(redis: RedisServer) -> None:
+    async def play() -> None:
+        async with nodes(redis, "a", "b") as (leaving, staying):
+            await leaving.lease.begin()
+            await staying.lease.begin()
+            await leaving.lease.leave()
+            assert set(await staying.lease.alive()) == {"b"}
+
+    asyncio.run(play())
+
+
+def test_without_redis_no_lease(redis: RedisServer) -> None:
+    async def play() -> None:
+        async with nodes(redis, "a") as (node,):
+            redis.kill()
+            with pytest.raises(LinkError):
+                await node.lease.begin()
+            assert await node.fetch("call-1") == GONE
+            await node.lease.leave()
+
+    asyncio.run(play())
