@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from callcontrol.auth import DigestPolicy, DigestServer
 from callcontrol.b2bua.env import CallEnv
 from callcontrol.bindings import BindingStore
+from callcontrol.callbacks import CallbackDesk
 from callcontrol.core import Core
 from callcontrol.dialled import our_hosts
 from callcontrol.gateway_calls import GatewayCalls, GatewayRecords
-from callcontrol.gather import IntakeSettings, target_of
+from callcontrol.gather import IntakeSettings, one_flow_each, target_of
 from callcontrol.ids import CallRefs, KeyedIds
 from callcontrol.intake import Intake
 from callcontrol.ladder import Ladders
@@ -146,6 +147,7 @@ class Signalling:
             calls.kept_ladders,
         )
         self.runner.other_flow = self._other_flow
+        self.runner.targets_of = self._targets_of
         self.intake = Intake(
             IntakeSettings(
                 hosts=our_hosts((sip.domain, *sip.domains), listeners.all()),
@@ -216,6 +218,15 @@ class Signalling:
             policy, self.directory, gatherer, self.intake.live, gateways, self.leases, refs.new
         )
         phone.prices = Quotes(self.outgoing.zoning)
+        phone.callbacks = CallbackDesk(
+            self.runner,
+            gateways,
+            self.leases,
+            refs.new,
+            self.core.no_room,
+            calls.callback_ring_seconds,
+            calls.callback_ring_seconds + calls.total_ring_seconds,
+        )
         if around.sims is not None:
             self.verifier = SimVerifier(
                 policy,
@@ -239,14 +250,16 @@ class Signalling:
         self.core.on_registered = pushing.registered
         return pushing
 
+    def _targets_of(self, user: str, since: float, now: float) -> list[DeviceTarget]:
+        held = self.bindings.bindings_of_user(user, now)
+        bindings = one_flow_each([b for b in held if not b.asleep and b.refreshed_at >= since])
+        return [target_of(binding) for binding in bindings]
+
     def _other_flow(self, user: str, device: str, tried: list[str], now: float) -> DeviceTarget | None:
         flows = [
             binding
             for binding in self.bindings.bindings_of_user(user, now)
-            if binding.device == device
-            and binding.reg_id
-            and not binding.asleep
-            and binding.key not in tried
+            if binding.device == device and binding.reg_id and not binding.asleep and binding.key not in tried
         ]
         return target_of(max(flows, key=lambda binding: binding.refreshed_at)) if flows else None
 

@@ -370,6 +370,13 @@ class Core:
         else:
             self._admit(event, outcome, monotonic, now)
 
+    def no_room(self) -> str:
+        """Reason why no new call may begin now; empty: it may."""
+        if self.draining:
+            return reasons.DRAINING
+        full = self.state_away or len(self._runner.calls) >= self._max_calls
+        return reasons.OVERLOAD if full else ""
+
     def _let_in(self, waiting: Waiting, outcome: Admitted, monotonic: float, now: float) -> None:
         """Go on with an INVITE that waited for facts of the live store."""
         try:
@@ -387,9 +394,8 @@ class Core:
         if message.has("replaces"):
             self._on_replaces(event, outcome, monotonic, now)
             return
-        full = self.state_away or len(self._runner.calls) >= self._max_calls
-        if (self.draining or full) and not _is_emergency(outcome):
-            reason = reasons.DRAINING if self.draining else reasons.OVERLOAD
+        reason = self.no_room()
+        if reason and not _is_emergency(outcome):
             self._refuse(event, reason, monotonic)
             return
         ref = self._refs.new()

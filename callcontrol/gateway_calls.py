@@ -83,7 +83,12 @@ class GatewayCalls:
         if record.lease and record.legs:
             self._running.pop(record.legs[0].call_id, None)
             done = bool(record.answered_ms) or record.reason == reasons.SIM_VERIFIED
-            self._leases.finish(record.lease, record.legs[0].call_id, done, record.ended_ms / 1000)
+            at = record.ended_ms / 1000
+            for user in (
+                record.legs[0].call_id,
+                record.call_ref,
+            ):  # a callback uses its lease under its own name
+                self._leases.finish(record.lease, user, done, at)
 
     def refused(self, call_id: str) -> None:
         """A call was refused before it began: there was no room for it.  Its carrier may try again."""

@@ -81,6 +81,17 @@ class ToTrunk:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ToSim:
+    """A SIM that is called over a trunk before the steps begin (OUT-03): its owner is the caller."""
+
+    number: str
+    """SIM, E.164."""
+    shown: str
+    """Gateway number that it sees, E.164."""
+    for_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Refuse:
     """Answer the caller with a reason of the closed list (``dialplan.reasons``)."""
 
@@ -143,6 +154,8 @@ class Plan:
     """Id of the lease that the call uses up (OUT-02), or of the callback (OUT-03); empty: none."""
     sim: str = ""
     """SIM of the lease, E.164."""
+    first: ToSim | None = None
+    """Who is called before the steps begin; None: the caller called us."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

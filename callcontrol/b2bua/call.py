@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from callcontrol.b2bua import records, ringing, takeover, talking, transfer, waking
-from callcontrol.b2bua.causes import CAUSES, end_line, phrase_of, reason_lines
+from callcontrol.b2bua import callback, ending, ringing, takeover, talking, transfer, waking
+from callcontrol.b2bua.callback import Callback
 from callcontrol.b2bua.dialling import SILENCE, give_up_silent, on_first_words
-from callcontrol.b2bua.effects import CallOver, Effect, TrunkReleased, WriteRecord
+from callcontrol.b2bua.effects import CallOver, Effect, TrunkReleased
 from callcontrol.b2bua.env import CallEnv
 from callcontrol.b2bua.events import (
+    CallBack,
     CancelIn,
     DeadlinePassed,
     Event,
@@ -38,7 +39,7 @@ from callcontrol.b2bua.phases import ENDED, NEW, RINGING, TALKING
 from callcontrol.b2bua.waking import Waking
 from callcontrol.sip import usage_requests, usage_session, usage_uas
 from callcontrol.sip.commands import SendRequest
-from callcontrol.sip.usage import CALLING, CLOSED, INCOMING, NEVER, Turn, Usage
+from callcontrol.sip.usage import CALLING, NEVER, Turn, Usage
 from callcontrol.sip.usage_events import (
     Acked,
     Answered,
@@ -88,6 +89,7 @@ CALL_FIELDS: Final = (
     "device",
     "over",
     "waking",
+    "callback",
 )
 
 
@@ -148,6 +150,8 @@ class Call:
         self.over = False
         self.waking: list[Waking] = []
         """Devices of the steps so far that a push can wake."""
+        self.callback: Callback | None = None
+        """The caller was called first (OUT-03)."""
         self.dirty = False
         """Something changed that another node must know; the runner clears it when it saves."""
         self.stored_plan = b""
@@ -233,6 +237,8 @@ class Call:
             ringing.on_target_joined(self, turn, event)
         elif isinstance(event, PushFailed):
             ringing.on_push_failed(self, turn, event.device)
+        elif isinstance(event, CallBack):
+            callback.begin(self, turn)
         elif isinstance(event, HangUp):
             self._on_hang_up(turn, event.reason)
         elif isinstance(event, Resumed):
@@ -251,11 +257,13 @@ class Call:
         leg = Leg("a", usage, CALLER, turn.now)
         leg.user = self.plan.user if self.plan.direction != "incoming" else ""
         # a SIM that came by a carrier is no device in a dialog: it may not transfer
-        leg.device = "" if self.ingress_trunk else self.device
+        leg.device = "" if self.plan.gateway else self.device
         leg.trunk = self.ingress_trunk
         leg.channel = f"{self.ref}.a" if self.ingress_trunk else ""
         leg.device_class = "trunk" if self.ingress_trunk else self.env.device_class(self.device)
-        leg.number = self.plan.sim or self.plan.caller.number or self.plan.caller.asserted or self.plan.caller.user
+        leg.number = (
+            self.plan.sim or self.plan.caller.number or self.plan.caller.asserted or self.plan.caller.user
+        )
         leg.address = event.flow
         leg.call_id = message.call_id
         leg.user_agent = message.get("user-agent") or ""
@@ -291,6 +299,8 @@ class Call:
         self.dirty = True
         if self.transfer is not None:
             transfer.on_trunk_chosen(self, turn, self.transfer, event)
+        elif self.callback is not None:
+            callback.on_trunk_chosen(self, turn, event)
         else:
             ringing.on_trunk_chosen(self, turn, event)
 
@@ -298,14 +308,18 @@ class Call:
         if self.phase == TALKING:
             self.end(turn, reason, 0, "server", [])
         elif self.phase != ENDED:
-            ringing.refuse_caller(self, turn, reason, 0, [], "server")
+            by = "caller" if reason == reasons.CALLER_CANCELLED else "server"
+            ringing.refuse_caller(self, turn, reason, 0, [], by)
 
     def _on_deadline(self, turn: Turn) -> None:
         for name in [name for name, at in self.deadlines.items() if at <= turn.now]:
             if self.deadlines.pop(name, None) is None:
                 continue
             if name == "step":
-                ringing.on_step_over(self, turn)
+                if self.callback is not None and self.callback.stage == callback.SIM:
+                    callback.on_sim_silent(self, turn)
+                else:
+                    ringing.on_step_over(self, turn)
             elif name in ("total", "expires"):
                 ringing.on_total_over(self, turn, 487 if name == "expires" else 0)
             elif name == waking.WAKE:
@@ -316,7 +330,7 @@ class Call:
                 self.end(turn, reasons.MAX_DURATION, 0, "server", [])
             elif name.startswith(SILENCE):
                 self._on_silence(turn, name[len(SILENCE) :])
-            else:
+            elif not callback.on_deadline(self, turn, name):
                 transfer.on_deadline(self, turn, name)
         for leg in list(self.legs.values()):
             if leg.usage.next_deadline() <= turn.now:
@@ -330,6 +344,8 @@ class Call:
         give_up_silent(self, turn, leg)
         if self.transfer is not None:
             transfer.next_peer(self, turn, self.transfer, leg, 408, 0)
+        elif callback.is_sim(self, leg):
+            callback.next_peer(self, turn, leg, 408, 0)
         elif self.phase == RINGING:
             ringing.next_peer(self, turn, leg, 408, 0)
 
@@ -351,6 +367,8 @@ class Call:
             leg.rang = leg.rang or event.status == 180 or bool(event.body)
             if transfer.owns(self, leg):
                 transfer.on_progress(self, turn, event)
+            elif callback.first_leg(self):
+                callback.on_progress(self, turn, leg, event)
             else:
                 ringing.on_progress(self, turn, leg, event)
         elif isinstance(event, CallerCancelled):
@@ -362,6 +380,10 @@ class Call:
             if isinstance(event, Answered):
                 if transfer.owns(self, leg):
                     transfer.on_answered(self, turn, leg, event)
+                elif callback.is_sim(self, leg):
+                    callback.on_sim_answered(self, turn, leg, event)
+                elif self.callback is not None:
+                    callback.on_answered(self, turn, leg, event)
                 else:
                     ringing.on_answered(self, turn, leg, event)
             elif isinstance(event, Failed):
@@ -384,6 +406,8 @@ class Call:
             return
         if transfer.owns(self, leg):
             transfer.on_failed(self, turn, leg, event)
+        elif callback.is_sim(self, leg):
+            callback.on_failed(self, turn, leg, event)
         else:
             ringing.on_failed(self, turn, leg, event)
 
@@ -410,49 +434,7 @@ class Call:
         ``lines`` tell the parties why; without any, a call that the server ended says its reason.  ``repeat``: a refusal is
         sent until its ACK, for want of a transaction that does it.
         """
-        if self.phase == ENDED:
-            return
-        self.phase = ENDED
-        self.dirty = True
-        self.ended_at = turn.now
-        self.reason = reason
-        self.status = status or CAUSES[reason].status
-        self.ended_by = ended_by
-        self.deadlines = {}
-        self.choosing = False
-        self.transfer = None
-        self._forget_answer()
-        if not self.answered_at:
-            waking.on_unanswered(self, turn)
-        self.note("outcome", reason, ended_by)
-        if ended_by == "server" and not lines:
-            lines = [end_line(reason, self.status)]
-        for leg in self.legs.values():
-            self._close(turn, leg, lines, repeat)
-            self.leg_done(turn, leg)
-            leg.finish(turn.now, 200 if leg.answered_at else self.status, reason, ended_by)
-        self.body = b""
-        self.crossing = []
-        turn.commands.append(WriteRecord(records.of_call(self)))
-
-    def _forget_answer(self) -> None:
-        """Somebody answered, but the caller was never told (its 2xx waited for a PRACK): for it there was no answer."""
-        caller = self.legs.get(self.a)
-        if caller is None or caller.usage.state != INCOMING or not self.answered_at:
-            return
-        self.answered_at = caller.answered_at = 0.0
-        if self.status < 300:
-            self.status = 487 if self.ended_by == "caller" else 480
-
-    def _close(self, turn: Turn, leg: Leg, lines: list[str], repeat: bool) -> None:
-        usage = leg.usage
-        if usage.state == INCOMING:
-            status = self.status if self.status >= 300 else 480
-            refusal = reason_lines(self.reason, status)
-            usage_uas.refuse(usage, turn, status, phrase_of(status), refusal, repeat)
-            leg.status = status
-        elif usage.state != CLOSED:
-            usage_session.release(usage, turn, lines)
+        ending.end(self, turn, reason, status, ended_by, lines, repeat)
 
     def _check_over(self, turn: Turn) -> None:
         if self.phase != ENDED or self.over:

@@ -19,7 +19,7 @@ from callcontrol.sip.dialog import tagged
 from callcontrol.sip.usage import CALLING, Turn, Usage
 from callcontrol.sip.usage_open import OutgoingInvite
 from dialplan import reasons
-from dialplan.plan import DeviceTarget, Plan, ToTrunk
+from dialplan.plan import DeviceTarget, Identity, Plan, ToTrunk
 
 if TYPE_CHECKING:
     from callcontrol.b2bua.call import Call
@@ -73,8 +73,16 @@ def choose_trunk(call: Call, turn: Turn, step: ToTrunk) -> None:
     turn.commands.append(ChooseTrunk(step.number, asserted, list(call.tried), channel))
 
 
-def dial_peer(call: Call, turn: Turn, event: TrunkChosen, body: bytes, content_type: str) -> None:
-    """Dial the trunk peer that was picked."""
+def dial_peer(
+    call: Call,
+    turn: Turn,
+    event: TrunkChosen,
+    body: bytes,
+    content_type: str,
+    shown: Identity | None = None,
+    number: str = "",
+) -> Leg:
+    """Dial the trunk peer that was picked; ``shown`` and ``number`` when they are not those of the plan."""
     profile = event.profile
     attempt = f"{event.trunk} {event.peer}"
     call.note("trunk", "chosen", attempt)
@@ -86,17 +94,19 @@ def dial_peer(call: Call, turn: Turn, event: TrunkChosen, body: bytes, content_t
     leg.usage.contact_host = profile.host
     leg.peer = event.peer
     plan = active_plan(call)
-    leg.number = plan.called
+    identity = shown or plan.caller
+    leg.number = number or plan.called
     leg.address = event.target
     domain = call.env.domain
-    lines = trunk_lines(plan.caller, profile, domain, event.caller_user, event.uri)
-    caller = from_value(plan.caller, profile.domain or domain, event.caller_user)
+    lines = trunk_lines(identity, profile, domain, event.caller_user, event.uri)
+    caller = from_value(identity, profile.domain or domain, event.caller_user)
     call.deadlines[SILENCE + leg.id] = turn.now + call.env.silence_s
     to_header = f"<{event.uri}>"
     routes, hop = event.routes, event.target
     _invite(
         call, turn, leg, event.uri, caller, to_header, routes, lines, body, content_type, hop, False, profile
     )
+    return leg
 
 
 def _invite(
@@ -118,7 +128,11 @@ def _invite(
     tag = usage.new_id(turn)
     leg.call_id = f"{usage.scope}.{usage.new_id(turn)}"
     turn.commands.append(UseTag(leg.id, tag))
-    all_lines = [*lines, *call.crossing]
+    # whoever rings may hide, and so may the party of the call that is moved by a transfer
+    leg.veil = active_plan(call).caller.hidden or call.plan.caller.hidden
+    all_lines = [*lines, *leg.lines_for(call.crossing)]
+    if leg.veil:
+        body = leg.body_for(body, content_type)
     if profile is not None and profile.rules:
         all_lines = apply_rules(all_lines, profile.rules)
     request = OutgoingInvite(

@@ -29,6 +29,12 @@ class Start(Event):
         """Host of our Contact towards the caller; empty: the listener's."""
 
 
+class CallBack(Event):
+    """Begin with the SIM that the plan names first (OUT-03): nobody has called us."""
+
+    __slots__ = ()
+
+
 class RequestIn(Event):
     """A request in a dialog of ``leg`` (ACK of a 2xx too)."""
 

@@ -90,7 +90,7 @@ def of_call(call: Call) -> CallRecord:
         called=plan.called if plan.called.startswith("+") else "",
         original_called=plan.called if plan.called.startswith("+") else "",
         destination=_text((callee.number or callee.address) if callee is not None else plan.called),
-        trunk=call.ingress_trunk or (outward[-1] if outward else ""),
+        trunk=call.ingress_trunk or (outward[-1] if outward else "") or _sim_trunk(call),
         gateway_number=plan.gateway,
         device=call.device if plan.gateway else device_leg.device if device_leg is not None else "",
         device_class=_device_class(call, device_leg),
@@ -104,6 +104,12 @@ def of_call(call: Call) -> CallRecord:
         lease=plan.lease,
         sim=plan.sim,
     )
+
+
+def _sim_trunk(call: Call) -> str:
+    """Of a callback to somebody inside: the trunk that the SIM was called over."""
+    sim = call.legs.get(call.a)
+    return sim.trunk if sim is not None and call.callback is not None else ""
 
 
 def _device_class(call: Call, device_leg: Leg | None) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from callcontrol.b2bua import waking
+from callcontrol.b2bua import callback, waking
 from callcontrol.b2bua.causes import (
     CAUSES,
     better,
@@ -17,7 +17,7 @@ from callcontrol.b2bua.causes import (
     reason_of,
     status_for_caller,
 )
-from callcontrol.b2bua.crossing import INVITE_CROSSES, RESPONSE_CROSSES, crossing
+from callcontrol.b2bua.crossing import INVITE_CROSSES, RESPONSE_CROSSES, crossing, veiled_lines
 from callcontrol.b2bua.dialling import (
     ELSEWHERE_LINE,
     SILENCE,
@@ -104,7 +104,7 @@ def refuse_caller(call: Call, turn: Turn, reason: str, status: int, lines: list[
         phrase = phrase_of(status)
         usage_uas.refuse(caller.usage, turn, status, phrase, [*reason_lines(reason, status), *lines])
         caller.status = status
-    call.end(turn, reason, status, ended_by, [])
+    call.end(turn, reason, status, ended_by, callback.farewell(call, reason, status))
 
 
 # -- trunks ---------------------------------------------------------------------------------------------------------
@@ -144,6 +144,8 @@ def on_target_joined(call: Call, turn: Turn, event: TargetJoined) -> None:
     if target.user not in [*[other.user for other in step.targets], *[other.user for other in step.wake]]:
         call.ignore("device of a user who is not rung")
         return
+    if target.device == call.device:
+        return  # who calls an own number means the other devices
     held: Leg | None = None
     for leg in call.legs.values():
         if leg.step != call.step or leg.user != target.user or leg.role != CALLEE:
@@ -344,5 +346,7 @@ def on_total_over(call: Call, turn: Turn, status: int) -> None:
 def on_caller_cancelled(call: Call, turn: Turn, reason: str) -> None:
     """INC-09: every ringing leg is cancelled, without the "elsewhere" reason; the caller's own reason crosses."""
     lines = [f"Reason: {reason}"] if reason and "cause=200" not in reason.replace(" ", "") else []
+    if call.plan.caller.hidden:
+        lines = veiled_lines(lines)
     cancel_others(call, turn, "", lines, reasons.CALLER_CANCELLED, "caller")
     refuse_caller(call, turn, reasons.CALLER_CANCELLED, 487, [], "caller")

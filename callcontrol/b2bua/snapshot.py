@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from callcontrol.b2bua.call import CALL_FIELDS, Call
+from callcontrol.b2bua.callback import CALLBACK_FIELDS, Callback
 from callcontrol.b2bua.effects import Effect, Push, TrunkReleased
 from callcontrol.b2bua.env import CallEnv
 from callcontrol.b2bua.joining import TRANSFER_FIELDS, Transfer
@@ -44,6 +45,7 @@ from dialplan.plan import (
     Plan,
     Refuse,
     Ring,
+    ToSim,
     ToTrunk,
     TraceLine,
     WakeTarget,
@@ -68,6 +70,7 @@ _TAGS: Final[dict[type[Any], tuple[str, tuple[str, ...]]]] = {
     Reliable: ("\0reliable", RELIABLE_FIELDS),
     Transfer: ("\0transfer", TRANSFER_FIELDS),
     Waking: ("\0waking", WAKING_FIELDS),
+    Callback: ("\0callback", CALLBACK_FIELDS),
 }
 _VALUES: Final[dict[type[Any], str]] = {
     Plan: "\0plan",
@@ -76,6 +79,7 @@ _VALUES: Final[dict[type[Any], str]] = {
     Ring: "\0ring",
     DeviceTarget: "\0device",
     ToTrunk: "\0trunk",
+    ToSim: "\0sim",
     Refuse: "\0refuse",
     TraceLine: "\0trace",
     WakeTarget: "\0wake",
@@ -277,6 +281,8 @@ def _blank(kind: type[Any]) -> Any:
         return IncomingInvite("", [], 0, False)
     if kind is Reliable:
         return Reliable("", 0, 0, False, b"")
+    if kind is Callback:
+        return Callback()
     if kind is Waking:
         return Waking("", "", 0, "")
     return Transfer("", "", "", False)

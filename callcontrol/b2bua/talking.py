@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from callcontrol.b2bua import ringing, transfer
+from callcontrol.b2bua import callback, ringing, transfer
 from callcontrol.b2bua.crossing import REQUEST_CROSSES, RESPONSE_CROSSES, crossing, reason_crossing
 from callcontrol.b2bua.leg import CALLEE, CALLER, Leg
 from callcontrol.b2bua.phases import ENDED, RINGING
@@ -52,6 +52,8 @@ def on_asked(call: Call, turn: Turn, leg: Leg, event: Asked) -> None:
         transfer.on_refer(call, turn, leg, event)
     elif method == "NOTIFY":
         _answer(leg, turn, event.key, 481)  # we hold no subscription in a call
+    elif callback.is_sim(call, leg) and call.phase == RINGING:
+        callback.on_asked(call, turn, leg, event)
     elif call.phase == RINGING:
         _early(call, turn, leg, event)
     elif method in ("INVITE", "UPDATE", "PRACK"):
@@ -126,11 +128,16 @@ def _relay(call: Call, turn: Turn, leg: Leg, event: Asked) -> None:
 def _ask(turn: Turn, leg: Leg, other: Leg, method: str, event: Asked) -> None:
     message = event.message
     kind = body_type(message)
-    body = other.body_for(message.body, kind)
-    lines = crossing(message, REQUEST_CROSSES)
+    body = _body_across(other, method, message.body, kind)
+    lines = other.lines_for(crossing(message, REQUEST_CROSSES))
     ref = f"{leg.id} {event.key}"
     if not usage_session.request(other.usage, turn, method, FOR_RELAY, ref, lines, body, kind):
         _answer(leg, turn, event.key, 481)
+
+
+def _body_across(leg: Leg, method: str, body: bytes, kind: str) -> bytes:
+    """Descriptions are cleaned where somebody hides; what people and keypads say is theirs to say."""
+    return body if method in ("INFO", "MESSAGE") else leg.body_for(body, kind)
 
 
 def on_ask_cancelled(call: Call, turn: Turn, leg: Leg, key: str) -> None:
@@ -145,6 +152,9 @@ def on_ask_cancelled(call: Call, turn: Turn, leg: Leg, key: str) -> None:
 
 def on_replied(call: Call, turn: Turn, leg: Leg, event: Replied) -> None:
     """A final response to a request of ours."""
+    if event.ref in (callback.TO_SIM, callback.TO_CALLEE):
+        callback.on_reply(call, turn, leg, event)
+        return
     if event.purpose == FOR_CONNECT:
         transfer.on_connect_reply(call, turn, leg, event)
         return
@@ -159,9 +169,9 @@ def on_replied(call: Call, turn: Turn, leg: Leg, event: Replied) -> None:
         return
     if asker is None:
         return
-    lines = crossing(message, RESPONSE_CROSSES) if message is not None else []
+    lines = asker.lines_for(crossing(message, RESPONSE_CROSSES)) if message is not None else []
     kind = body_type(message) if message is not None else ""
-    body = asker.body_for(message.body, kind) if message is not None else b""
+    body = _body_across(asker, event.method, message.body, kind) if message is not None else b""
     usage_requests.respond(asker.usage, turn, key, _status_across(event.status), lines, body, kind)
 
 
@@ -181,7 +191,7 @@ def _relay_accept(turn: Turn, leg: Leg, asker: Leg | None, key: str, message: Me
         usage_uac.acknowledge(leg.usage, turn, b"", "")  # the asker hung up meanwhile
         return
     offered = bool(asked.body)
-    lines = crossing(message, RESPONSE_CROSSES)
+    lines = asker.lines_for(crossing(message, RESPONSE_CROSSES))
     kind = body_type(message)
     usage_requests.respond(asker.usage, turn, key, 200, lines, asker.body_for(message.body, kind), kind)
     if offered:
@@ -227,7 +237,13 @@ def on_ended(call: Call, turn: Turn, leg: Leg, event: Ended) -> None:
         return
     call.leg_done(turn, leg)
     leg.finish(turn.now, 200, why, leg.role if by_party else "server")
+    if callback.is_sim(call, leg) and call.phase == RINGING:
+        callback.on_hung_up(call, turn)
+        return
     if call.phase != ENDED and not transfer.on_party_gone(call, turn, leg) and leg.id in (call.a, call.b):
         message = event.message
         lines = reason_crossing(message) if message is not None and message.is_request else []
+        other = call.partner(leg.id)
+        if other is not None:
+            lines = other.lines_for(lines)
         call.end(turn, why, 200, leg.role if by_party else "server", lines)

@@ -401,3 +401,57 @@ def test_a_stranger_who_calls_a_verification_number() -> None:
     dialog = scene.call(VERIFY, "+33639989999")
     assert (dialog.status, scene.record.reason) == (403, "no_lease")
     assert scene.call(VERIFY, "anonymous").status == 433
+
+
+# -- callbacks --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.rule("OUT-03")
+@pytest.mark.parametrize(
+    ("prepare", "fields", "code"), RULES, ids=[f"{i} {code}" for i, (_, _, code) in enumerate(RULES)]
+)
+def test_a_callback_asks_every_rule_first(
+    prepare: Callable[[Scene], None], fields: dict[str, object], code: str
+) -> None:
+    scene = Scene()
+    prepare(scene)
+    assert scene.error(**{"type": "callback", "to": OUTSIDE, **fields}).code == code
+    assert not scene.world.server.runner.calls
+
+
+def test_a_callback_needs_room_and_a_gateway_number() -> None:
+    scene = Scene()
+    scene.world.server.core.draining = True
+    refused = scene.error(type="callback", to=OUTSIDE)
+    assert (refused.code, refused.retry_after_s) == ("draining", 5)
+    scene.world.server.core.draining = False
+    for line in range(3):
+        scene.ok(type="call_through", to=f"+3319900567{line}")
+    assert scene.error(type="callback", to=OUTSIDE).code == "no_gateway_number"
+    scene.world.gateways.replace([], version=2)
+    assert "FR" in scene.error(type="callback", to=OUTSIDE).message
+
+
+@pytest.mark.rule("OUT-03")
+def test_a_callback_holds_its_gateway_number_until_it_is_over() -> None:
+    scene = Scene()
+    told = scene.ok(type="callback", to=OUTSIDE)
+    scene.world.run(0.5)
+    assert scene.world.leases.counts(scene.world.now())["in_use"] == 1
+    # the SIM dials the number that calls it: its own call is not expected while that one runs
+    assert scene.call(told["gateway_number"]).status == 403
+    sim = scene.carrier.incoming
+    scene.carrier.reply(sim, 486)
+    scene.world.run(1.0)
+    assert scene.world.leases.counts(scene.world.now()) == {"open": 0, "in_use": 0, "cooling": 1}
+    scene.world.run(11.0)
+    assert scene.world.leases.counts(scene.world.now()) == {"open": 0, "in_use": 0, "cooling": 0}
+
+
+def test_only_who_asked_cancels_a_callback() -> None:
+    scene = Scene()
+    told = scene.ok(type="callback", to=OUTSIDE)
+    scene.world.run(0.5)
+    assert scene.error("ben-phone", type="cancel_callback", callback=told["callback"]).code == "not_found"
+    assert scene.error(type="cancel_callback", callback="nothing").code == "not_found"
+    assert scene.ok(type="cancel_callback", callback=told["callback"]) == {"callback": told["callback"]}

@@ -31,6 +31,7 @@ THOROUGH = {
     "blind_transfer_by_the_callee_to_a_device",
     "attended_transfer",
     "caller_requires_100rel",
+    "callback",
 }
 HOW = (SAVED, UNSAVED, ACTED)
 WHO = ("caller", "callee", "nobody")

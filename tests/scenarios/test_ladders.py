@@ -9,11 +9,23 @@ import os
 
 import pytest
 
-from tests.scenarios import carriers, early, hiding, incoming, midcall, outgoing, races, timers, transfers, waking
+from tests.scenarios import (
+    callbacks,
+    carriers,
+    early,
+    hiding,
+    incoming,
+    midcall,
+    outgoing,
+    races,
+    timers,
+    transfers,
+    waking,
+)
 from tests.scenarios.stage import LADDERS, Stage, scenarios_of
 
 SCENARIOS = scenarios_of(
-    incoming, outgoing, carriers, early, midcall, races, timers, transfers, hiding, waking
+    incoming, outgoing, carriers, early, midcall, races, timers, transfers, hiding, waking, callbacks
 )
 
 

@@ -362,6 +362,7 @@ class World:
         gate = make_gate(self.settings, self.bindings)
         signalling = Signalling(self.settings, self.directory, self.trunks, endpoint, gate, around)
         signalling.core.waiting_room.kick = lambda: self.network.at(self.network.now, self.turn)
+        signalling.runner.kick = signalling.core.waiting_room.kick
         return signalling
 
     def _store_of(self, fuse: Fuse) -> CallStore:
