@@ -60,6 +60,28 @@ def _spelled(name: str) -> str:
     return "MIME-Version" if name == "mime-version" else name.title()
 
 
+_TELLS_NOTHING: Final = ("p-early-media", "recv-info", "info-package", "retry-after")
+_PRIORITIES: Final = ("emergency", "urgent", "normal", "non-urgent", "psap-callback")
+
+
+def veiled_lines(lines: list[str]) -> list[str]:
+    """Of lines that cross those in which nobody who hides can be read: a subject, a picture, a place, or what the caller's
+    software says would tell (RFC 3323 §4.1).  A Reason keeps its cause and loses its words."""
+    kept: list[str] = []
+    for line in lines:
+        name, _, value = line.partition(":")
+        low = name.lower()
+        value = value.strip().lower()
+        if low in _TELLS_NOTHING or (low == "priority" and value in _PRIORITIES):
+            kept.append(line)
+        elif low == "reason":
+            protocol, _, rest = value.replace(" ", "").partition(";cause=")
+            cause = rest.partition(";")[0]
+            if protocol in ("sip", "q.850") and cause.isdigit() and len(cause) <= 3:
+                kept.append(f"Reason: {protocol.upper()};cause={cause}")
+    return kept
+
+
 def reason_crossing(message: Message) -> list[str]:
     """Reason headers of a BYE or CANCEL cross as they are: they tell why, not where (RFC 3326)."""
     return [f"Reason: {value}" for value in message.all("reason")]
@@ -105,4 +127,3 @@ def device_identity(identity: Identity, domain: str, called: str, call_ref: str)
     if not identity.hidden and identity.number:
         lines.append(f"P-Asserted-Identity: <sip:{identity.number}@{domain}>")
     return lines
-

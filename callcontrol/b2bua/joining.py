@@ -190,7 +190,8 @@ def on_reply(call: Call, turn: Turn, leg: Leg, event: Replied) -> None:
         _both_agreed(call, turn, move, staying, target, message)
     elif move.kind == DIAL:
         usage_uac.acknowledge(staying.usage, turn, b"", "")
-        usage_uac.acknowledge(target.usage, turn, message.body, body_type(message))
+        kind = body_type(message)
+        usage_uac.acknowledge(target.usage, turn, target.body_for(message.body, kind), kind)
         _done(call, turn, move)
     elif move.kind == JOIN:
         _offer_to_target(call, turn, move, staying, target)
@@ -287,6 +288,7 @@ def adopt(call: Call, turn: Turn, leg: Leg) -> None:
     leg.id = f"b{call.count}"
     leg.usage.leg = leg.id
     leg.role = CALLEE
+    leg.veil = leg.veil or call.plan.caller.hidden
     leg.answered_at = turn.now  # what it did before is in the record of the call that it left
     call.legs[leg.id] = leg
     call.dirty = True

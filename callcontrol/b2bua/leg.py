@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from callcontrol.b2bua.crossing import veiled_lines
 from callcontrol.sip.usage import CLOSED, Usage
 from mediarelay.continuity import continue_session
+from mediarelay.veil import veiled
 
 CALLER: Final = "caller"
 CALLEE: Final = "callee"
@@ -40,6 +42,7 @@ LEG_FIELDS: Final = (
     "refers",
     "heard",
     "rang",
+    "veil",
 )
 
 
@@ -86,6 +89,8 @@ class Leg:
 
         self.rang = False
         """The callee's phone rang, or media came: what follows is the callee's answer."""
+        self.veil = False
+        """The other party hides: what it writes is cleaned of who it is before this one gets it (OUT-07)."""
 
     def finish(self, now: float, status: int, reason: str, ended_by: str) -> None:
         """Note the outcome; the first one stands."""
@@ -96,10 +101,16 @@ class Leg:
             self.ended_by = ended_by
 
     def body_for(self, body: bytes, content_type: str) -> bytes:
-        """A description as this party may see it: its own session goes on when the other party changed."""
+        """A description as this party may see it: nothing of who hides, its own session when the other party changed."""
+        if self.veil and body:
+            body = veiled(body, content_type)
         if not self.foreign or not body or not self.usage.local_body:
             return body
         return continue_session(self.usage.local_body, self.usage.local_type, body, content_type)
+
+    def lines_for(self, lines: list[str]) -> list[str]:
+        """Header lines that cross, as this party may see them."""
+        return veiled_lines(lines) if self.veil else lines
 
     def husk(self) -> Leg:
         """What the record says about this leg, without its dialog: it lives on in another call."""

@@ -64,6 +64,7 @@ PURE = (
     "mediarelay.sdp",
     "mediarelay.body",
     "mediarelay.continuity",
+    "mediarelay.veil",
     "mediarelay.rewrite",
     "mediarelay.bencode",
 )
