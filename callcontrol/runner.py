@@ -16,6 +16,7 @@ from callcontrol.b2bua import joining, snapshot
 from callcontrol.b2bua.call import Call
 from callcontrol.b2bua.dialling import active_plan
 from callcontrol.b2bua.effects import (
+    AdoptInvite,
     CallOver,
     ChooseTrunk,
     Effect,
@@ -44,7 +45,7 @@ from callcontrol.b2bua.events import (
 from callcontrol.b2bua.leg import Leg
 from callcontrol.b2bua.phases import ENDED, RINGING
 from callcontrol.b2bua.waking import INCOMING_CALL
-from callcontrol.call_index import CallIndex, leg_tags
+from callcontrol.call_index import CallIndex, leg_tags, rung_users
 from callcontrol.call_stats import CallStats
 from callcontrol.cdr import CallRecord
 from callcontrol.ladder import Ladders
@@ -176,6 +177,8 @@ class Runner:
         self._deleted = False
         self._now = 0.0
         self._found: list[tuple[Call, TrunkChosen]] = []
+        self.targets_of: Callable[[str, float, float], list[DeviceTarget]] = lambda user, since, now: []
+        """(user, since, now) -> contacts of a user's devices that have registered since then."""
         self.other_flow: OtherFlow = lambda user, device, tried, now: None
         """Finds a further outbound flow of a device, besides the bindings that were tried."""
         self.kick: Callable[[], None] = lambda: None
@@ -236,6 +239,11 @@ class Runner:
                 self.outgoing.resumed(effect.channel)
             self._pending.append((call, effect))
         self.handle(call, Resumed(), now)
+        if call.phase == RINGING:
+            # whoever registered while nobody had the call
+            for user in rung_users(call):
+                for target in self.targets_of(user, call.started_at, now):
+                    self.handle(call, TargetJoined(target), now)
 
     def save_again(self, refs: Iterable[str]) -> None:
         """Have the next ``flush`` save these calls, if they still run: the store may have lost them."""
@@ -568,6 +576,8 @@ class Runner:
                 self._unpushed.append((call, effect))
         elif isinstance(effect, SendAgain):
             self._wire.send_again(effect.branch)
+        elif isinstance(effect, AdoptInvite):
+            self._wire.adopt_invite(self._index.owner(call, effect.leg), effect.key, effect.flow)
         elif isinstance(effect, TrunkReleased):
             self._trunking.release(effect.trunk, effect.channel)
             if self.outgoing is not None:

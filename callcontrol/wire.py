@@ -147,6 +147,12 @@ class Wire:
         """A final response came: no further address will be needed."""
         self._attempts.pop(branch.partition("-")[0], None)
 
+    def adopt_invite(self, owner: Owner, key: str, target: str) -> None:
+        """The transaction of a caller's INVITE goes on here."""
+        flow = self.flow(target)
+        if flow is not None:
+            self._endpoint.adopt_invite(key, flow, owner, self._monotonic())
+
     def send_response(self, command: SendResponse, flow: str = "") -> None:
         """Answer a request.  ``flow``: where to send it when its transaction was on a node that is gone."""
         taken = self._endpoint.send_response(command.key, command.status, command.data, self._monotonic())

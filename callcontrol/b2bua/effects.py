@@ -80,6 +80,18 @@ class SendAgain(Command):
         self.branch = branch
 
 
+class AdoptInvite(Command):
+    """The caller's INVITE, of a call that was taken over while it rings: its transaction goes on here."""
+
+    __slots__ = ("flow", "key", "leg")
+
+    def __init__(self, leg: str, key: str, flow: str) -> None:
+        self.leg = leg
+        self.key = key
+        self.flow = flow
+        """Dumped flow that it came on."""
+
+
 class Push(Command):
     """Tell a device something over its push channel (DEV-04, INC-09).  Doing it twice is harmless: the device knows the call by
     its reference."""

@@ -1,6 +1,8 @@
 """What a node does with a call that it took over from one that died (LIVE-02), by phase:
 
 - *ringing*: it ends, so that the side that calls can try another way at once: CANCEL to the callees, 503 to the caller.
+- *ringing, and devices were woken for it*: it goes on.  Those devices come for this very call; another attempt would find them
+  on their way.  Only a caller over a connection that is gone cannot be kept.
 - *talking*: it goes on.  An answer whose ACK was not seen is sent until the ACK comes or 64·T1 have passed.  A transfer under
   way is given up; the two that talked go on talking.
 - *ended*: what was being closed is closed, and the record is written again under its key.
@@ -14,10 +16,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from callcontrol.b2bua import joining, records
-from callcontrol.b2bua.effects import WriteRecord
+from callcontrol.b2bua.effects import AdoptInvite, WriteRecord
 from callcontrol.b2bua.leg import Leg
 from callcontrol.b2bua.phases import ENDED, NEW, RINGING, TALKING
-from callcontrol.sip import usage_session
+from callcontrol.sip import usage_session, usage_uas
 from callcontrol.sip.dialog import Dialog
 from callcontrol.sip.usage import INCOMING, Turn
 from callcontrol.sip.usage_open import OutgoingInvite, Pending
@@ -30,6 +32,7 @@ FORGET: Final = "forget"
 """Nothing was promised to anybody yet."""
 END: Final = "end"
 GO_ON: Final = "go on"
+KEEP: Final = "keep ringing"
 FINISH: Final = "finish"
 
 POLICY: Final[dict[int, str]] = {NEW: FORGET, RINGING: END, TALKING: GO_ON, ENDED: FINISH}
@@ -38,9 +41,20 @@ POLICY: Final[dict[int, str]] = {NEW: FORGET, RINGING: END, TALKING: GO_ON, ENDE
 def policy(call: Call) -> str:
     """What becomes of a call that was found in its phase."""
     caller = call.legs.get(call.a)
+    if call.phase == RINGING and caller is not None and _wakes(call) and _can_be_kept(caller):
+        return KEEP
     if call.phase == TALKING and caller is not None and caller.usage.state == INCOMING:
         return END  # somebody answered, but the caller was not told: for it the call still rings
     return POLICY[call.phase]
+
+
+def _wakes(call: Call) -> bool:
+    return any(waking.step == call.step and waking.pushed_at for waking in call.waking)
+
+
+def _can_be_kept(caller: Leg) -> bool:
+    usage = caller.usage
+    return usage.state == INCOMING and usage.incoming is not None and usage.flow.startswith("udp|")
 
 
 def resume(call: Call, turn: Turn) -> None:
@@ -56,8 +70,22 @@ def resume(call: Call, turn: Turn) -> None:
         call.end(turn, reasons.NODE_LOST, 503, "server", [], True)
     elif what == GO_ON:
         joining.failed(call, turn, 503)
+    elif what == KEEP:
+        _keep_ringing(call, turn)
     elif what == FINISH:
         turn.commands.append(WriteRecord(records.of_call(call)))
+
+
+def _keep_ringing(call: Call, turn: Turn) -> None:
+    """Take the caller's INVITE over, and tell it what it knew: that we try, or that somebody rings."""
+    caller = call.legs[call.a]
+    usage = caller.usage
+    if usage.incoming is not None:
+        turn.commands.append(AdoptInvite(caller.id, usage.incoming.key, usage.flow))
+    if call.ringing_at:
+        usage_uas.repeat_provisional(usage, turn)
+    else:
+        usage_uas.trying(usage, turn)
 
 
 def _forget_connection(leg: Leg) -> None:

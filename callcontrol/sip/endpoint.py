@@ -259,6 +259,14 @@ class Endpoint(ClientHalf):
         if transaction is not None:
             transaction.owner = owner
 
+    def adopt_invite(self, key: str, flow: Flow, owner: object, now: float) -> None:
+        """Go on with the INVITE of a peer that came to a process which is gone: it is known when it is sent again or
+        cancelled, and its answer is repeated until the ACK (§17.2.1)."""
+        if key not in self._servers:
+            transaction = InviteServer(key, None, flow, flow.port, now, self)
+            transaction.owner = owner
+            self._add_server(transaction)
+
     # ---------------------------------------------------------------- input from the sockets
 
     def connection_lost(self, conn_id: int, now: float, flow: Flow | None = None) -> None:

@@ -42,11 +42,12 @@ class InviteServer(ServerTransaction):
     __slots__ = ()
 
     def __init__(
-        self, key: str, message: Message, flow: Flow, return_port: int, now: float, io: Outputs
+        self, key: str, message: Message | None, flow: Flow, return_port: int, now: float, io: Outputs
     ) -> None:
+        """``message`` None: the INVITE came to another process, which has answered it with 100 or will never."""
         super().__init__(key, "INVITE", message, flow, return_port)
         self.state = PROCEEDING
-        self.resend_at = now + io.timers.table(flow.reliable).trying_invite
+        self.resend_at = NEVER if message is None else now + io.timers.table(flow.reliable).trying_invite
 
     def respond(self, status: int, data: bytes, now: float, io: Outputs) -> bool:
         if self.state == PROCEEDING:

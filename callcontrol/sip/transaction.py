@@ -128,7 +128,7 @@ class ServerTransaction(Transaction):
 
     __slots__ = ("last", "merge_key", "message", "method", "return_port", "status")
 
-    def __init__(self, key: str, method: str, message: Message, flow: Flow, return_port: int) -> None:
+    def __init__(self, key: str, method: str, message: Message | None, flow: Flow, return_port: int) -> None:
         super().__init__(key, flow, TRYING, None)
         self.method: str = method
         self.message: Message | None = message

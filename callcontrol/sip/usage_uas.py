@@ -115,6 +115,14 @@ def progress(
             usage.deadlines["provisional"] = turn.now + PROVISIONAL_REPEAT_S
 
 
+def trying(usage: Usage, turn: Turn) -> None:
+    """100 by ourselves, where the transaction that would have sent it is gone (§17.2.1)."""
+    incoming = usage.incoming
+    if usage.state == INCOMING and incoming is not None:
+        data = assemble(["SIP/2.0 100 Trying", *incoming.head], b"", "")
+        turn.commands.append(SendResponse(usage.leg, incoming.key, 100, data))
+
+
 def repeat_provisional(usage: Usage, turn: Turn) -> None:
     """Keep the proxies on the way alive while it rings long."""
     incoming, dialog = usage.incoming, usage.dialog

@@ -31,6 +31,10 @@ THOROUGH = {
     "blind_transfer_by_the_callee_to_a_device",
     "attended_transfer",
     "caller_requires_100rel",
+    "sleeping_phone_wakes_and_answers",
+    "second_phone_wakes_after_the_first",
+    "phone_of_a_mobile_network_that_forgot_it",
+    "caller_leaves_while_the_woken_phone_rings",
     "callback",
 }
 HOW = (SAVED, UNSAVED, ACTED)
