@@ -16,6 +16,11 @@ from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# Scenarios assert in functions that are no test modules; a failure is to say what it compared there, too.
+pytest.register_assert_rewrite(
+    *(f"tests.scenarios.{path.stem}" for path in (ROOT / "tests/scenarios").glob("[a-z]*.py"))
+)
+
 settings.register_profile(
     "ci",
     derandomize=True,
