@@ -472,7 +472,7 @@ class App:
             token = ensure_token(token_path(settings.database.url))
         except AccessError as error:
             raise StartError(str(error)) from error
-        stores = stores_of(self.engine)
+        stores = stores_of(self.engine, self._clock.wall, settings.numbers.quarantine_days)
         services = make_services(
             stores,
             self.cache,

@@ -38,6 +38,8 @@ class AccountChange(Body):
     plan: RefOrNone = None
     manager: RefOrNone = None
     suspended: bool | None = None
+    credit: Annotated[str, Field(max_length=24, examples=["12.50"])] | None = None
+    packages: Annotated[list[Ref], Field(max_length=100)] | None = None
 
 
 class NewAccount(AccountChange):
@@ -58,6 +60,8 @@ class UserChange(Body):
     email: Annotated[str, Field(max_length=254)] | None = None
     default_number: Number | None = None
     suspended: bool | None = None
+    contacts: Annotated[dict[str, Number], Field(max_length=1000)] | None = None
+    """Number of a contact -> own number that calls to it are made with."""
 
 
 class NewUser(UserChange):
@@ -111,13 +115,6 @@ class Forward(Body):
     to: Annotated[str, Field(max_length=64)] | None = None
 
 
-class Slot(Body):
-    zone: Annotated[str, Field(max_length=64)]
-    days: list[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]]
-    since: Annotated[str, Field(alias="from", max_length=5)]
-    to: Annotated[str, Field(max_length=5)]
-
-
 class NumberChange(Body):
     """Settings of a number; null puts one back to its default."""
 
@@ -132,12 +129,14 @@ class NumberChange(Body):
 
 
 class NewNumber(NumberChange):
-    """A cloud number that a user holds from now on."""
+    """A cloud number that a user holds from now on; without a user it comes into the stock."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"e164": "+33639981002", "user": "ben"}]})
 
     e164: Number
-    user: Ref
+    user: Ref | None = None
+    expires_at: Annotated[datetime, Field(strict=False)] | None = None
+    """When the subscription ends; null: it does not."""
 
 
 class NewToken(Body):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import delete, select, update
@@ -76,10 +77,12 @@ class Stores:
     answers: SqlAnswerStore
 
 
-def stores_of(engine: AsyncEngine) -> Stores:
+def stores_of(
+    engine: AsyncEngine, wall: Callable[[], float], quarantine_days: Mapping[str, int] | None = None
+) -> Stores:
     """The stores over one engine."""
     return Stores(
-        provisioning=SqlProvisioningStore(engine),
+        provisioning=SqlProvisioningStore(engine, wall, quarantine_days),
         tokens=SqlTokenStore(engine),
         audit=SqlAuditStore(engine),
         answers=SqlAnswerStore(engine),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,9 @@ class AccountView:
     manager: str
     """Ref of the user who administers a company; empty: none."""
     suspended: bool
+    credit: str
+    """What is left for calls outside of packages, in the currency of the prices."""
+    packages: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +38,8 @@ class UserView:
     email: str
     default_number: str
     suspended: bool
+    contacts: Mapping[str, str]
+    """Number of a contact -> own number that calls to it are made with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +158,8 @@ def account_view(account: Account) -> AccountView:
         plan=account.plan,
         manager=account.manager,
         suspended=account.suspended,
+        credit=str(account.credit),
+        packages=account.packages,
     )
 
 
@@ -163,6 +171,7 @@ def user_view(user: User) -> UserView:
         email=user.email,
         default_number=user.default_number,
         suspended=user.suspended,
+        contacts=dict(user.contacts),
     )
 
 

@@ -99,8 +99,6 @@ class Around:
     async def _prices(self) -> None:
         if self._held.rates or self._wanted.rates:
             self._put("rate", await self._fetch("rate", "", ()))
-        bought = {ref for account in self._wanted.accounts.values() for ref in account.packages}
-        await self._ask("package", "ref", bought)
         if self._gone("package"):
             self._put("account", await self._fetch("account", "", ()))
 
@@ -118,5 +116,7 @@ class Around:
                 asked |= await self._ask("account", "ref", accounts - self.found.accounts.keys())
                 numbers = {user.default_number for user in where.users.values()}
                 asked |= await self._ask("number", "e164", numbers - self.found.numbers.keys())
+                packages = {ref for account in where.accounts.values() for ref in account.packages}
+                asked |= await self._ask("package", "ref", packages - self.found.packages.keys())
                 trunks = {number.trunk for number in where.gateway_numbers.values()}
                 asked |= await self._ask("trunk", "ref", trunks - self.found.trunks.keys())

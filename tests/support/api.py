@@ -38,7 +38,7 @@ from tests.support.acme import PLANS
 from tests.support.fake_node import T0, FakeNode
 
 TOKEN = "a-token-of-the-operator"
-NOWHERE = "sqlite+aiosqlite:////nowhere/there/is/no.db"
+NOWHERE = "postgresql+asyncpg://nobody@127.0.0.1:1/nothing"  # port 1 refuses: an absent database
 
 
 class Clock:
@@ -74,7 +74,7 @@ class ApiWorld:
         self.engine = create_engine(DatabaseSettings(url=url, timeout_seconds=5))
         self.clock = Clock()
         self.node = FakeNode() if node is None else node
-        self.stores: Stores = stores_of(self.engine)
+        self.stores: Stores = stores_of(self.engine, self.clock)
         self.directory = Directory(plans=PLANS)
         self.trunks = TrunkDirectory()
         self.gateways = GatewayDirectory()
@@ -150,6 +150,17 @@ async def api_world(url: str, document: str = "", **options: Any) -> AsyncIterat
         yield world
     finally:
         await world.engine.dispose()
+
+
+@asynccontextmanager
+async def without_database(**options: Any) -> AsyncIterator[ApiWorld]:
+    """An API whose database is away."""
+    world = ApiWorld(NOWHERE, **options)
+    try:
+        yield world
+    finally:
+        await world.engine.dispose()
+        await asyncio.sleep(0)
 
 
 def sqlite_url(folder: Path) -> str:
