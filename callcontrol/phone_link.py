@@ -12,7 +12,8 @@ from callcontrol.phone_channel import PhoneChannel
 from callcontrol.phone_requests import PhoneRequestHandler
 from callcontrol.pushing import Pushing
 from callcontrol.runner import Runner
-from config.sections import EMBEDDED, MqttSettings, split_host_port
+from config.mqtt import EMBEDDED, MqttSettings
+from config.parts import split_host_port
 from gateway.mqtt_client import BrokerAddress, MqttClient, MqttPushes, address_of
 from numbering.directory import Directory
 

@@ -8,64 +8,13 @@ reload builds new ones.
 from __future__ import annotations
 
 import socket
-from ipaddress import ip_network
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Bytes = Annotated[int, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
-CountOrNone = Annotated[int, Field(ge=0)]
-"""0 means that there is no bound."""
-
-TRANSPORTS = ("udp", "tcp", "tls", "ws", "wss")
-EMBEDDED = "embedded"
-"""``mqtt.url`` of the built-in broker."""
-
-
-def _network(text: str) -> str:
-    try:
-        return str(ip_network(text))
-    except ValueError as error:
-        raise ValueError(f"{error}; write 192.0.2.0/24 or 2001:db8::/32") from None
-
-
-Network = Annotated[str, AfterValidator(_network)]
-
-
-def split_host_port(text: str) -> tuple[str, int]:
-    """``host:port`` or ``[v6]:port`` as (host without brackets, port); ValueError says what is wrong."""
-    host, colon, port = text.rpartition(":")
-    if not colon or not host or not port.isascii() or not port.isdigit():
-        raise ValueError(f"{text!r} is not host:port")
-    if int(port) > 65535:
-        raise ValueError(f"port {port} is above 65535")
-    if host.startswith("[") != host.endswith("]") or (":" in host and not host.startswith("[")):
-        raise ValueError(f"an IPv6 address is written in brackets: [{host.strip('[]')}]:{port}")
-    return host.strip("[]"), int(port)
-
-
-def _listener(text: str) -> str:
-    transport, _, rest = text.partition(":")
-    if transport not in TRANSPORTS:
-        raise ValueError(f"{text!r} begins with none of {', '.join(t + ':' for t in TRANSPORTS)}")
-    split_host_port(rest)
-    return text
-
-
-def _host_port(text: str) -> str:
-    split_host_port(text)
-    return text
-
-
-Listener = Annotated[str, AfterValidator(_listener)]
-HostPort = Annotated[str, AfterValidator(_host_port)]
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+from config.mqtt import MqttSettings
+from config.parts import Bytes, Count, CountOrNone, HostPort, Listener, Network, Seconds, Section
 
 
 class NodeSettings(Section):
@@ -213,40 +162,6 @@ class HttpSettings(Section):
     audit_days: Count = 400
 
 
-class MqttSettings(Section):
-    url: str = Field(default="", repr=False)
-    username: str = Field(default="cloudline", pattern=r"^[A-Za-z0-9._-]{1,64}$")
-    password: str = Field(default="", repr=False)
-    ca: str = ""
-    protocol: Literal["5", "3.1.1"] = "5"
-    listen: HostPort = "127.0.0.1:1883"
-    keepalive_seconds: Annotated[int, Field(ge=2, le=3600)] = 30
-    connect_seconds: Seconds = 3.0
-    max_backoff_seconds: Seconds = 10.0
-    queue: Count = 1000
-    send_seconds: Seconds = 2.0
-    missed_call_seconds: Seconds = 86400.0
-    requests_per_minute: Count = 30
-    request_bytes: Annotated[int, Field(ge=256, le=65535)] = 4096
-    events: bool = True
-
-    @field_validator("url")
-    @classmethod
-    def _known(cls, value: str) -> str:
-        if value in ("", EMBEDDED):
-            return value
-        parts = urlsplit(value)
-        if parts.scheme not in {"mqtt", "mqtts"} or not parts.hostname:
-            raise ValueError(f'write mqtt://host:port, mqtts://host:port or "{EMBEDDED}"')
-        try:
-            parts.port  # noqa: B018 - reading it is the check
-        except ValueError:
-            raise ValueError("the port is no number up to 65535") from None
-        if parts.path.strip("/") or parts.query or parts.fragment:
-            raise ValueError("only host, port, user and password belong into mqtt.url")
-        return value
-
-
 class MediaSettings(Section):
     mode: Literal["direct", "embedded", "rtpengine"] = "direct"
     rtpengine: tuple[str, ...] = ("udp:127.0.0.1:2223",)
@@ -364,7 +279,9 @@ class OutgoingSettings(Section):
                 raise ValueError(f"{name!r} is a zone of its own; choose another name")
             for country in countries:
                 if zones.setdefault(country, name) != name:
-                    raise ValueError(f"{country} is in {zones[country]!r} and in {name!r}: a country has one zone")
+                    raise ValueError(
+                        f"{country} is in {zones[country]!r} and in {name!r}: a country has one zone"
+                    )
         return value
 
 

@@ -23,7 +23,7 @@ from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from config.sections import MqttSettings
+from config.mqtt import MqttSettings
 from gateway.push import REQUESTS, DevicePush, Outgoing, push_topic
 
 _log = logging.getLogger(__name__)

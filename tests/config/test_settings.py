@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from config.sections import Section, Settings, split_host_port
+from config.parts import Section, split_host_port
+from config.sections import Settings
 from config.settings import SettingsError, load
 
 REFERENCE = Path(__file__).parents[2] / "config" / "reference.toml"

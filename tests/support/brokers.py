@@ -17,7 +17,7 @@ from typing import Protocol
 
 import aiomqtt
 
-from config.sections import MqttSettings
+from config.mqtt import MqttSettings
 from gateway.mqtt_access import ACL_FILE, PASSWORD_FILE, acl_file, conf_file, password_file
 from gateway.mqtt_broker import EmbeddedBroker, Guard
 from gateway.mqtt_client import BrokerAddress, MqttClient
