@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from callcontrol.cdr import CallRecord
 from callcontrol.sip.flow import Flow
+
+if TYPE_CHECKING:
+    from callcontrol.b2bua.call import Call
+    from callcontrol.b2bua.effects import Push
 
 
 class CallStore(Protocol):
@@ -45,3 +49,27 @@ class RecordSink(Protocol):
     """Takes call records; never waits (``callcontrol.cdr`` has the outbox)."""
 
     def put(self, record: CallRecord) -> None: ...
+
+
+class CallPushes(Protocol):
+    """Pushes to the devices of calls (``callcontrol.pushing``)."""
+
+    def push(self, call: Call, effect: Push, now: float) -> bool:
+        """False: it has failed at once."""
+        ...
+
+    def ended(self, call: Call) -> None:
+        """The outcome of a call is known."""
+        ...
+
+
+class CallWatcher(Protocol):
+    """Told what becomes of calls (``callcontrol.call_events``)."""
+
+    def changed(self, call: Call, now: float) -> None:
+        """A call was saved, or has ended."""
+        ...
+
+    def forget(self, call_ref: str) -> None:
+        """The call is over, or another node has it."""
+        ...

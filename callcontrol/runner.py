@@ -49,7 +49,7 @@ from callcontrol.call_index import CallIndex, leg_tags, rung_users
 from callcontrol.call_stats import CallStats
 from callcontrol.cdr import CallRecord
 from callcontrol.ladder import Ladders
-from callcontrol.ports import CallStore, RecordSink
+from callcontrol.ports import CallPushes, CallStore, CallWatcher, RecordSink
 from callcontrol.sip.commands import SendAck, SendRequest, SendResponse, UseTag
 from callcontrol.sip.flow import Flow
 from callcontrol.sip.message import Message
@@ -91,30 +91,6 @@ class OutgoingLegs(Protocol):
 
     def ended(self, record: CallRecord, now: float) -> None:
         """The outcome of a call is known; told twice it counts once."""
-        ...
-
-
-class CallPushes(Protocol):
-    """Pushes to the devices of calls (``callcontrol.pushing``)."""
-
-    def push(self, call: Call, effect: Push, now: float) -> bool:
-        """False: it has failed at once."""
-        ...
-
-    def ended(self, call: Call) -> None:
-        """The outcome of a call is known."""
-        ...
-
-
-class CallWatcher(Protocol):
-    """Told what becomes of calls (``callcontrol.call_events``)."""
-
-    def changed(self, call: Call, now: float) -> None:
-        """A call was saved, or has ended."""
-        ...
-
-    def forget(self, call_ref: str) -> None:
-        """The call is over, or another node has it."""
         ...
 
 
