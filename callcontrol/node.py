@@ -32,6 +32,7 @@ from callcontrol.node_view import (
     Registered,
     RegistrationView,
     ReloadView,
+    RouteView,
     TraceView,
     TrunkView,
     WakeView,
@@ -42,7 +43,7 @@ from callcontrol.pushing import LATE, WOKE, Wake
 from callcontrol.runner import Runner
 from callcontrol.sip.flow import Flow
 from callcontrol.sip.usage import CALLING, CANCELLING, CLOSED, CLOSING, INCOMING
-from callcontrol.trunk_views import trunk_views
+from callcontrol.trunk_views import route_views, trunk_views
 from dialplan import reasons
 from dialplan.plan import Plan, Refuse, Ring, Step, ToTrunk
 
@@ -171,6 +172,9 @@ class LiveNode:
 
     def trunks(self) -> Sequence[TrunkView]:
         return trunk_views(self._prober, self._wall())
+
+    def routes(self, number: str) -> Sequence[RouteView]:
+        return route_views(self._prober, number, self._wall())
 
     def bans(self) -> Sequence[BanView]:
         return self._bans.list(self._wall())

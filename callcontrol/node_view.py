@@ -243,6 +243,35 @@ class PeerView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RouteView:
+    """One peer that a call to a number would try, and why it stands at its place."""
+
+    position: int
+    """From 1; trunks that share one are drawn by weight for each call."""
+    trunk: str
+    peer: str
+    called: str
+    """The number as the trunk wants it."""
+    prefix: str
+    priority: int
+    cost: float
+    """Price per minute."""
+    weight: int
+    share: float
+    """Part of the calls for which the trunk comes first among those of its position."""
+    standing: str
+    """``ready``; ``last``: tried after all others; ``out``: only when there are no others."""
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteList:
+    """Peers for one number, in order."""
+
+    items: tuple[RouteView, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrunkView:
     """One trunk."""
 
@@ -390,6 +419,10 @@ class Node(Protocol):
         ...
 
     def trunks(self) -> Sequence[TrunkView]: ...
+
+    def routes(self, number: str) -> Sequence[RouteView]:
+        """Peers that a call to a number would try now, in order.  Raises ValueError when it is no number."""
+        ...
 
     def bans(self) -> Sequence[BanView]: ...
 

@@ -22,7 +22,7 @@ from callcontrol.trunk_registration import Registrations
 from callcontrol.trunking import Trunking, our_domain
 from gateway.capacity import LEASE_S
 from gateway.health import DOWN, Peer
-from gateway.routes import peer_key
+from gateway.routes import Route, peer_key
 from gateway.trunk import Trunk
 
 PER_TURN: Final = 5
@@ -96,6 +96,18 @@ class Prober:
 
     def trunks(self) -> tuple[Trunk, ...]:
         return self._trunking.directory.all()
+
+    def trunk(self, ref: str) -> Trunk | None:
+        return self._trunking.directory.get(ref)
+
+    @property
+    def country(self) -> str:
+        """Country in which numbers are read when nothing else tells one."""
+        return self._trunking.country
+
+    def routes(self, number: str) -> tuple[Route, ...]:
+        """Peers for a number in the order in which they would be tried now, and why."""
+        return self._trunking.routes(number, self._wall())
 
     def channels(self, trunk: str) -> int:
         return self._trunking.channels.in_use(trunk)

@@ -4,10 +4,55 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from callcontrol.node_view import PeerView, TrunkView
+from callcontrol.node_view import PeerView, RouteView, TrunkView
 from callcontrol.probing import Prober
-from gateway.health import UNKNOWN, Peer
+from gateway.health import DOWN, UNKNOWN, Peer
+from gateway.routes import Route
 from gateway.trunk import Trunk
+from numbering.classes import local_number, short_number
+from numbering.e164 import NumberError, read
+
+
+def route_views(prober: Prober, dialled: str, now: float) -> list[RouteView]:
+    """Peers for a number, in the order in which they would be tried now.  Raises ValueError when it is no number."""
+    country = prober.country
+    short = short_number(dialled, country)
+    number = local_number(short, country) if short else read(dialled, country)
+    if isinstance(number, NumberError):
+        raise ValueError(str(number))
+    return [
+        RouteView(
+            position=route.position,
+            trunk=route.trunk,
+            peer=route.peer,
+            called=route.called,
+            prefix=route.prefix,
+            priority=route.priority,
+            cost=route.cost,
+            weight=route.weight,
+            share=route.share,
+            standing=route.standing,
+            why=_why(prober, route, now),
+        )
+        for route in prober.routes(number)
+    ]
+
+
+def _why(prober: Prober, route: Route, now: float) -> str:
+    peer = prober.peer(route.trunk, route.peer)
+    trunk = prober.trunk(route.trunk)
+    words = [f"prefix {route.prefix}, priority {route.priority}, {route.cost:g} a minute"]
+    if route.share < 1.0:
+        words.append(f"first for {route.share:.0%} of the calls by weight")
+    if trunk is not None and trunk.max_channels and prober.channels(trunk.ref) >= trunk.max_channels:
+        words.append("full")
+    if peer is not None and peer.state == DOWN:
+        words.append(f"down: {peer.why}")
+    elif peer is not None and peer.avoid_until > now:
+        words.append(f"failed a call ({peer.why}), tried last for {peer.avoid_until - now:.0f} s")
+    elif route.standing == "last":
+        words.append("we are not registered there")
+    return "; ".join(words)
 
 
 def trunk_views(prober: Prober, now: float) -> list[TrunkView]:

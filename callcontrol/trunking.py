@@ -6,7 +6,7 @@ The ranking is pure (``gateway.routes``); here lie the things it needs from the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Final, Protocol
 
 from callcontrol.b2bua.events import TrunkChosen
@@ -17,7 +17,7 @@ from dialplan import reasons
 from gateway.capacity import FULL, GRANTED, Done, TrunkChannels
 from gateway.health import Health
 from gateway.profile import long_name
-from gateway.routes import Candidate, format_caller, format_number, peer_key, rank
+from gateway.routes import Candidate, Route, explain, format_caller, format_number, peer_key, rank
 from gateway.trunk import Trunk, TrunkDirectory
 
 _MAX_RETRY_AFTER: Final = 9
@@ -48,7 +48,7 @@ class Trunking:
         self.health = health
         self.registered: Registered | None = None
         """None: nobody registers, and trunks that should are used as they are."""
-        self._country = country
+        self.country = country
         self._dice = dice
         self._followed: int | None = None
         self._profiles: dict[str, tuple[Trunk, TrunkProfile]] = {}
@@ -94,11 +94,19 @@ class Trunking:
 
     def candidates(self, number: str, now: float) -> tuple[Candidate, ...]:
         """Peers for ``number`` in the order in which they would be tried now."""
+        last, down = self._levels(now)
+        return rank(self.directory, number, self._dice(), last, down, self.country)
+
+    def routes(self, number: str, now: float) -> tuple[Route, ...]:
+        """The same order without dice, and why it is so; for operators."""
+        self.follow(now)
+        last, down = self._levels(now)
+        return explain(self.directory, number, last, down, self.country)
+
+    def _levels(self, now: float) -> tuple[Set[str], Set[str]]:
         last, down = self.health.levels(now)
         away = self._unregistered()
-        if away:
-            last = last | away
-        return rank(self.directory, number, self._dice(), last, down, self._country)
+        return (last | away if away else last), down
 
     def _unregistered(self) -> set[str]:
         """Peers of trunks that register where we are not registered: they would ask who we are."""
@@ -112,8 +120,8 @@ class Trunking:
     def chosen(self, candidate: Candidate, number: str, caller: str, leg: str) -> TrunkChosen:
         """What is dialled at a peer."""
         trunk, peer = candidate.trunk, candidate.peer_uri
-        user = format_number(trunk, number, self._country)
-        shown = format_caller(trunk, caller, self._country) if caller else ""
+        user = format_number(trunk, number, self.country)
+        shown = format_caller(trunk, caller, self.country) if caller else ""
         scheme, _, rest = peer.partition(":")
         home = trunk.registrar.partition(":")[2] if trunk.registrar else rest
         routes = (

@@ -88,6 +88,75 @@ def rank(
     return tuple(up)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One peer in the order for a number, and why it stands where it stands."""
+
+    position: int
+    """From 1; trunks that share a position are drawn by weight for each call."""
+    trunk: str
+    peer: str
+    prefix: str
+    """The longest prefix of the trunk that the number has."""
+    priority: int
+    cost: float
+    """Price per minute."""
+    weight: int
+    share: float
+    """Part of the calls for which the trunk comes first among those of its position."""
+    called: str
+    """The number as the trunk wants it."""
+    standing: str
+    """``ready``; ``last``: tried after all others; ``out``: only when there are no others."""
+
+
+def explain(
+    directory: TrunkDirectory,
+    number: str,
+    last: Set[str] = frozenset(),
+    down: Set[str] = frozenset(),
+    country: str = "",
+) -> tuple[Route, ...]:
+    """The order of `rank` without its dice: every peer for ``number``, with what decided about its place."""
+    found: list[Route] = []
+    position = 0
+    for group in terminating(directory, number, country):
+        levels: dict[tuple[int, float], list[Trunk]] = {}
+        for trunk, cost in group:
+            levels.setdefault((trunk.priority, cost), []).append(trunk)
+        for (priority, cost), trunks in sorted(levels.items()):
+            position += 1
+            whole = sum(trunk.weight for trunk in trunks)
+            for trunk in sorted(trunks, key=lambda each: (-each.weight, each.ref)):
+                for peer in trunk.peers:
+                    key = peer_key(trunk.ref, peer)
+                    found.append(
+                        Route(
+                            position=position,
+                            trunk=trunk.ref,
+                            peer=peer,
+                            prefix=_prefix_of(trunk, number),
+                            priority=priority,
+                            cost=cost,
+                            weight=trunk.weight,
+                            share=trunk.weight / whole if whole else 1.0 / len(trunks),
+                            called=format_number(trunk, number, country),
+                            standing="out" if key in down else "last" if key in last else "ready",
+                        )
+                    )
+    found.sort(key=lambda route: _STANDINGS.index(route.standing))
+    return tuple(found)
+
+
+_STANDINGS: Final = ("ready", "last", "out")
+
+
+def _prefix_of(trunk: Trunk, number: str) -> str:
+    digits, context, code = number.partition(_CONTEXT)
+    whole = f"+{code}{digits}" if context else number
+    return max((each.digits for each in trunk.prefixes if whole.startswith(each.digits)), key=len, default="")
+
+
 def draw(trunks: list[Trunk], dice: float) -> tuple[list[Trunk], float]:
     """Order trunks by weighted draws without replacement; returns the order and what is left of the dice.
 

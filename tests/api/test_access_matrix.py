@@ -133,6 +133,7 @@ CASES: dict[tuple[str, str], Case] = {
     ("GET", "/v1/verifications/{verification}"): Case("v1", "", query="?device=ana-phone"),
     ("GET", "/v1/prices"): Case(query="?device=ana-phone&to=%2B33199001234"),
     ("GET", "/v1/trunks"): Case(),
+    ("GET", "/v1/routes"): Case(query="?number=%2B33199001234"),
     ("POST", "/v1/trunks"): Case(body={"ref": "carrier-z", "accept_from": ["192.0.2.0/24"]}),
     ("GET", "/v1/trunks/{ref}"): Case("carrier-a", "carrier-none"),
     ("PATCH", "/v1/trunks/{ref}"): Case("carrier-a", "carrier-none", {"weight": 7}),

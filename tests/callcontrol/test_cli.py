@@ -152,8 +152,15 @@ def test_registrations_and_trunks(cloudline: Run) -> None:
     assert "ben-desk" in good(cloudline("registrations"))
     assert [item["device"] for item in facts(cloudline("registrations", "ana", "--json"))] == ["ana-phone"]
     out = good(cloudline("trunks"))
-    assert "sip:127.0.0.1:5080 up" in out
+    assert "sip:127.0.0.1:5080  up" in out
     assert facts(cloudline("trunks", "--json"))[1]["up"] is False
+    shown = good(cloudline("trunks", "route", "+33199001234"))
+    assert "carrier-a" in shown
+    assert "priority 10, 0.01 a minute" in shown
+    assert facts(cloudline("trunks", "route", "+33199001234", "--json"))[0]["share"] == 1.0
+    code, _, said = cloudline("trunks", "route", "nonsense")
+    assert code == 1
+    assert "is not a number" in said
 
 
 @pytest.mark.rule("OPS-05")

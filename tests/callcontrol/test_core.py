@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from callcontrol.sip.flow import Flow
 from callcontrol.sip.message import Message, parse
 from tests.hostile.kit import Fence, request
 from tests.support.party import Party
@@ -39,6 +40,35 @@ def test_a_device_with_two_flows_rings_once() -> None:
     flow_of(phone, 2)
     world.run(0.5)
     assert len(phone.dialogs) == 2, "another flow of a device that rings is no late device"
+
+
+@pytest.mark.parametrize("how", ["430", "transport"])
+def test_a_dead_flow_is_followed_by_the_other_one_of_the_device(how: str) -> None:
+    """RFC 5626 section 5.3: the next flow of the same instance, once, before the device counts as unreachable."""
+    world = World()
+    phone, carrier = world.phone("ana-phone", transport="udp", register=False), world.carrier()
+    flow_of(phone, 1)
+    phone.transport, phone.contact = "tcp", f"<sip:ana-phone@{phone.host}:5060;transport=tcp>"
+    flow_of(phone, 2)
+    latest = max(world.bindings.bindings_of_user("ana", world.now()), key=lambda binding: binding.refreshed_at)
+    assert latest.flow.startswith("tcp|")
+    call = carrier.call("+33639981001")
+    if how == "430":
+        world.run(0.5)
+        phone.reply(phone.incoming, 430)
+    else:
+        world.run(0.01)
+        world.server.endpoint.send_failed(Flow.load(latest.flow), world.network.now)
+        world.node.settle()
+    world.run(0.5)
+    running = next(iter(world.server.runner.calls.values()))
+    callees = [leg for leg in running.legs.values() if leg.role == "callee"]
+    assert [leg.address.partition("|")[0] for leg in callees] == ["tcp", "udp"]
+    assert call.status < 200
+    phone.reply(phone.dialogs[-1], 486)
+    world.run(1.0)
+    assert call.status == 486
+    assert len(callees) == 2
 
 
 def gruu(phone: Party) -> str:

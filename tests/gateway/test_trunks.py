@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.routes import Candidate, check_peer, draw, format_caller, format_number, rank, read_number
+from gateway.routes import (
+    Candidate,
+    check_peer,
+    draw,
+    explain,
+    format_caller,
+    format_number,
+    rank,
+    read_number,
+)
 from gateway.trunk import NumberFormat, Prefix, Trunk, TrunkDirectory, peer_port
 from numbering.e164 import NumberError, NumberFault
 
@@ -389,3 +398,74 @@ def test_callers_may_be_written_otherwise_than_the_called() -> None:
 def test_reading_never_raises(text: str) -> None:
     result = read_number(text, trunk("a", country="FR"))
     assert isinstance(result, NumberError) or result.startswith("+")
+
+
+# -- why a number goes where it goes ------------------------------------------------------------------------
+
+
+def test_an_explanation_says_what_decided() -> None:
+    d = TrunkDirectory(
+        [
+            trunk("cheap", prefixes=(Prefix("+336", 0.02),), weight=75),
+            trunk("same", prefixes=(Prefix("+336", 0.02),), weight=25, number_format=NumberFormat.NATIONAL),
+            trunk("dear", prefixes=(Prefix("+"), Prefix("+336", 0.05)), peers=("sip:d1", "sip:d2")),
+            trunk("world"),
+        ]
+    )
+    routes = explain(d, "+33639980001", {"dear sip:d1"}, {"cheap sip:cheap.example"}, "FR")
+    assert [(r.position, r.trunk, r.standing) for r in routes] == [
+        (1, "same", "ready"),
+        (2, "dear", "ready"),
+        (3, "world", "ready"),
+        (2, "dear", "last"),
+        (1, "cheap", "out"),
+    ]
+    first = routes[0]
+    assert (first.prefix, first.cost, first.share, first.called) == ("+336", 0.02, 0.25, "0639980001")
+    assert (routes[2].prefix, routes[2].cost) == ("+", 0.0)
+    assert [r.prefix for r in explain(d, "3179;phone-context=+33", country="FR")] == ["+", "+", "+"]
+    assert explain(TrunkDirectory(), "+33639980001") == ()
+    idle = TrunkDirectory([trunk("a", weight=0), trunk("b", weight=0)])
+    assert [r.share for r in explain(idle, "+33639980001")] == [0.5, 0.5]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["+", "+33", "+336"]),
+            st.integers(0, 2),
+            st.sampled_from([0.0, 0.01]),
+            st.integers(0, 3),
+            st.integers(1, 3),
+        ),
+        max_size=6,
+    ),
+    st.floats(0, 1, exclude_max=True),
+    st.sets(st.tuples(st.integers(0, 5), st.integers(0, 2))),
+    st.sets(st.tuples(st.integers(0, 5), st.integers(0, 2))),
+)
+def test_the_explanation_and_the_calls_agree(
+    made: list[tuple[str, int, float, int, int]],
+    dice: float,
+    last: set[tuple[int, int]],
+    down: set[tuple[int, int]],
+) -> None:
+    trunks = [
+        trunk(
+            f"t{number}",
+            prefixes=(Prefix(prefix, cost),),
+            priority=priority,
+            weight=weight,
+            peers=tuple(f"sip:p{peer}" for peer in range(peers)),
+        )
+        for number, (prefix, priority, cost, weight, peers) in enumerate(made)
+    ]
+    d = TrunkDirectory(trunks)
+    avoided, gone = ({f"t{t} sip:p{p}" for t, p in keys} for keys in (last, down))
+    order = rank(d, "+33639980001", dice, avoided, gone)
+    told = explain(d, "+33639980001", avoided, gone)
+    positions = {f"{r.trunk} {r.peer}": (r.standing == "last", r.position) for r in told}
+    ready = {f"{r.trunk} {r.peer}" for r in told if r.standing != "out"}
+    assert {c.key for c in order} == (ready or {f"{r.trunk} {r.peer}" for r in told})
+    if ready:
+        assert [positions[c.key] for c in order] == sorted(positions[c.key] for c in order)

@@ -22,6 +22,7 @@ from callcontrol.node_view import (
     Registered,
     RegistrationView,
     ReloadView,
+    RouteView,
     TraceView,
     TrunkView,
     cdr_view,
@@ -187,6 +188,25 @@ class FakeNode:
                     user_agent="test phone",
                 )
                 yield Registered(view.id, owner, device, partial(replace, view))
+
+    def routes(self, number: str) -> Sequence[RouteView]:
+        if not number.startswith("+"):
+            raise ValueError(f"{number!r} is not a number")
+        return (
+            RouteView(
+                position=1,
+                trunk="carrier-a",
+                peer="sip:127.0.0.1:5080",
+                called=number,
+                prefix="+",
+                priority=10,
+                cost=0.01,
+                weight=100,
+                share=1.0,
+                standing="ready",
+                why="prefix +, priority 10, 0.01 a minute",
+            ),
+        )
 
     def trunks(self) -> Sequence[TrunkView]:
         peer = PeerView(uri="sip:127.0.0.1:5080", state="up", answered_at=T0, round_trip_seconds=0.002)

@@ -15,11 +15,11 @@ from callcontrol.api.changing import Changes
 from callcontrol.api.door import Who
 from callcontrol.api.etags import IfMatch, etag
 from callcontrol.api.pages import DEFAULT_PAGE, Cursor, Limit, Page, after_key, page_by_key, smallest
-from callcontrol.api.problems import not_found
+from callcontrol.api.problems import Problem, not_found
 from callcontrol.api.routing import OPERATOR, Routes
 from callcontrol.api.services import Services
 from callcontrol.api.sight import Sight
-from callcontrol.node_view import TrunkView
+from callcontrol.node_view import RouteList, TrunkView
 from gateway.gateway_numbers import GatewayKind, GatewayNumber
 from gateway.profile import DiversionHeader, IdentityHeader, PrivacyForm, RuleAction
 from gateway.trunk import NumberFormat, Trunk
@@ -209,6 +209,16 @@ def _trunks(api: FastAPI, services: Services, sight: Sight) -> None:
     async def trunks(limit: Limit = DEFAULT_PAGE, cursor: Cursor = "") -> Page[TrunkView]:
         """Trunks as they are now: their peers, and the calls on them."""
         return await smallest(services.node.trunks(), limit, lambda view: view.ref, after_key(cursor))
+
+    @routes.get("/v1/routes", OPERATOR)
+    async def routes_of(
+        number: Annotated[str, Query(min_length=1, max_length=32, description="E.164, or as dialled.")],
+    ) -> RouteList:
+        """The peers that a call to a number would try now, in order, and why."""
+        try:
+            return RouteList(items=tuple(services.node.routes(number)))
+        except ValueError as error:
+            raise Problem(422, "invalid_number", "The number cannot be read", str(error)) from None
 
     @routes.post("/v1/trunks", OPERATOR)
     async def create_trunk(who: Who, body: NewTrunk, response: Response) -> TrunkSetup:
