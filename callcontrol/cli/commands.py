@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from callcontrol.cli import calls_commands, mqtt_commands, provisioning_commands, trunks_commands
+from callcontrol.cli import calls_commands, mqtt_commands, number_commands, provisioning_commands
 from callcontrol.cli.client import Failure, segment
 from callcontrol.cli.options import AsJson, ConfigFile, Limit, Url, client, settings
 from callcontrol.cli.output import moment, print_json, print_table, span
@@ -25,8 +25,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(calls_commands.app, name="calls")
-app.add_typer(trunks_commands.app, name="trunks")
 app.add_typer(mqtt_commands.app, name="mqtt")
+app.add_typer(number_commands.app, name="number")
 provisioning_commands.add_to(app)
 
 _bans = typer.Typer(help="Addresses that are kept out.", invoke_without_command=True)
@@ -98,6 +98,31 @@ def registrations(
             for item in items
         ),
         "nobody is registered",
+    )
+
+
+@app.command()
+def trunks(as_json: AsJson = False, url: Url = "") -> None:
+    """Trunks, whether they take calls, and how many they carry."""
+    items = list(client(url).pages("/v1/trunks", 10_000))
+    if as_json:
+        print_json(items)
+        return
+    print_table(
+        ["TRUNK", "UP", "CALLS", "LIMIT", "PRIORITY", "PREFIXES", "PEERS"],
+        (
+            (
+                trunk["ref"],
+                "yes" if trunk["up"] else "no",
+                trunk["channels"],
+                trunk["channel_limit"] or "-",
+                trunk["priority"],
+                " ".join(trunk["prefixes"]) or "-",
+                ", ".join(f"{peer['uri']} {peer['state']}" for peer in trunk["peers"]) or "-",
+            )
+            for trunk in items
+        ),
+        "there is no trunk; add one with: cloudline apply FILE",
     )
 
 

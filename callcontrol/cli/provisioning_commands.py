@@ -108,7 +108,7 @@ async def with_store(chosen: Settings, work: Callable[[SqlProvisioningStore], Aw
     engine = create_engine(chosen.database)
     try:
         await upgrade(engine)
-        return await work(SqlProvisioningStore(engine))
+        return await work(SqlProvisioningStore(engine, quarantine_days=chosen.numbers.quarantine_days))
     except DatabaseUnavailable as error:
         raise Failure(f"the database does not answer, nothing was changed: {error}") from None
     finally:
