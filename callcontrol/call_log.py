@@ -5,6 +5,7 @@ from __future__ import annotations
 from callcontrol.cdr import CallRecord
 from callcontrol.logs import CallLog
 from callcontrol.ports import RecordSink
+from dialplan import reasons
 
 
 class LoggedOutbox:
@@ -27,4 +28,5 @@ class LoggedOutbox:
             status=record.status,
             duration_s=record.duration_ms / 1000,
             trunk=record.trunk,
+            urgent=record.reason == reasons.EMERGENCY,  # always logged (OUT-05)
         )

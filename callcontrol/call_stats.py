@@ -38,7 +38,7 @@ class CallStats:
         result = "answered" if record.answered_ms else cause.label
         key = (record.direction, record.trunk, result, f"{record.status // 100}xx")
         self.attempts[key] = self.attempts.get(key, 0) + 1
-        if result == "rejected" and record.ended_by == "server":
+        if record.ended_by == "server" and not record.answered_ms and _is_refusal(record, result):
             self.refusals[record.reason] = self.refusals.get(record.reason, 0) + 1
         labels = (record.direction, record.trunk)
         if record.ringing_ms:
@@ -50,6 +50,11 @@ class CallStats:
     def ignored(self, names: list[str]) -> None:
         for name in names:
             self.unexpected[name] = self.unexpected.get(name, 0) + 1
+
+
+def _is_refusal(record: CallRecord, result: str) -> bool:
+    """We turned the call away: for a reason of ours, or before anybody was called (OUT-09)."""
+    return result == "rejected" or (len(record.legs) < 2 and result != "cancelled")
 
 
 def _observe(

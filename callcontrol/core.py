@@ -388,7 +388,7 @@ class Core:
         """The caller is known, and what happens to the call."""
         message = event.message
         min_se = self._env.usage.min_se
-        if session_timer.too_small(message, min_se):
+        if session_timer.too_small(message, min_se) and not _is_emergency(outcome):
             self._respond(event, 422, monotonic, (("Min-SE", str(min_se)),))
             return
         if message.has("replaces"):

@@ -179,9 +179,13 @@ class CallLog:
         status: int = 0,
         duration_s: float = 0.0,
         trunk: str = "",
+        urgent: bool = False,
     ) -> None:
-        """Write the line; ``caller`` and ``called`` are shortened.  ``ended_at`` is Unix time in seconds."""
-        if not self._enabled:
+        """Write the line; ``caller`` and ``called`` are shortened.  ``ended_at`` is Unix time in seconds.
+
+        ``urgent``: it is written at every level, as a warning.
+        """
+        if not (self._enabled or urgent):
             return
         self.lines += 1
         when = datetime.fromtimestamp(ended_at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -190,7 +194,7 @@ class CallLog:
         if self._json:
             fields = {
                 "timestamp": when,
-                "level": "info",
+                "level": "warning" if urgent else "info",
                 "event": "call ended",
                 "call_ref": call_ref,
                 "direction": direction,

@@ -278,6 +278,20 @@ def reason_lines(reason: str, status: int) -> list[str]:
     ]
 
 
+def advice(reason: str) -> tuple[bytes, str]:
+    """Body of a refusal that tells software what to do instead, and its type; empty for most.
+
+    An emergency call is to be made over the SIM: 380 with the document of 3GPP TS 24.229 §7.6, as RFC 3261 §21.3.5 asks for.
+    """
+    return (_EMERGENCY, "application/3gpp-ims+xml") if reason == r.EMERGENCY else (b"", "")
+
+
+_EMERGENCY: Final = (
+    b'<?xml version="1.0" encoding="UTF-8"?>\r\n<ims-3gpp version="1"><alternative-service><type>emergency</type>'
+    b"<reason>Dial the emergency number on the SIM.</reason></alternative-service></ims-3gpp>\r\n"
+)
+
+
 def end_line(reason: str, status: int) -> str:
     """Reason header of a BYE or CANCEL by which we end a call ourselves.  A SIP cause of 200 would say "answered elsewhere"."""
     if status < 300:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from callcontrol.b2bua import callback, waking
 from callcontrol.b2bua.causes import (
     CAUSES,
+    advice,
     better,
     phrase_of,
     q850_of,
@@ -102,7 +103,9 @@ def refuse_caller(call: Call, turn: Turn, reason: str, status: int, lines: list[
     caller = call.legs.get(call.a)
     if caller is not None and caller.usage.state == INCOMING:
         phrase = phrase_of(status)
-        usage_uas.refuse(caller.usage, turn, status, phrase, [*reason_lines(reason, status), *lines])
+        told = [*reason_lines(reason, status), *lines]
+        body, kind = advice(reason)
+        usage_uas.refuse(caller.usage, turn, status, phrase, told, False, body, kind)
         caller.status = status
     call.end(turn, reason, status, ended_by, callback.farewell(call, reason, status))
 

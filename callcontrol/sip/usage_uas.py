@@ -299,7 +299,14 @@ def on_no_ack(usage: Usage, turn: Turn) -> None:
 
 
 def refuse(
-    usage: Usage, turn: Turn, status: int, reason: str, lines: list[str], repeat: bool = False
+    usage: Usage,
+    turn: Turn,
+    status: int,
+    reason: str,
+    lines: list[str],
+    repeat: bool = False,
+    body: bytes = b"",
+    content_type: str = "",
 ) -> None:
     """Final non-2xx response to the initial INVITE.
 
@@ -313,7 +320,7 @@ def refuse(
     head = _head(incoming, status, reason, dialog.local_tag)
     head.extend(lines)
     head.append(f"Server: {turn.env.server}")
-    data = assemble(head, b"", "")
+    data = assemble(head, body, content_type)
     usage.state = CLOSED
     usage.incoming = None
     usage.deadlines = {}
