@@ -370,6 +370,9 @@ class App:
         self.signalling.runner.on_defect = self._on_defect
         if self.link is not None:
             self.link.watch(self.signalling.runner)
+            self.link.serve(self.signalling.phone)
+            if self.signalling.verifier is not None:
+                self.signalling.verifier.on_result = self.link.verified
         self.signalling.core.waiting_room.kick = self.driver.kick
         self._wired = True
         self._on_provisioning()

@@ -102,6 +102,7 @@ class Signalling:
         self.settings = settings
         self.directory = directory
         self.trunks = trunks
+        self.gateways = around.gateways
         self.bindings = around.bindings
         self._around = around
         self.verifier: SimVerifier | None = None

@@ -17,6 +17,7 @@ from callcontrol.cdr.outbox import Outbox
 from callcontrol.metrics import Metrics
 from callcontrol.probing import Prober
 from callcontrol.transport.driver import Driver
+from gateway.gateway_numbers import GatewayDirectory, GatewayKind
 from numbering.cache import DirectoryCache
 
 LATE_S: Final = 5.0
@@ -38,6 +39,14 @@ def dialogs(calls: Iterable[Call]) -> int:
 def past_deadline(calls: Iterable[Call], now: float) -> int:
     """Calls whose next deadline passed more than ``LATE_S`` seconds ago: nobody woke them, which is a bug."""
     return sum(1 for call in calls if call.next_deadline() < now - LATE_S)
+
+
+def by_kind(numbers: GatewayDirectory) -> dict[str, int]:
+    """Gateway numbers by their kind."""
+    found = dict.fromkeys((kind.value for kind in GatewayKind), 0)
+    for number in numbers.all():
+        found[number.kind.value] += 1
+    return found
 
 
 def register_parts(
@@ -84,6 +93,18 @@ def register_parts(
         lambda: trunking.failovers,
         lambda: prober.registrations.registered() if prober.registrations is not None else {},
         lambda: prober.registrations.results if prober.registrations is not None else {},
+    )
+    verifier = signalling.verifier
+    metrics.register_all(
+        {
+            "gateway_numbers": lambda: by_kind(signalling.gateways),
+            "leases": lambda: signalling.leases.counts(wall()),
+            "gateway_calls": lambda: signalling.gateway_calls.uses,
+            "app_requests": lambda: signalling.phone.counters,
+            "verifications": lambda: verifier.results if verifier is not None else {},
+            "calls_waiting": lambda: len(signalling.core.waiting_room),
+            "live_facts_late": lambda: signalling.core.waiting_room.late,
+        }
     )
     metrics.register_all(
         {

@@ -5,39 +5,32 @@ The demo call is a real one: a small carrier and a small softphone speak SIP ove
 
 from __future__ import annotations
 
-import secrets
-import select
 import socket
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from callcontrol.demo_agent import Agent
 from callcontrol.operator_access import NodeNote
 from callcontrol.plans import plan_table
 from callcontrol.provisioning import Document, SqlProvisioningStore, apply
-from callcontrol.sip import build, digest
-from callcontrol.sip.endpoint import Endpoint
-from callcontrol.sip.events import RequestReceived, ResponseReceived
-from callcontrol.sip.fields import parse_name_addr
-from callcontrol.sip.flow import Flow, Listener, Listeners
-from callcontrol.sip.message import Message
-from callcontrol.sip.timers import SipTimers
+from callcontrol.sip.events import RequestReceived
+from callcontrol.sip.flow import Listeners
 from config.settings import Settings
-
-Found = TypeVar("Found")
 
 DOMAIN: Final = "cloudline.example"
 ANA: Final = "+33639981001"
 BEN: Final = "+33639981002"
 OUTSIDE: Final = "+33199001234"
+SIM: Final = "+33639980001"
+"""Of ana's phone."""
+GATEWAY: Final = "+33199000001"
 PASSWORD: Final = "demo"
 RING_S: Final = 2.0
 """How long the demo's softphone rings before it answers."""
 TALK_S: Final = 1.0
-PATIENCE_S: Final = 15.0
 
 _DOCUMENT: Final = """
 [[account]]
@@ -60,7 +53,7 @@ name = "Ben Example"
 ref = "ana-phone"
 user = "ana"
 kind = "phone"
-sim = "+33639980001"
+sim = "{sim}"
 sim_verified = true
 sip_username = "ana-phone"
 sip_password = "{password}"
@@ -96,6 +89,21 @@ accept_from = ["127.0.0.1/32"]
 port_must_match = true
 prefixes = ["+"]
 options_seconds = 0
+
+[[gateway_number]]
+e164 = "{gateway}"
+trunk = "demo-carrier"
+kind = "call_through"
+
+[[gateway_number]]
+e164 = "+33199000002"
+trunk = "demo-carrier"
+kind = "call_through"
+
+[[gateway_number]]
+e164 = "+33199000003"
+trunk = "demo-carrier"
+kind = "verification"
 """
 
 
@@ -144,7 +152,9 @@ def carrier_port(settings: Settings) -> int:
 
 async def provision(engine: AsyncEngine, settings: Settings) -> None:
     """Put the demo's users, numbers and trunk into the database."""
-    text = _DOCUMENT.format(password=PASSWORD, ana=ANA, ben=BEN, carrier=carrier_port(settings))
+    text = _DOCUMENT.format(
+        password=PASSWORD, ana=ANA, ben=BEN, gateway=GATEWAY, sim=SIM, carrier=carrier_port(settings)
+    )
     await apply([Document("demo", text)], SqlProvisioningStore(engine), plans=plan_table(settings))
 
 
@@ -171,6 +181,8 @@ def banner(listeners: Listeners, settings: Settings) -> list[str]:
         "",
         "  Or let the demo place a call by itself, in a second terminal:",
         "    .venv/bin/cloudline demo call",
+        "    .venv/bin/cloudline demo call-through    a SIM dials a gateway number and is led on",
+        "    .venv/bin/cloudline demo callback        the SIM is called, then the callee, and the two are joined",
         "",
         "  Ctrl-C stops the node.",
     ]
@@ -219,161 +231,81 @@ def _talk(phone: Agent, carrier: Agent, say: Callable[[str], None]) -> str:
     return ref
 
 
-class Agent:
-    """A very small user agent over one UDP socket, in blocking style."""
+# -- calls over the GSM network -------------------------------------------------------------------------------------
 
-    def __init__(self, user: str, server: tuple[str, int], domain: str, port: int = 0) -> None:
-        self._user = user
-        self._domain = domain
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        try:
-            self._socket.bind((server[0], port))
-        except OSError as error:
-            self._socket.close()
-            raise OSError(error.errno, f"127.0.0.1:{port} is taken: {error.strerror}") from error
-        self._socket.setblocking(False)
-        own = self._socket.getsockname()
-        self.address = f"{own[0]}:{own[1]}"
-        listeners = Listeners()
-        listeners.add(Listener("demo", "udp", own[0], own[1]))
-        self._endpoint = Endpoint(SipTimers(), listeners)
-        self._flow = Flow("udp", server[0], server[1], "demo")
-        self._requests: list[RequestReceived] = []
-        self._responses: list[Message] = []
-        self._tag = secrets.token_hex(4)
+Ask = Callable[[str, dict[str, str]], Mapping[str, Any]]
+"""(path, body) -> what the API answered."""
 
-    def __enter__(self) -> Agent:
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self._socket.close()
+def call_through(note: NodeNote, ask: Ask, say: Callable[[str], None]) -> str:
+    """The app asks for a gateway number, the SIM dials it, the callee answers.  Returns the call reference.
 
-    # -- waiting
-
-    def step(self, seconds: float) -> None:
-        """Take what has come, let timers run, send what is due."""
-        ready, _, _ = select.select([self._socket], [], [], seconds)
-        now = time.monotonic()
-        if ready:
-            data, address = self._socket.recvfrom(65535)
-            self._endpoint.receive(data, Flow("udp", address[0], address[1], "demo"), now)
-        self._endpoint.tick(now)
-        for event in self._endpoint.events:
-            if isinstance(event, RequestReceived):
-                self._requests.append(event)
-            elif isinstance(event, ResponseReceived):
-                self._responses.append(event.message)
-        self._endpoint.events.clear()
-        self._flush()
-
-    def _flush(self) -> None:
-        for flow, data in self._endpoint.out:
-            self._socket.sendto(data, (flow.host, flow.port))
-        self._endpoint.out.clear()
-
-    def pause(self, seconds: float, other: Agent) -> None:
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            self.step(0.01)
-            other.step(0.01)
-
-    def wait(self, what: str, found: Callable[[], Found | None], other: Agent) -> Found:
-        """Until ``found`` gives something; RuntimeError after a while."""
-        end = time.monotonic() + PATIENCE_S
-        while time.monotonic() < end:
-            got = found()
-            if got is not None:
-                return got
-            self.step(0.01)
-            other.step(0.01)
-        raise RuntimeError(f"{what} did not come within {PATIENCE_S:.0f} s")
-
-    def request(self, method: str) -> RequestReceived | None:
-        for event in self._requests:
-            if event.message.method == method:
-                self._requests.remove(event)
-                return event
-        return None
-
-    def response(self, method: str, least: int) -> Message | None:
-        for message in self._responses:
-            if message.method == method and message.status >= least:
-                self._responses.remove(message)
-                return message
-        return None
-
-    # -- speaking
-
-    def description(self) -> bytes:
-        host = self.address.partition(":")[0]
-        return (
-            f"v=0\r\no=demo 1 1 IN IP4 {host}\r\ns=-\r\nc=IN IP4 {host}\r\nt=0 0\r\n"
-            "m=audio 40000 RTP/AVP 0 8\r\n"
-        ).encode()
-
-    def _lines(self, to: str, call_id: str, cseq: int, method: str) -> list[tuple[str, str]]:
-        return [
-            ("Max-Forwards", "70"),
-            ("From", f"<sip:{self._user}@{self._domain}>;tag={self._tag}"),
-            ("To", to),
-            ("Call-ID", call_id),
-            ("CSeq", f"{cseq} {method}"),
-            ("Contact", f"<sip:{self._user}@{self.address}>"),
-        ]
-
-    def _send(self, method: str, uri: str, lines: list[tuple[str, str]], body: bytes = b"") -> None:
-        data = build.request(method, uri, lines, body, "application/sdp" if body else "")
-        branch = "z9hG4bK" + secrets.token_hex(8)
-        self._endpoint.send_request(branch, method, data, self._flow, time.monotonic())
-        self._flush()
-
-    def register(self, password: str) -> None:
-        """Register with digest.  Raises RuntimeError when it is refused."""
-        uri = f"sip:{self._domain}"
-        to = f"<sip:{self._user}@{self._domain}>"
-        call_id = secrets.token_hex(8)
-        lines = [*self._lines(to, call_id, 1, "REGISTER"), ("Expires", "120")]
-        self._send("REGISTER", uri, lines)
-        challenge = self.wait("the challenge", lambda: self.response("REGISTER", 200), self)
-        chosen = digest.choose(digest.parse_challenges(challenge.all("www-authenticate")))
-        if chosen is None:
-            raise RuntimeError(f"REGISTER was answered {challenge.status} {challenge.reason}")
-        value = digest.answer(chosen, "REGISTER", uri, self._user, password, b"", secrets.token_hex(4), 1)
-        lines = [*self._lines(to, call_id, 2, "REGISTER"), ("Expires", "120"), ("Authorization", value)]
-        self._send("REGISTER", uri, lines)
-        answer = self.wait("the registration", lambda: self.response("REGISTER", 200), self)
-        if answer.status != 200:
-            raise RuntimeError(f"REGISTER was answered {answer.status} {answer.reason}")
-
-    def invite(self, number: str) -> str:
-        """Call a number; returns the Call-ID."""
-        call_id = secrets.token_hex(8)
-        uri = f"sip:{number}@{self._domain}"
-        self._send("INVITE", uri, self._lines(f"<{uri}>", call_id, 1, "INVITE"), self.description())
-        return call_id
-
-    def respond(self, event: RequestReceived, status: int, body: bytes = b"") -> None:
-        headers = (("Contact", f"<sip:{self._user}@{self.address}>"),)
-        kind = "application/sdp" if body else ""
-        data = build.response(event.message, status, "", self._tag, headers, body, kind)
-        self._endpoint.send_response(event.key, status, data, time.monotonic())
-        self._flush()
-
-    def _in_dialog(self, method: str, call_id: str, cseq: int, answer: Message) -> tuple[str, bytes]:
-        contact = answer.get("contact")
-        uri = parse_name_addr(contact).uri if contact else f"sip:{self._domain}"
-        return uri, build.request(method, uri, self._lines(answer.to_value, call_id, cseq, method))
-
-    def acknowledge(self, call_id: str, answer: Message) -> None:
+    One small carrier plays both networks: the one that brings the SIM's call, and the one that the callee is in.  Raises
+    RuntimeError when a step does not happen, OSError when a socket cannot be used.
+    """
+    with _carrier(note) as carrier:
+        told = ask("/v1/call-through", {"device": "ana-phone", "number": ANA, "to": OUTSIDE})
+        gateway = str(told["gateway_number"])
+        say(f"ana's app asks to call {OUTSIDE} from {ANA}: dial {gateway} within {told['expires_in_s']} s")
+        say(f"the SIM {SIM} dials {gateway} over the GSM network")
+        call = carrier.invite(gateway, SIM)
+        incoming = carrier.wait("the INVITE", lambda: carrier.request("INVITE"), carrier)
+        shown = carrier.caller_of(incoming)
+        carrier.respond(incoming, 180)
+        say(f"the carrier rings {OUTSIDE}, which sees {shown}")
+        carrier.pause(RING_S, carrier)
+        carrier.respond(incoming, 200, carrier.description())
+        answer = carrier.wait("the answer", lambda: carrier.response("INVITE", 200), carrier)
+        carrier.acknowledge(call, answer)
         if answer.status >= 300:
-            return  # the transaction did it
-        _, data = self._in_dialog("ACK", call_id, 1, answer)
-        self._endpoint.send_stateless_request("z9hG4bK" + secrets.token_hex(8), data, self._flow)
-        self._flush()
+            raise RuntimeError(f"the SIM got {answer.status} {answer.reason}")
+        say("answered: the two talk")
+        carrier.pause(TALK_S, carrier)
+        carrier.bye(call, answer, SIM)
+        bye = carrier.wait("the BYE", lambda: carrier.request("BYE"), carrier)
+        carrier.respond(bye, 200)
+        carrier.wait("the end", lambda: carrier.response("BYE", 200), carrier)
+        say("the SIM hangs up")
+        carrier.pause(0.3, carrier)
+        return _ref_of(incoming)
 
-    def bye(self, call_id: str, answer: Message) -> None:
-        _, data = self._in_dialog("BYE", call_id, 2, answer)
-        self._endpoint.send_request(
-            "z9hG4bK" + secrets.token_hex(8), "BYE", data, self._flow, time.monotonic()
-        )
-        self._flush()
+
+def callback(note: NodeNote, ask: Ask, say: Callable[[str], None]) -> str:
+    """The app asks to be called back: the SIM rings, then the callee, and both are joined.  Returns the call reference.
+
+    Raises RuntimeError when a step does not happen, OSError when a socket cannot be used.
+    """
+    with _carrier(note) as carrier:
+        told = ask("/v1/callbacks", {"device": "ana-phone", "number": ANA, "to": OUTSIDE})
+        say(f"ana's app asks to be called back and led to {OUTSIDE} from {ANA}")
+        sim = carrier.wait("the SIM's INVITE", lambda: carrier.request("INVITE"), carrier)
+        carrier.respond(sim, 180)
+        say(f"the SIM {SIM} rings and sees {carrier.caller_of(sim)}")
+        carrier.pause(RING_S, carrier)
+        carrier.respond(sim, 200, carrier.description())
+        callee = carrier.wait("the callee's INVITE", lambda: carrier.request("INVITE"), carrier)
+        carrier.respond(callee, 180)
+        say(f"ana picks up; {OUTSIDE} rings and sees {carrier.caller_of(callee)}")
+        carrier.pause(RING_S, carrier)
+        carrier.respond(callee, 200, carrier.description())
+        joined = carrier.wait("the re-INVITE", lambda: carrier.request("INVITE"), carrier)
+        carrier.respond(joined, 200, carrier.description())
+        say("answered: the two are joined")
+        carrier.pause(TALK_S, carrier)
+        carrier.hang_up(callee)
+        bye = carrier.wait("the BYE", lambda: carrier.request("BYE"), carrier)
+        carrier.respond(bye, 200)
+        carrier.wait("the end", lambda: carrier.response("BYE", 200), carrier)
+        say("the callee hangs up")
+        carrier.pause(0.3, carrier)
+        return str(told["callback"])
+
+
+def _carrier(note: NodeNote) -> Agent:
+    host, _, port = note.extra["sip"].rpartition(":")
+    return Agent(OUTSIDE, (host, int(port)), note.extra["domain"], int(note.extra["carrier"]))
+
+
+def _ref_of(event: RequestReceived) -> str:
+    """The call reference, with which our Call-IDs begin."""
+    return event.message.call_id.partition(".")[0]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from dialplan import reasons
+from gateway.gateway_numbers import GatewayKind
 from numbering.lifecycle import Action
 from numbering.models import NumberState
 
@@ -40,6 +41,7 @@ CALL_DIRECTIONS: Final = ("incoming", "outgoing", "internal")
 REASONS: Final = tuple(
     str(value) for name, value in vars(reasons).items() if name.isupper() and isinstance(value, str)
 )
+GATEWAY_KINDS: Final = tuple(kind.value for kind in GatewayKind)
 RESULTS: Final = ("answered", "busy", "no_answer", "cancelled", "rejected", "failed")
 
 # Label values that come from the operator's own provisioning or code (trunk refs, drop reasons, ...) are
@@ -262,6 +264,56 @@ _ALL = (
             )
         },
     ),
+    # Gateway calls
+    Metric("gateway_numbers", "gauge", "Gateway numbers that are provisioned.", {"kind": GATEWAY_KINDS}),
+    Metric(
+        "leases",
+        "gauge",
+        "Leases of gateway numbers; cooling: the call failed a moment ago, and may come again.",
+        {"state": ("open", "in_use", "cooling")},
+    ),
+    Metric(
+        "gateway_calls",
+        "counter",
+        "Calls to gateway numbers by what the live state knew of them.",
+        {
+            "state": (
+                "leased",
+                "verified",
+                "mismatch",
+                "used",
+                "expired",
+                "unknown",
+                "unavailable",
+            )
+        },
+    ),
+    Metric(
+        "app_requests",
+        "counter",
+        "What apps asked for, over HTTP and MQTT, by what they were told.",
+        {
+            "type": (
+                "call_through",
+                "release",
+                "callback",
+                "cancel_callback",
+                "price",
+                "verify",
+                "verification",
+                "unknown",
+            ),
+            "result": ("ok", "bad_request", *REASONS),
+        },
+    ),
+    Metric(
+        "verifications",
+        "counter",
+        "Calls that were to prove a SIM, by what they showed.",
+        {"result": ("verified", "hidden_caller", "sim_mismatch", "unavailable")},
+    ),
+    Metric("calls_waiting", "gauge", "Calls that wait for facts of the live state.", {}),
+    Metric("live_facts_late", "counter", "Calls decided without facts that came too late or not at all.", {}),
     # Trunks
     Metric("trunk_up", "gauge", "1 if the trunk has a peer that takes calls.", {"trunk": ()}),
     Metric("trunk_channels", "gauge", "Calls on the trunk.", {"trunk": ()}),
@@ -273,9 +325,7 @@ _ALL = (
         "Calls that a trunk did not take because they came faster than it may be called.",
         {},
     ),
-    Metric(
-        "trunk_options_seconds", "histogram", "Round trip of OPTIONS that were answered.", {"trunk": ()}
-    ),
+    Metric("trunk_options_seconds", "histogram", "Round trip of OPTIONS that were answered.", {"trunk": ()}),
     Metric(
         "trunk_peer_state",
         "gauge",
@@ -301,7 +351,10 @@ _ALL = (
         {"trunk": (), "result": ("2xx", "3xx", "4xx", "5xx", "6xx", "timeout")},
     ),
     Metric(
-        "trunk_failovers", "counter", "Attempts over the trunk that were followed by another one.", {"trunk": ()}
+        "trunk_failovers",
+        "counter",
+        "Attempts over the trunk that were followed by another one.",
+        {"trunk": ()},
     ),
     # Records, stores, directory
     Metric("cdr_outbox_depth", "gauge", "Call records that wait to be written.", {"sink": ("sql",)}),
@@ -328,7 +381,10 @@ _ALL = (
     Metric("directory_age_seconds", "gauge", "Time since the database was last heard.", {}),
     # Numbers
     Metric(
-        "numbers", "gauge", "Numbers of the inventory by their state.", {"state": tuple(map(str, NumberState))}
+        "numbers",
+        "gauge",
+        "Numbers of the inventory by their state.",
+        {"state": tuple(map(str, NumberState))},
     ),
     Metric(
         "number_changes",

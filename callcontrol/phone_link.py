@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -14,7 +15,9 @@ from callcontrol.pushing import Pushing
 from callcontrol.runner import Runner
 from config.mqtt import EMBEDDED, MqttSettings
 from config.parts import split_host_port
-from gateway.mqtt_client import BrokerAddress, MqttClient, MqttPushes, address_of
+from gateway.leases import Lease
+from gateway.mqtt_client import PUSH, BrokerAddress, MqttClient, MqttPushes, address_of
+from gateway.push import Outgoing, push_topic
 from numbering.directory import Directory
 
 if TYPE_CHECKING:
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
 
 DRAIN_S: Final = 1.0
 """How long a stop waits for the last pushes to be taken."""
+RESULT_S: Final = 600.0
+"""How long it is worth telling an app what became of a verification."""
 _OWN_USER: Final = "cloudline-node"
 """As whom the node comes to its own built-in broker, with a password made at each start."""
 
@@ -107,6 +112,15 @@ class PhoneLink:
     def serve(self, handler: PhoneRequestHandler) -> None:
         """From now on requests of devices are answered by ``handler``."""
         self.channel.handler = handler
+
+    def verified(self, lease: Lease, state: str, reason: str, now: float) -> None:
+        """Tell the app what became of the verification of its SIM (DEV-01); it may ask again if this is lost."""
+        body = {"type": "verification", "verification": lease.id, "state": state, "sim": lease.sim}
+        if reason:
+            body["reason"] = reason
+        payload = json.dumps(body | {"sent_at": round(now, 3)}, separators=(",", ":")).encode()
+        topic = push_topic(lease.device)
+        self.client.put(Outgoing(topic=topic, payload=payload, expires_at=now + RESULT_S, kind=PUSH))
 
     def watch(self, runner: Runner) -> None:
         """Tell integrations of its calls."""

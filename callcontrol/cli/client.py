@@ -62,8 +62,8 @@ class NodeClient:
         given = {name: value for name, value in query.items() if value != ""}
         return self._ask("GET", f"{path}?{urlencode(given)}" if given else path)
 
-    def post(self, path: str) -> Any:
-        return self._ask("POST", path)
+    def post(self, path: str, body: Mapping[str, object] | None = None) -> Any:
+        return self._ask("POST", path, body)
 
     def delete(self, path: str) -> None:
         self._ask("DELETE", path)
@@ -80,18 +80,21 @@ class NodeClient:
             if not cursor or not items:
                 return
 
-    def _ask(self, method: str, target: str) -> Any:
+    def _ask(self, method: str, target: str, body: Mapping[str, object] | None = None) -> Any:
         connection = http.client.HTTPConnection(self._host, self._port, timeout=_TIMEOUT_SECONDS)
         try:
-            connection.request(method, target, headers={"Authorization": f"Bearer {self.note.token}"})
+            headers = {"Authorization": f"Bearer {self.note.token}"}
+            if body is not None:
+                headers["Content-Type"] = "application/json"
+            connection.request(method, target, None if body is None else json.dumps(body), headers)
             answer = connection.getresponse()
-            body = answer.read()
+            received = answer.read()
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise Failure(f"no node answers at {self.note.url} ({reason}); {START_HINT}") from None
         finally:
             connection.close()
-        content: Any = _decoded(body)
+        content: Any = _decoded(received)
         if answer.status >= 400:
             raise Failure(_reason(answer.status, content))
         return content

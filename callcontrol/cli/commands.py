@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import resources
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from callcontrol.cli import calls_commands, mqtt_commands, number_commands, provisioning_commands
+from callcontrol.cli import (
+    calls_commands,
+    mqtt_commands,
+    number_commands,
+    provisioning_commands,
+    trunks_commands,
+)
 from callcontrol.cli.client import Failure, segment
 from callcontrol.cli.options import AsJson, ConfigFile, Limit, Url, client, settings
 from callcontrol.cli.output import moment, print_json, print_table, span
-from callcontrol.operator_access import AccessError, find_notes
+from callcontrol.operator_access import AccessError, NodeNote, find_notes
 from callcontrol.version import VERSION
 
 app = typer.Typer(
@@ -25,6 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(calls_commands.app, name="calls")
+app.add_typer(trunks_commands.app, name="trunks")
 app.add_typer(mqtt_commands.app, name="mqtt")
 app.add_typer(number_commands.app, name="number")
 provisioning_commands.add_to(app)
@@ -98,31 +105,6 @@ def registrations(
             for item in items
         ),
         "nobody is registered",
-    )
-
-
-@app.command()
-def trunks(as_json: AsJson = False, url: Url = "") -> None:
-    """Trunks, whether they take calls, and how many they carry."""
-    items = list(client(url).pages("/v1/trunks", 10_000))
-    if as_json:
-        print_json(items)
-        return
-    print_table(
-        ["TRUNK", "UP", "CALLS", "LIMIT", "PRIORITY", "PREFIXES", "PEERS"],
-        (
-            (
-                trunk["ref"],
-                "yes" if trunk["up"] else "no",
-                trunk["channels"],
-                trunk["channel_limit"] or "-",
-                trunk["priority"],
-                " ".join(trunk["prefixes"]) or "-",
-                ", ".join(f"{peer['uri']} {peer['state']}" for peer in trunk["peers"]) or "-",
-            )
-            for trunk in items
-        ),
-        "there is no trunk; add one with: cloudline apply FILE",
     )
 
 
@@ -248,6 +230,44 @@ def demo_call(
 
     try:
         ref = place_call(node.note, typer.echo)
+    except (OSError, RuntimeError) as error:
+        raise Failure(f"the call failed: {error}") from None
+    typer.echo("")
+    calls_commands.print_ladder(node.get(f"/v1/calls/{segment(ref)}/ladder"), full)
+    typer.echo("")
+    calls_commands.print_call(node.get(f"/v1/calls/{segment(ref)}"))
+
+
+@_demo.command("call-through")
+def demo_call_through(
+    full: Annotated[bool, typer.Option("--full", help="Print the messages too.")] = False, url: Url = ""
+) -> None:
+    """Have a SIM call a gateway number of the demo and be led on, and show the ladder and why."""
+    from callcontrol.demo import call_through
+
+    _demo_by_request(call_through, full, url)
+
+
+@_demo.command("callback")
+def demo_callback(
+    full: Annotated[bool, typer.Option("--full", help="Print the messages too.")] = False, url: Url = ""
+) -> None:
+    """Have the demo call a SIM and then a number, join the two, and show the ladder and why."""
+    from callcontrol.demo import callback
+
+    _demo_by_request(callback, full, url)
+
+
+def _demo_by_request(
+    story: Callable[[NodeNote, Callable[[str, dict[str, str]], Any], Callable[[str], None]], str],
+    full: bool,
+    url: str,
+) -> None:
+    node = client(url, demo=True)
+    if not node.note.extra:
+        raise Failure("this node has no demo data; start one with: cloudline serve --demo")
+    try:
+        ref = story(node.note, node.post, typer.echo)
     except (OSError, RuntimeError) as error:
         raise Failure(f"the call failed: {error}") from None
     typer.echo("")

@@ -96,6 +96,22 @@ def test_a_second_call_works_too_and_both_are_listed(demo: Demo) -> None:
     assert reasons.count("normal_clearing") >= 2
 
 
+@pytest.mark.rule("OUT-02")
+def test_demo_call_through_tells_the_story_of_a_gateway_call(demo: Demo) -> None:
+    done = demo.command("demo", "call-through")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for word in ("dial +33199000001", "sees +33639981001", "OUT-02", "with lease", "BYE"):
+        assert word in done.stdout, done.stdout
+
+
+@pytest.mark.rule("OUT-03")
+def test_demo_callback_tells_the_story_of_a_callback(demo: Demo) -> None:
+    done = demo.command("demo", "callback")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for word in ("SIM +33639980001 rings and sees +3319900000", "sees +33639981001", "OUT-03", "joined"):
+        assert word in done.stdout, done.stdout
+
+
 def test_make_run_is_setup_and_the_demo() -> None:
     """The recipe of ``make run``, without carrying it out again: it installs, then serves the demo."""
     done = subprocess.run(
