@@ -7,6 +7,7 @@ The functions work within a transaction of their caller (`config.database.readin
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final, Generic, TypeVar
 
 from sqlalchemy import Table, bindparam, delete, insert, select, update
@@ -138,9 +139,9 @@ class ObjectTable(Generic[T]):
         return [self.load(row) for row in rows]
 
     async def insert(self, connection: AsyncConnection, objects: Iterable[T]) -> None:
-        rows = [self.dump(item) for item in objects]
-        for start in range(0, len(rows), PAGE):
-            await connection.execute(insert(self.table), rows[start : start + PAGE])
+        waiting = iter(objects)
+        while rows := [self.dump(item) for item in islice(waiting, PAGE)]:
+            await connection.execute(insert(self.table), rows)
 
     async def update(self, connection: AsyncConnection, objects: Iterable[T]) -> None:
         rows = [self.dump(item) for item in objects]

@@ -29,7 +29,9 @@ class SqlTokenStore:
 
     async def get(self, token_id: str) -> Token | None:
         async with reading(self._engine) as connection:
-            row = (await connection.execute(select(TokenRow.__table__).where(TokenRow.id == token_id))).first()
+            row = (
+                await connection.execute(select(TokenRow.__table__).where(TokenRow.id == token_id))
+            ).first()
         return _token(row) if row is not None else None
 
     async def list(
@@ -173,21 +175,21 @@ class SqlAuditStore:
 
 async def record(connection: AsyncConnection, entries: Sequence[AuditEntry]) -> None:
     """Write entries within the transaction of the change that they tell of."""
-    rows = [
-        {
-            "at_ms": int(entry.at * 1000),
-            "actor": entry.actor,
-            "token": entry.token,
-            "account": entry.account,
-            "action": entry.action,
-            "kind": entry.kind,
-            "key": entry.key,
-            "detail": shortened(entry.detail),
-        }
-        for entry in entries
-    ]
-    for start in range(0, len(rows), _PAGE):
-        await connection.execute(insert(AuditRow), rows[start : start + _PAGE])
+    for start in range(0, len(entries), _PAGE):
+        rows = [
+            {
+                "at_ms": int(entry.at * 1000),
+                "actor": entry.actor,
+                "token": entry.token,
+                "account": entry.account,
+                "action": entry.action,
+                "kind": entry.kind,
+                "key": entry.key,
+                "detail": shortened(entry.detail),
+            }
+            for entry in entries[start : start + _PAGE]
+        ]
+        await connection.execute(insert(AuditRow), rows)
 
 
 def _token(row: Row[Any]) -> Token:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from callcontrol.access.audit import Author
+from callcontrol.access.audit import AuditEntry, Author
 from callcontrol.access.store import KIND as TOKEN
 from callcontrol.access.store import record, revoke_of
 from callcontrol.pricing.store import PACKAGES, RATES
@@ -62,7 +62,9 @@ class SqlProvisioningStore:
             changes = differences(before, after)
             if not changes:
                 return changes
-            revision = await _write(connection, before, after, changes, author, self._wall())
+            now = self._wall()
+            entries = entries_of(before, after, changes, author, now)
+            revision = await _write(connection, before, after, changes, entries, now)
         return replace(changes, revision=revision if commit else 0)
 
     async def edit(
@@ -79,12 +81,18 @@ class SqlProvisioningStore:
             aside = len(keys) > _MANY
             desired = await asyncio.to_thread(draft, held) if aside else draft(held)
             before = await Around(matching, held, desired.inventory).gather()
-            after = merged(before, keys, desired, self.times(), author)
-            await asyncio.to_thread(judge, after, desired) if aside else judge(after, desired)
-            changes = differences(before, after)
+            times = self.times()
+
+            def decide() -> tuple[Inventory, ChangeSet, list[AuditEntry]]:
+                after = merged(before, keys, desired, times, author)
+                judge(after, desired)
+                changes = differences(before, after)
+                return after, changes, entries_of(before, after, changes, author, times.now)
+
+            after, changes, entries = await asyncio.to_thread(decide) if aside else decide()
             if not changes:
                 return Edited(changes, before, after)
-            revision = await _write(connection, before, after, changes, author, self._wall())
+            revision = await _write(connection, before, after, changes, entries, times.now)
         return Edited(replace(changes, revision=revision if commit else 0), before, after)
 
     async def page(
@@ -124,7 +132,7 @@ async def _write(
     before: Inventory,
     after: Inventory,
     changes: ChangeSet,
-    author: Author,
+    entries: Sequence[AuditEntry],
     now: float,
 ) -> int:
     """Write in the order that foreign keys and unique columns ask for."""
@@ -166,6 +174,5 @@ async def _write(
     ]
     if ended:
         keys[TOKEN] = ended
-    if author.actor:
-        await record(connection, entries_of(before, after, changes, author, now))
+    await record(connection, entries)
     return await record_changes(connection, keys)

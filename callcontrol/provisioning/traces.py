@@ -12,7 +12,12 @@ from numbering.models import Account, CloudNumber, Device, User
 def entries_of(
     before: Inventory, after: Inventory, changes: ChangeSet, author: Author, now: float
 ) -> list[AuditEntry]:
-    """One line per object, with the account that it belongs to (that it belonged to, if it is gone)."""
+    """One line per object, with the account that it belongs to (that it belonged to, if it is gone).
+
+    None for an author without a name: a test, a check.
+    """
+    if not author.actor:
+        return []
     done = [
         *(("create", change, after) for change in changes.created),
         *(("change", change, after) for change in changes.changed),
