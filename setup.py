@@ -27,7 +27,7 @@ AROUND = (
         "live_facts",
         "ports",
     ),
-    *("runner", "trunking", "waiting_room", "wire"),
+    *("runner", "strays", "trunking", "waiting_room", "wire"),
 )
 DECIDING = ("evaluate", "gateways", "incoming", "outgoing", "trace")
 

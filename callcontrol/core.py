@@ -33,6 +33,7 @@ from callcontrol.sip.events import (
     CancelReceived,
     RequestReceived,
     ResponseReceived,
+    StrayAnswer,
     TransactionFailed,
 )
 from callcontrol.sip.fields import parse_replaces
@@ -40,6 +41,7 @@ from callcontrol.sip.flow import Flow
 from callcontrol.sip.message import Message
 from callcontrol.sip.screening import Capabilities, screen
 from callcontrol.sip.usage import ESTABLISHED, Turn, Usage
+from callcontrol.strays import Strays
 from callcontrol.trunking import Trunking
 from callcontrol.waiting_room import WAIT_S, Waiting, WaitingRoom
 from callcontrol.wire import Owner, Wire
@@ -133,6 +135,7 @@ class Core:
         self._fetched: list[tuple[str, str]] = []
         self.counters: dict[str, int] = {}
         self._openings: list[Opening] = []
+        self.strays = Strays(endpoint, runner, wire, env.usage.ids, self.asked)
 
     # -- one turn -------------------------------------------------------------------------------------------
 
@@ -182,6 +185,8 @@ class Core:
             self._on_cancel(event, monotonic, now)
         elif isinstance(event, TransactionFailed):
             self._on_failed(event, now)
+        elif isinstance(event, StrayAnswer):
+            self._count(self.strays.answered(event, monotonic, now))
 
     def _on_cancel(self, event: CancelReceived, monotonic: float, now: float) -> None:
         owner = event.owner

@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Final, Protocol
 
 from callcontrol.b2bua import joining, snapshot
 from callcontrol.b2bua.call import Call
@@ -53,13 +53,14 @@ from callcontrol.ports import CallPushes, CallStore, CallWatcher, RecordSink
 from callcontrol.sip.commands import SendAck, SendRequest, SendResponse, UseTag
 from callcontrol.sip.flow import Flow
 from callcontrol.sip.message import Message
-from callcontrol.sip.usage import CANCELLING, Turn
+from callcontrol.sip.usage import Turn
 from callcontrol.trunking import Trunking, retry_after
 from callcontrol.wire import Owner, Wire
 from dialplan import reasons
 from dialplan.facts import OwnCall
 from dialplan.plan import Decision, DeviceTarget
 
+_ELSEWHERE_MAX: Final = 10_000
 TransferRoute = Callable[[str, str, str, float], Decision | None]
 """(device, target URI, cloud number of the call, now) -> decision, None when the target is refused."""
 
@@ -120,6 +121,8 @@ class Runner:
         self.defects = 0
         self.lost = 0
         """Calls that another node took over."""
+        self.elsewhere: OrderedDict[str, None] = OrderedDict()
+        """The last of them by reference: what comes for them here is not for us to end."""
         self.on_defect: Callable[[Exception], None] | None = None
         """Told of an error of ours while one call was served, so that it does not take the others along; None: it is
         raised."""
@@ -144,6 +147,8 @@ class Runner:
         self._number = 0
         self._dirty: dict[str, Call] = {}
         self._pending: list[tuple[Call, Effect]] = []
+        self._unsent: dict[int, list[tuple[Call, Effect]]] = {}
+        """Effects behind commits that have no answer yet, oldest first."""
         self._stored: set[str] = set()
         """Calls of which a snapshot is in the store."""
         self._resumed: set[str] = set()
@@ -171,6 +176,7 @@ class Runner:
             "scheduled": len(self._scheduled),
             "stored": len(self._stored),
             **self._index.census(),
+            "unsent": len(self._unsent),
             "attempts": self._wire.attempts,
         }
 
@@ -179,6 +185,11 @@ class Runner:
     def by_tag(self, tag: str) -> Owner | None:
         """The leg that uses ``tag`` as ours."""
         return self._index.by_tag(tag)
+
+    def has_unsent(self, ref: str) -> bool:
+        """Whether effects of the call wait for the store, be it over or not."""
+        batches = (self._pending, *self._unsent.values())
+        return any(call.ref == ref for batch in batches for call, _ in batch)
 
     def start(self, call: Call, event: Event, now: float) -> None:
         """Take a new call and feed it its first event."""
@@ -229,6 +240,7 @@ class Runner:
                 self._dirty[ref] = call
 
     def _own(self, call: Call, epoch: int) -> None:
+        self.elsewhere.pop(call.ref, None)
         self.calls[call.ref] = call
         self.epochs[call.ref] = epoch
         self._index.add(call)
@@ -237,6 +249,8 @@ class Runner:
 
     def handle(self, call: Call, event: Event, now: float) -> None:
         """Feed one event; effects wait for ``flush``."""
+        if self.elsewhere and call.ref in self.elsewhere:
+            return  # a transaction still knew of it; what is to be done, its new owner does
         if self.tap is not None:
             self.tap(call, event)
         self._now = now
@@ -469,8 +483,10 @@ class Runner:
                     self.defect(error)
             changed = list(self._dirty.values()) if self.watcher is not None else []
             self._dirty = {}
+            self._unsent[id(pending)] = pending
             self._store.commit(lambda lost: self._act(pending, lost, changed))
         elif self._store.waiting:
+            self._unsent[id(pending)] = pending
             self._store.commit(lambda lost: self._act(pending, lost, []))
         else:
             self._act(pending, frozenset(), [])
@@ -478,7 +494,9 @@ class Runner:
     def _save(self, call: Call, pending: list[tuple[Call, Effect]]) -> None:
         data = b""
         if self._store.encodes:
-            data = snapshot.dump(call, [effect for owner, effect in pending if owner is call])
+            batches = (*self._unsent.values(), pending)
+            unsent = [effect for batch in batches for owner, effect in batch if owner is call]
+            data = snapshot.dump(call, unsent)
         self._store.save(call.ref, self.epochs.get(call.ref, 1), data)
         self._stored.add(call.ref)
 
@@ -490,14 +508,18 @@ class Runner:
         self.on_defect(error)
 
     def _act(self, pending: list[tuple[Call, Effect]], lost: frozenset[str], changed: list[Call]) -> None:
+        self._unsent.pop(id(pending), None)
         for ref in lost:
             self.lost += 1
+            self.elsewhere[ref] = None
+            while len(self.elsewhere) > _ELSEWHERE_MAX:
+                self.elsewhere.popitem(last=False)
             self._forget(ref)
         for call in changed:
             if call.ref not in lost:
                 self._watch(call)
         for call, effect in pending:
-            if call.ref in lost:
+            if call.ref in lost or (self.elsewhere and call.ref in self.elsewhere):
                 continue
             try:
                 self._perform(call, effect)
@@ -520,7 +542,8 @@ class Runner:
     def _perform(self, call: Call, effect: Effect) -> None:
         now = self._now
         if isinstance(effect, SendRequest):
-            if effect.method == "CANCEL" and not _is_still_open(call, effect):
+            its = call.legs.get(effect.leg)
+            if effect.method == "CANCEL" and not (its is not None and its.waits_for(effect.branch)):
                 return  # its INVITE was answered within this very turn (RFC 3261 §9.1)
             self.ladders.add(call.ref, now, effect.leg, True, effect.target, effect.data)
             self._wire.send_request(self._index.owner(call, effect.leg), effect)
@@ -529,7 +552,7 @@ class Runner:
             self.ladders.add(
                 call.ref, now, effect.leg, True, leg.address if leg is not None else "", effect.data
             )
-            path = _path_back(leg) if leg is not None and call.ref in self._resumed else ""
+            path = leg.path_back() if leg is not None and call.ref in self._resumed else ""
             self._wire.send_response(effect, path)
         elif isinstance(effect, SendAck):
             self.ladders.add(call.ref, now, effect.leg, True, effect.target, effect.data)
@@ -594,15 +617,3 @@ class _AskedTrunk:
         self.event = event
         if self.waits:
             self._runner.trunk_found(self._call, event)
-
-
-def _is_still_open(call: Call, cancel: SendRequest) -> bool:
-    """True while the INVITE or re-INVITE of a CANCEL waits for its final response."""
-    leg = call.legs.get(cancel.leg)
-    return leg is not None and (leg.usage.state == CANCELLING or cancel.branch in leg.usage.pending)
-
-
-def _path_back(leg: Leg) -> str:
-    """Where a response goes whose transaction was on another node."""
-    usage = leg.usage
-    return usage.flow or (usage.dialog.next_hop() if usage.dialog is not None else "")

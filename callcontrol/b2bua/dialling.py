@@ -16,7 +16,7 @@ from callcontrol.b2bua.leg import CALLEE, Leg
 from callcontrol.sip import usage_session, usage_uac
 from callcontrol.sip.commands import UseTag
 from callcontrol.sip.dialog import tagged
-from callcontrol.sip.usage import CALLING, Turn, Usage
+from callcontrol.sip.usage import CALLING, IdSource, Turn, Usage
 from callcontrol.sip.usage_open import OutgoingInvite
 from dialplan import reasons
 from dialplan.plan import DeviceTarget, Identity, Plan, ToTrunk
@@ -171,6 +171,12 @@ def may_go_on(call: Call, leg: Leg, status: int, q850: int) -> bool:
 def tried_words(tried: list[str]) -> str:
     """How many peers were tried, for the trace."""
     return f"{sum(1 for attempt in tried if not attempt.endswith(' *'))} tried"
+
+
+def is_own_dialog(ids: IdSource, call_id: str, tag: str) -> bool:
+    """Whether an INVITE of ours went out with this Call-ID and From tag: ``_invite`` makes both from the leg's scope."""
+    scope, dot, unique = call_id.rpartition(".")
+    return bool(dot) and tag == ids.make(scope, 1) and unique == ids.make(scope, 2)
 
 
 def give_up_silent(call: Call, turn: Turn, leg: Leg) -> None:

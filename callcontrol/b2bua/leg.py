@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from callcontrol.b2bua.crossing import veiled_lines
-from callcontrol.sip.usage import CLOSED, Usage
+from callcontrol.sip.usage import CANCELLING, CLOSED, Usage
 from mediarelay.continuity import continue_session
 from mediarelay.veil import veiled
 
@@ -111,6 +111,15 @@ class Leg:
     def lines_for(self, lines: list[str]) -> list[str]:
         """Header lines that cross, as this party may see them."""
         return veiled_lines(lines) if self.veil else lines
+
+    def waits_for(self, branch: str) -> bool:
+        """True while the cancelled INVITE, or the re-INVITE, with this branch has no final response."""
+        return self.usage.state == CANCELLING or branch in self.usage.pending
+
+    def path_back(self) -> str:
+        """Where a response goes whose transaction was on another node."""
+        usage = self.usage
+        return usage.flow or (usage.dialog.next_hop() if usage.dialog is not None else "")
 
     def husk(self) -> Leg:
         """What the record says about this leg, without its dialog: it lives on in another call."""

@@ -26,9 +26,25 @@ def _text(value: str) -> str:
     return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace").replace("\ufffd", "?")
 
 
+def _in_order(*instants: float) -> list[int]:
+    """Unix milliseconds, none before the one that it follows; 0 for what did not happen.
+
+    The clock of the node that took the call over may be behind that of the one that began it.
+    """
+    found: list[int] = []
+    last = 0
+    for at in instants:
+        last = max(last, milliseconds(at)) if at else last
+        found.append(last if at else 0)
+    return found
+
+
 def of_leg(leg: Leg) -> LegRecord:
     cause = CAUSES.get(leg.reason)
     transport, address = _address(leg.address)
+    started, ringing, answered, ended = _in_order(
+        leg.started_at, leg.ringing_at, leg.answered_at, leg.ended_at
+    )
     return LegRecord(
         leg=leg.id,
         role=leg.role,
@@ -42,10 +58,10 @@ def of_leg(leg: Leg) -> LegRecord:
         transport=transport,
         address=_text(address),
         user_agent=_text(leg.user_agent[:120]),
-        started_ms=milliseconds(leg.started_at),
-        ringing_ms=milliseconds(leg.ringing_at),
-        answered_ms=milliseconds(leg.answered_at),
-        ended_ms=milliseconds(leg.ended_at),
+        started_ms=started,
+        ringing_ms=ringing,
+        answered_ms=answered,
+        ended_ms=ended,
         status=leg.status,
         cause=26 if leg.reason == ELSEWHERE else cause.q850 if cause is not None else 31,
         reason=leg.reason,
@@ -71,15 +87,19 @@ def of_call(call: Call) -> CallRecord:
     caller = plan.caller
     shown = "anonymous" if caller.hidden else caller.number or caller.user or "anonymous"
     cause = CAUSES[call.reason]
+    legs = [of_leg(leg) for leg in call.legs.values()]
+    started, ringing, answered, ended = _in_order(
+        call.started_at, call.ringing_at, call.answered_at, call.ended_at
+    )
     return CallRecord(
         call_ref=call.ref,
         direction=plan.direction,
         node=call.env.node,
         config_version=plan.config_version,
-        started_ms=milliseconds(call.started_at),
-        ringing_ms=milliseconds(call.ringing_at),
-        answered_ms=milliseconds(call.answered_at),
-        ended_ms=milliseconds(call.ended_at),
+        started_ms=started,
+        ringing_ms=ringing,
+        answered_ms=answered,
+        ended_ms=max([ended, *[leg.ended_ms for leg in legs]]),
         account=plan.account,
         user=plan.user,
         number=plan.number,
@@ -100,7 +120,7 @@ def of_call(call: Call) -> CallRecord:
         ended_by=call.ended_by,
         trace_id=call.ref,
         trace=trace_json(call),
-        legs=tuple(of_leg(leg) for leg in call.legs.values()),
+        legs=tuple(legs),
         lease=plan.lease,
         sim=plan.sim,
     )

@@ -1,0 +1,202 @@
+"""What a dead process left behind: phones that ring, answers nobody waits for, connections (LIVE-02, INC-07).
+
+Found by the simulator; each is told as short as it can be.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from callcontrol.sip.message import parse
+from tests.scenarios.stage import ANA, CALLER, OUTSIDE, Stage
+from tests.support.party import Dialog, Party
+from tests.support.wire import DELIVER, LOSE
+from tests.support.world import SERVER
+
+
+def told(stage: Stage, party: Party) -> list[str]:
+    """Methods of the requests that the server sent to a party."""
+    return [message.method for message in stage.sent(party) if not message.status]
+
+
+def ringing(stage: Stage, transport: str = "udp") -> tuple[Party, Party, Dialog]:
+    ana = stage.phone("ana-phone", transport)
+    carrier = stage.carrier()
+    stage.begin()
+    call = carrier.call(ANA, caller=CALLER)
+    stage.run(0.3)
+    ana.ring()
+    stage.run(0.3)
+    return ana, carrier, call
+
+
+def out_of_reach(stage: Stage, party: Party, is_out: bool) -> None:
+    stage.world.network.link(SERVER, party.host).fates = (LOSE,) if is_out else (DELIVER,)
+
+
+def rings_though_the_call_is_over(stage: Stage) -> Party:
+    """The node dies, and neither the repeated INVITE nor the CANCEL of the new one reaches the phone."""
+    ana, _, call = ringing(stage)
+    out_of_reach(stage, ana, True)
+    stage.world.die()
+    stage.run(40.0)
+    assert call.status == 503
+    assert stage.world.calls == 0
+    out_of_reach(stage, ana, False)
+    stage.begin()
+    return ana
+
+
+@pytest.mark.rule("LIVE-02", "INC-09")
+def test_a_phone_that_nobody_could_tell_is_released_when_it_answers() -> None:
+    """Its call is over and forgotten; it picks up, and is not left in silence until it gives up after 64*T1."""
+    stage = Stage()
+    ana = rings_though_the_call_is_over(stage)
+    ana.answer()
+    stage.run(2.0)
+    assert told(stage, ana) == ["ACK", "BYE"]
+    assert ana.incoming.over
+    core = stage.world.server.core
+    assert core.counters["answer released"] == 1
+    assert not core.strays.releasing
+    stage.begin()
+    answer = next(
+        data
+        for _, source, _, data in stage.world.network.log
+        if source == ana.host and b" 200 " in data[:12] and b" INVITE" in data
+    )
+    stage.world.network.transmit(ana.node, ana.flow, answer)  # a copy that took long
+    stage.run(1.0)
+    assert told(stage, ana) == ["ACK"]
+    assert not core.strays.releasing
+    assert not core.asked
+    stage.settle()
+
+
+def test_a_release_without_answer_leaves_nothing() -> None:
+    stage = Stage()
+    ana = rings_though_the_call_is_over(stage)
+    ana.auto = lambda dialog, message, key: True
+    ana.answer()
+    stage.run(5.0)
+    assert stage.world.server.core.strays.releasing
+    stage.run(40.0)
+    assert not stage.world.server.core.strays.releasing
+
+
+@pytest.mark.rule("OPS-05")
+def test_an_answer_to_an_invite_that_was_never_sent_brings_nobody_anything() -> None:
+    """Call-ID and tag are a keyed hash: who has not got an INVITE of ours cannot make us send an ACK or a BYE."""
+    stage = Stage()
+    ana = rings_though_the_call_is_over(stage)
+    invite = ana.incoming.invite
+    assert invite is not None
+    tag, unique = invite.from_tag, invite.call_id.rpartition(".")[2]
+    genuine = stage.world.network.log
+    ana.repeats = False
+    ana.answer()
+    answer = next(data for _, source, _, data in reversed(genuine) if source == ana.host)
+    stage.run(40.0)
+    stage.begin()
+    for forged in (
+        answer.replace(tag.encode(), b"0" * len(tag)),
+        answer.replace(unique.encode(), b"0" * len(unique)),
+        answer.replace(b"Contact: ", b"Subject: "),
+    ):
+        assert forged != answer
+        assert parse(forged).status == 200
+        stage.world.network.transmit(ana.node, ana.flow, forged)
+        stage.run(1.0)
+    assert told(stage, ana) == []
+    assert stage.world.server.core.counters["stray answer"] == 3
+
+
+@pytest.mark.rule("LIVE-02")
+@pytest.mark.parametrize("later", [False, True])
+def test_an_answer_of_a_call_that_another_node_has_is_not_ours_to_release(later: bool) -> None:
+    """A node that was cut off from its store loses its calls; what their parties still say to it must not end them."""
+    stage = Stage()
+    ana, carrier, call = ringing(stage)
+    runner = stage.world.server.runner
+    ref = next(iter(runner.calls))
+    assert stage.world.store.take(ref) is not None
+    stage.begin()
+    carrier.cancel(call)
+    stage.run(1.0)
+    assert runner.lost == 1
+    assert list(runner.elsewhere) == [ref]
+    assert runner.calls == {}
+    if later:
+        stage.run(200.0)  # no transaction knows of the leg any more
+    ana.answer()
+    stage.run(5.0)
+    assert told(stage, ana) == []
+
+
+@pytest.mark.rule("LIVE-02", "INC-07")
+def test_a_further_phone_behind_a_proxy_that_answers_after_a_takeover_is_released() -> None:
+    """The transaction that knew of forks died with its node; the leg knows that it has its answer."""
+    stage = Stage()
+    ana, carrier, call = ringing(stage)
+    first = ana.answer()
+    stage.run(0.5)
+    stage.world.die()
+    stage.run(1.0)
+    stage.begin()
+    ana.reply(first, 200, b"", tag="twin")
+    stage.run(1.0)
+    ends = [(m.method, m.to_tag) for m in stage.sent(ana) if m.method in ("ACK", "BYE")]
+    assert ends == [("ACK", "twin"), ("BYE", "twin")]
+    assert call.live
+    assert len(stage.world.server.runner.calls) == 1
+    carrier.bye(call)
+    stage.run(1.0)
+
+
+@pytest.mark.rule("LIVE-02")
+def test_an_answer_without_ack_has_64_t1_from_the_takeover_on() -> None:
+    """The time that nobody had the call is not the caller's fault: no BYE before its whole chance has passed (§15)."""
+    stage = Stage()
+    ana, carrier, call = ringing(stage)
+    carrier.auto_ack = False
+    ana.answer()
+    stage.run(30.0)
+    stage.begin()
+    stage.world.die()
+    stage.run(20.0)
+    assert call.live
+    assert "BYE" not in told(stage, carrier)
+    stage.run(13.0)
+    assert not call.live
+    assert stage.times(carrier, "BYE")[0] >= 32.0
+    stage.settle()
+
+
+@pytest.mark.rule("LIVE-02")
+def test_trunk_channels_are_held_by_the_calls_that_were_taken_over() -> None:
+    """Or the trunk would take more calls than it has channels for, and the release would free somebody else's."""
+    stage = Stage()
+    ana, carrier, call = ringing(stage)
+    ana.answer()
+    stage.run(0.5)
+    stage.world.die()
+    channels = stage.world.server.trunking.channels
+    assert channels.in_use("carrier-a") == 1
+    carrier.bye(call)
+    stage.run(1.0)
+    assert channels.in_use("carrier-a") == 0
+    stage.settle()
+
+
+def test_outgoing_calls_hold_their_channel_after_a_takeover_too() -> None:
+    stage = Stage()
+    ana, carrier = stage.phone("ana-phone"), stage.carrier()
+    stage.begin()
+    call = ana.call(OUTSIDE)
+    stage.run(0.3)
+    stage.talk(ana, call, carrier)
+    stage.world.die()
+    assert stage.world.server.trunking.channels.in_use("carrier-a") == 1
+    ana.bye(call)
+    stage.run(1.0)
+    stage.settle()
