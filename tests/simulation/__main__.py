@@ -19,6 +19,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--steps", action="store_true", help="print everything that a party hears")
     parser.add_argument("--ignore", action="append", default=[], help="go on after faults of this name")
     parser.add_argument("--crashes", choices=("yes", "no"), help="instead of what the seed says")
+    parser.add_argument(
+        "--mood", action="append", default=[], help="NAME=NUMBER, instead of what the seed says"
+    )
     chosen = parser.parse_args(arguments)
     first, _, last = chosen.seeds.partition("..")
     seeds = range(int(first), int(last or first) + 1) if first else range(chosen.seed, chosen.seed + 1)
@@ -30,10 +33,17 @@ def main(arguments: list[str]) -> int:
     return 1 if failed else 0
 
 
+def _number(text: str) -> float:
+    return int(text) if text.isdigit() else float(text)
+
+
 def _play(seed: int, chosen: argparse.Namespace, brief: bool) -> bool:
     began = time.process_time()
     crashes = None if chosen.crashes is None else chosen.crashes == "yes"
-    run = Simulation(seed, chosen.hours, steps=chosen.steps, ignore=frozenset(chosen.ignore), crashes=crashes)
+    mood = {name: _number(value) for name, _, value in (each.partition("=") for each in chosen.mood)}
+    run = Simulation(
+        seed, chosen.hours, steps=chosen.steps, ignore=frozenset(chosen.ignore), crashes=crashes, mood=mood
+    )
     fault: Fault | None = None
     try:
         run.play()

@@ -9,12 +9,14 @@ from callcontrol.b2bua.phases import ENDED, RINGING, TALKING
 from callcontrol.cdr import CallRecord
 from callcontrol.sip.usage import ACCEPTED, CLOSED, ESTABLISHED
 from tests.simulation.party import PATIENCE
-from tests.simulation.server import START
+from tests.simulation.process import SKEW_S, START
 from tests.simulation.session import ANSWERED, UP, Session
 
 if TYPE_CHECKING:
     from callcontrol.b2bua.call import Call
     from callcontrol.b2bua.leg import Leg
+    from callcontrol.runner import Runner
+    from tests.simulation.process import Process
     from tests.simulation.simulation import Simulation
     from tests.simulation.talker import Talker
 
@@ -95,7 +97,7 @@ class Audit:
         ]
         if times != sorted(times) or not record.started_ms or not record.ended_ms:
             wrong(f"times {times} do not grow")
-        if record.ended_ms > (START + self.sim.clock.now) * 1000 + 1:
+        if record.ended_ms > (START + self.sim.clock.now + SKEW_S) * 1000 + 1:
             wrong("it ends in the future")
         if record.reason not in CAUSES or not record.ended_by:
             wrong(f"reason {record.reason!r}, ended by {record.ended_by!r}")
@@ -135,14 +137,14 @@ class Audit:
     def _look_at_calls(self) -> None:
         now = self.sim.server.wall()
         strays: dict[tuple[str, str], float] = {}
-        for call in self.sim.server.signalling.runner.calls.values():
+        for call in self.sim.server.running().values():
             self._look_at_call(call, now, strays)
         self._strays = strays
 
     def _look_at_call(self, call: Call, now: float, strays: dict[tuple[str, str], float]) -> None:
         sim = self.sim
         deadline = call.next_deadline()
-        if deadline < now - 1.0:
+        if deadline < now - 1.0 - SKEW_S:
             late = now - deadline
             sim.blame("past its deadline", f"{late:.1f} s; {call.deadlines}", ref=call.ref)
         if call.phase != ENDED and deadline == float("inf"):
@@ -174,7 +176,7 @@ class Audit:
         """Nobody may believe in a call that the server does not know (LIVE-02)."""
         now = self.sim.clock.now
         known: dict[str, list[Leg]] = {}
-        for call in self.sim.server.signalling.runner.calls.values():
+        for call in self.sim.server.running().values():
             for leg in call.legs.values():
                 known.setdefault(leg.call_id, []).append(leg)
         callees: dict[str, Session] = {}
@@ -216,7 +218,19 @@ class Audit:
 
     def _look_at_tables(self) -> None:
         sim = self.sim
-        runner = sim.server.signalling.runner
+        for process in sim.server.processes:
+            self._look_at_runner(process.signalling.runner)
+        running = sim.server.running()
+        if sim.server.is_settled:
+            gone = [ref for ref in sim.server.calls.snapshots if ref not in running]
+            if gone:
+                sim.blame("snapshot leaks", f"{len(gone)} of calls that are over", ref=gone[0])
+            self._look_at_channels(running)
+        if len(sim.server.bindings) > 4 * len(sim.phones):
+            sim.blame("table leaks", f"{len(sim.server.bindings)} bindings of {len(sim.phones)} phones")
+
+    def _look_at_runner(self, runner: Runner) -> None:
+        sim = self.sim
         census = runner.census()
         calls = census["calls"]
         for name in ("owners", "epochs"):
@@ -230,29 +244,20 @@ class Audit:
                 sim.blame("table leaks", f"{name}: {census[name]} of {calls} calls")
         if len(runner._due) > 60 * calls + 2000:
             sim.blame("table leaks", f"{len(runner._due)} timers of {calls} calls")
-        gone = [ref for ref in sim.server.calls.snapshots if ref not in runner.calls]
-        if gone:
-            sim.blame("snapshot leaks", f"{len(gone)} of calls that are over", ref=gone[0])
-        self._look_at_channels()
-        if len(sim.server.bindings) > 4 * len(sim.phones):
-            sim.blame("table leaks", f"{len(sim.server.bindings)} bindings of {len(sim.phones)} phones")
 
-    def _look_at_channels(self) -> None:
-        signalling = self.sim.server.signalling
+    def _look_at_channels(self, running: dict[str, Call]) -> None:
         live = {
             leg.channel
-            for call in signalling.runner.calls.values()
+            for call in running.values()
             for leg in call.legs.values()
             if leg.channel and not leg.ended_at
         }
-        for trunk, held in signalling.trunking.channels._legs.items():  # type: ignore[attr-defined]
-            for channel in held:
-                if channel not in live:
-                    ref = channel.partition(".")[0]
-                    self.sim.blame("channel leaks", f"{trunk}: {channel}", ref=ref)
+        held = self.sim.server.channels()
+        for channel, alive in held.items():
+            if alive and channel not in live:
+                self.sim.blame("channel leaks", channel, ref=channel.partition(".")[0])
         if self.sim.server.up and not self.sim.is_over:
-            held_all = set().union(*signalling.trunking.channels._legs.values())  # type: ignore[attr-defined]
-            for channel in sorted(live - held_all):
+            for channel in sorted(live - set(held)):
                 ref = channel.partition(".")[0]
                 self.sim.blame("channel lost", f"{channel} talks without a channel", ref=ref)
 
@@ -262,7 +267,31 @@ class Audit:
         """Everybody has been quiet for long: nothing may be left."""
         sim = self.sim
         server = sim.server
-        signalling = server.signalling
+        server.channel_table.sweep(server.wall())
+        for process in server.processes:
+            self._final_of(process)
+        tables = {
+            "snapshots": len(server.calls.snapshots),
+            "bindings": len(server.bindings),
+            "channels": len(server.channels()),
+            "unsent": sum(process.store.waiting for process in server.processes),
+        }
+        left = {name: count for name, count in tables.items() if count}
+        if left:
+            sim.blame("left over", f"{left}", ref=next(iter(server.calls.snapshots), ""))
+        for ref in server.calls.begun:
+            if len(server.outbox.records.get(ref, ())) < 1:
+                sim.blame("no record", "a call that was saved left none", ref=ref)
+        if not server.deaths and server.calls_made != len(server.outbox.records):
+            sim.blame("no record", f"{server.calls_made} calls, {len(server.outbox.records)} records")
+        for session, party in self.believers.items():
+            if not session.excused and party.up:
+                sim.blame("orphan leg", f"{party.name} is still {session.state}", session.call_id)
+        self._compare_strangers()
+
+    def _final_of(self, process: Process) -> None:
+        sim = self.sim
+        signalling = process.signalling
         runner, endpoint = signalling.runner, signalling.endpoint
         left = {name: count for name, count in runner.census().items() if count}
         if left:
@@ -276,25 +305,12 @@ class Audit:
             "serving": len(endpoint._serving),
             "timers": len(endpoint._wheel),
             "call timers": len([at for at, _, ref in runner._due if ref in runner.calls]),
-            "snapshots": len(server.calls.snapshots),
-            "bindings": len(server.bindings),
-            "probes": len(signalling.core.probes),
-            "channels": sum(
-                signalling.trunking.channels.in_use(trunk.ref) for trunk in sim.country.all_trunks
-            ),
+            "probes": len(signalling.core.asked),
+            "releases": len(signalling.core.strays.releasing),
         }
         left = {name: count for name, count in tables.items() if count}
         if left:
             sim.blame("left over", f"{left}")
-        for ref in server.calls.begun:
-            if len(server.outbox.records.get(ref, ())) < 1:
-                sim.blame("no record", "a call that was saved left none", ref=ref)
-        if not server.deaths and server.calls_made != len(server.outbox.records):
-            sim.blame("no record", f"{server.calls_made} calls, {len(server.outbox.records)} records")
-        for session, party in self.believers.items():
-            if not session.excused and party.up:
-                sim.blame("orphan leg", f"{party.name} is still {session.state}", session.call_id)
-        self._compare_strangers()
 
     def _compare_strangers(self) -> None:
         for (kind, known), statuses in self.strangers.items():

@@ -46,7 +46,7 @@ def describe(sim: Simulation, name: str, detail: str, call_id: str, ref: str) ->
 
 
 def _state(sim: Simulation, ref: str) -> list[str]:
-    call = sim.server.signalling.runner.calls.get(ref)
+    call = sim.server.call(ref)
     if call is None:
         records = sim.server.outbox.records.get(ref, [])
         return [f"  record: {record.reason} {record.status} by {record.ended_by}" for record in records]

@@ -53,6 +53,16 @@ class Mood:
     provisioning: bool
     drains: bool
     strangers: int
+    nodes: int
+    """Processes behind the server's address."""
+    store_delay: float
+    """Mean seconds until the call store answers; 0: at once."""
+    store_cuts: bool
+    """A process is cut off from the store now and then, sometimes beyond its lease."""
+    amnesia: bool
+    """When everything dies the store may forget its last second."""
+    skewed: bool
+    """The clocks of the processes differ."""
 
     @staticmethod
     def draw(dice: random.Random) -> Mood:
@@ -72,6 +82,11 @@ class Mood:
             provisioning=dice.random() < 0.4,
             drains=dice.random() < 0.15,
             strangers=dice.choice((0, 2, 4)),
+            nodes=dice.choice((1, 1, 2)),
+            store_delay=dice.choice((0.0, 0.0, 0.001, 0.05, 0.3)),
+            store_cuts=dice.random() < 0.3,
+            amnesia=dice.random() < 0.2,
+            skewed=dice.random() < 0.3,
         )
 
 
@@ -97,8 +112,9 @@ class Simulation:
         steps: bool = False,
         ignore: frozenset[str] = frozenset(),
         crashes: bool | None = None,
+        mood: dict[str, float | bool] | None = None,
     ) -> None:
-        """``ignore``: faults that are counted and do not end the run.  ``crashes``: instead of what the seed says."""
+        """``ignore``: faults that are counted and do not end the run.  ``crashes``, ``mood``: instead of what the seed says."""
         self.seed = seed
         self.seconds = hours * 3600
         self.bug = bug
@@ -109,6 +125,10 @@ class Simulation:
         self.mood = Mood.draw(self.dice)
         if crashes is not None:
             self.mood.crashes = crashes
+        for name, value in (mood or {}).items():
+            setattr(self.mood, name, value)
+        if not self.mood.crashes:
+            self.mood.nodes, self.mood.amnesia = 1, False
         self.tally = Tally()
         self.faults: dict[str, int] = {}
         """Faults that were ignored."""
@@ -127,7 +147,7 @@ class Simulation:
         self.longest_call_s = calls.max_duration_seconds + 60.0
         self.watch = Watch(self)
         self.audit = Audit(self)
-        self.server = Server(self, self.settings, self.mood.crashes, self.mood.batch)
+        self.server = Server(self, self.settings, self.mood)
         self.network.server = self.server
         self.phones = self._phones()
         self.carriers = [
@@ -198,6 +218,9 @@ class Simulation:
             self.faults[name] = self.faults.get(name, 0) + 1
             return
         ref = ref or self.watch.refs.get(call_id, "")
+        if ref in self.server.calls.forgotten:
+            self.count("faults of calls that the store forgot")
+            return
         raise Fault(name, detail, describe(self, name, detail, call_id, ref))
 
     def unanswered(self, owed: Owed) -> None:
@@ -276,8 +299,14 @@ class Simulation:
         if self.dice.random() < 0.3:
             self.server.kill()
         else:
-            self.server.fuse = self.dice.randint(1, 40)
+            self.server.light_fuse(self.dice.randint(1, 40))
         self.clock.after(self.dice.expovariate(1 / 60), self._crash)
+
+    def _cut_store(self) -> None:
+        if self.is_closing:
+            return
+        self.server.cut_from_store(self.dice.choice((0.5, 3.0, 4.9, 9.0, 20.0)))
+        self.clock.after(self.dice.expovariate(1 / 60), self._cut_store)
 
     def _provision(self) -> None:
         if self.is_closing:
@@ -299,9 +328,7 @@ class Simulation:
         """Somebody ends a call by hand now and then."""
         if self.is_closing:
             return
-        refs = list(self.server.signalling.runner.calls)
-        if refs and self.server.up:
-            self.server.hang_up(self.dice.choice(refs))
+        self.server.hang_up()
         self.clock.after(self.dice.expovariate(1 / 60), self._operator)
 
     # -- the run ----------------------------------------------------------------------------------------------
@@ -320,6 +347,7 @@ class Simulation:
             (mood.storms, self._storm),
             (mood.partitions, self._partition),
             (mood.crashes, self._crash),
+            (mood.crashes and mood.store_cuts, self._cut_store),
             (mood.provisioning, self._provision),
         ):
             if wanted:

@@ -247,7 +247,7 @@ class Watch:
                     answer is not None
                     and answer.initial
                     and not answer.acked
-                    and now < answer.at + PATIENCE - SLACK_S
+                    and now < answer.at + PATIENCE - SLACK_S - self.sim.server.grain
                 ):
                     self._blame("BYE before ACK", f"our 2xx was sent {now - answer.at:.2f} s ago", heard)
 
@@ -270,7 +270,7 @@ class Watch:
         if before is not None and not before.final and before.life == life and now < before.at + PATIENCE:
             self._blame("overlapping INVITE", "our last INVITE in this dialog has no answer", heard)
         asked = self._asked.get(f"{heard.call_id}|{heard.from_tag}")
-        crossed = asked is not None and now - asked.at <= self.sim.server.batch
+        crossed = asked is not None and now - asked.at <= self.sim.server.grain
         if asked is not None and not crossed and not asked.final and asked.life == life:
             self._blame("overlapping INVITE", "the peer's INVITE in this dialog has no answer of ours", heard)
 
@@ -292,7 +292,7 @@ class Watch:
         # who takes a call over sends the CANCEL of an INVITE that it did not send itself, answered or not
         if not invite.provisional and invite.life == self.sim.server.deaths:
             self._blame("early CANCEL", "its INVITE has no response yet", heard)
-        crossed = now - invite.final_at <= self.sim.server.batch
+        crossed = now - invite.final_at <= self.sim.server.grain
         if invite.final and not crossed and invite.life == self.sim.server.deaths:
             self._blame("late CANCEL", f"its INVITE was answered {invite.final}", heard)
 
