@@ -60,7 +60,7 @@ from dialplan import reasons
 from dialplan.facts import OwnCall
 from dialplan.plan import Decision, DeviceTarget
 
-_ELSEWHERE_MAX: Final = 10_000
+_REMEMBERED: Final = 5_000
 TransferRoute = Callable[[str, str, str, float], Decision | None]
 """(device, target URI, cloud number of the call, now) -> decision, None when the target is refused."""
 
@@ -122,7 +122,9 @@ class Runner:
         self.lost = 0
         """Calls that another node took over."""
         self.elsewhere: OrderedDict[str, None] = OrderedDict()
-        """The last of them by reference: what comes for them here is not for us to end."""
+        """The last of them by reference: what is to be done for them is done there."""
+        self.ended: OrderedDict[str, None] = OrderedDict()
+        """The last calls that ended on this node: whoever still believes in one may be told."""
         self.on_defect: Callable[[Exception], None] | None = None
         """Told of an error of ours while one call was served, so that it does not take the others along; None: it is
         raised."""
@@ -511,9 +513,7 @@ class Runner:
         self._unsent.pop(id(pending), None)
         for ref in lost:
             self.lost += 1
-            self.elsewhere[ref] = None
-            while len(self.elsewhere) > _ELSEWHERE_MAX:
-                self.elsewhere.popitem(last=False)
+            _remember(self.elsewhere, ref)
             self._forget(ref)
         for call in changed:
             if call.ref not in lost:
@@ -589,6 +589,8 @@ class Runner:
 
     def _forget(self, ref: str) -> None:
         call = self.calls.pop(ref, None)
+        if call is not None and call.over:
+            _remember(self.ended, ref)
         if call is not None:
             self._index.forget(call)
             # its legs stay as long as transactions hold on to them: a fork that answers now is still released
@@ -600,6 +602,12 @@ class Runner:
         self.ladders.end(ref)
         if self.watcher is not None:
             self.watcher.forget(ref)
+
+
+def _remember(refs: OrderedDict[str, None], ref: str) -> None:
+    refs[ref] = None
+    if len(refs) > _REMEMBERED:
+        refs.popitem(last=False)
 
 
 class _AskedTrunk:

@@ -1,9 +1,9 @@
 """Answers that no transaction waits for: somebody picked up, and will wait for an ACK in vain (RFC 3261 §13.2.2.4).
 
 They come from the callee of a call whose node is gone, or from a further phone behind a forking proxy long after the first.
-When the call runs here its leg gets the answer.  When it is over the phone is released at once (ACK, then BYE) instead of
-being left in silence until it gives up.  Nothing needs to be remembered for that: Call-ID and tag of an INVITE of ours are a
-keyed hash, so a 2xx to it tells by itself that it is genuine.
+When the call runs here its leg gets the answer.  When it ended here the phone is released at once (ACK, then BYE) instead of
+being left in silence until it gives up.  Of such a call no more than its reference needs to be known: Call-ID and tag of an
+INVITE of ours are a keyed hash, so a 2xx to it tells by itself that it is genuine.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ class Strays:
         if not is_own_dialog(self._ids, message.call_id, message.from_tag):
             return "stray answer"
         ref = message.call_id.partition(".")[0]
-        if ref in self._runner.elsewhere:
-            return "answer of a call that went to another node"
+        if ref not in self._runner.ended:
+            return "stray answer"  # another node may have the call, or be about to take it
         if self._runner.has_unsent(ref):
             return "answer that is being dealt with"
         return self._release(event, monotonic)
