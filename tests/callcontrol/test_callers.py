@@ -26,6 +26,10 @@ READER: Reader = french
         ((), f'"Stranger" <sip:{STRANGER}@c.example>', (STRANGER, "Stranger", "from")),
         ((), "<sip:0639989999@c.example;user=phone>", (STRANGER, "", "from")),
         ((), f"<tel:{STRANGER}>", (STRANGER, "", "from")),
+        # a local number is of the country that it names, not of the one who reads it
+        ((), "<sip:07700900123;phone-context=+44@c;user=phone>", ("+447700900123", "", "from")),
+        ((), "<tel:07700-900-123;phone-context=+44>", ("+447700900123", "", "from")),
+        ((), "<sip:0639989999;phone-context=%2B33@c;user=phone>", (STRANGER, "", "from")),
         (
             (f"P-Asserted-Identity: <sip:{OUTSIDE}@c>",),
             f"<sip:{STRANGER}@c>",
