@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from callcontrol.pricing.rates import PriceBook, Rate
 from callcontrol.pricing.zones import NATIONAL, Zones
 from callcontrol.usage.month import day_of
 from callcontrol.usage.slots import SlotLimits
 from numbering.directory import Directory
-from numbering.models import PlanLimits
+from numbering.models import Device, PlanLimits
 from numbering.residence import sim_countries
+
+HOMES_S: Final = 600.0
+"""How long the home of a user's SIMs is taken for what it was; changes of the devices count at once."""
+_MAX_HOMES: Final = 65_536
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,18 +60,28 @@ class OutgoingPolicy:
 class Zoning:
     """Which zone a call of a user is: the one reading that decides, counts and reconciles."""
 
-    __slots__ = ("_book", "_days", "_directory", "_zones")
+    __slots__ = ("_book", "_days", "_directory", "_homes", "_zones")
 
     def __init__(self, directory: Directory, policy: OutgoingPolicy, book: PriceBook) -> None:
         self._directory = directory
         self._days = policy.sim_window_days
         self._zones = policy.zones
         self._book = book
+        self._homes: dict[str, tuple[tuple[Device, ...], float, frozenset[str] | None]] = {}
+        """User -> devices, until when the answer counts, and the answer: it is asked for each call."""
 
     def homes(self, user: str, now: float) -> frozenset[str] | None:
         """Countries where the user's SIMs are at home (NUM-08); None: the user has no SIM at all."""
-        sims = [device for device in self._directory.devices_of(user) if device.sim]
-        return sim_countries(sims, now, self._days) if sims else None
+        devices = self._directory.devices_of(user)
+        known = self._homes.get(user)
+        if known is not None and known[0] is devices and known[1] - HOMES_S <= now < known[1]:
+            return known[2]
+        sims = [device for device in devices if device.sim]
+        found = sim_countries(sims, now, self._days) if sims else None
+        if len(self._homes) >= _MAX_HOMES:
+            self._homes.clear()
+        self._homes[user] = (devices, now + HOMES_S, found)
+        return found
 
     def zone(self, user: str, number: str, called: str, now: float) -> str:
         """Zone of a call of ``user`` from ``number`` to ``called``, both E.164."""
