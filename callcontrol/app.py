@@ -460,6 +460,7 @@ class App:
             self.outbox,
             self.exporter,
             self.cache,
+            self.reconciler,
             self._clock.wall,
             STALE_S,
         )

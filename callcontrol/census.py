@@ -17,6 +17,7 @@ from callcontrol.cdr.outbox import Outbox
 from callcontrol.metrics import Metrics
 from callcontrol.probing import Prober
 from callcontrol.transport.driver import Driver
+from callcontrol.usage.reconcile import Reconciler
 from gateway.gateway_numbers import GatewayDirectory, GatewayKind
 from numbering.cache import DirectoryCache
 
@@ -57,6 +58,7 @@ def register_parts(
     outbox: Outbox,
     exporter: CdrExporter,
     cache: DirectoryCache,
+    reconciler: Reconciler,
     wall: Callable[[], float],
     stale_after_s: float,
 ) -> None:
@@ -104,6 +106,15 @@ def register_parts(
             "verifications": lambda: verifier.results if verifier is not None else {},
             "calls_waiting": lambda: len(signalling.core.waiting_room),
             "live_facts_late": lambda: signalling.core.waiting_room.late,
+        }
+    )
+    outgoing = signalling.outgoing
+    metrics.register_all(
+        {
+            "outgoing_legs_refused": lambda: outgoing.guard.refused,
+            "outgoing_slots": lambda: len(outgoing.slots),
+            "rates": lambda: len(outgoing.book),
+            "usage_reconciliations": lambda: {"ok": reconciler.runs, "failed": reconciler.failures},
         }
     )
     metrics.register_all(

@@ -42,6 +42,12 @@ REASONS: Final = tuple(
     str(value) for name, value in vars(reasons).items() if name.isupper() and isinstance(value, str)
 )
 GATEWAY_KINDS: Final = tuple(kind.value for kind in GatewayKind)
+OUTGOING_BOUNDS: Final = tuple(
+    f"{scope}_calls{abroad}{rate}"
+    for scope in ("user", "account")
+    for abroad in ("", "_abroad")
+    for rate in ("", "_per_minute")
+)
 RESULTS: Final = ("answered", "busy", "no_answer", "cancelled", "rejected", "failed")
 
 # Label values that come from the operator's own provisioning or code (trunk refs, drop reasons, ...) are
@@ -155,6 +161,20 @@ _ALL = (
         "Calls refused by us, by the reason of the closed list.",
         {"reason": REASONS},
     ),
+    Metric(
+        "outgoing_legs_refused",
+        "counter",
+        "Legs to the outside that were not sent, by the setting of [outgoing] that they would have broken.",
+        {"bound": OUTGOING_BOUNDS},
+    ),
+    Metric("outgoing_slots", "gauge", "Legs to the outside that count against a bound now.", {}),
+    Metric(
+        "usage_reconciliations",
+        "counter",
+        "Comparisons of the counters of the month with the call records.",
+        {"result": ("ok", "failed")},
+    ),
+    Metric("rates", "gauge", "Rates of all tables; 0: calls have no price.", {}),
     Metric("calls", "gauge", "Calls in memory.", {"state": ("new", "ringing", "talking", "ended")}),
     Metric(
         "call_setup_seconds",

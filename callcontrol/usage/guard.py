@@ -12,7 +12,7 @@ from typing import Final
 
 from callcontrol.pricing.zones import NATIONAL
 from callcontrol.usage.policy import OutgoingPolicy, Zoning
-from callcontrol.usage.slots import OutgoingSlots, Slot, SlotLimits
+from callcontrol.usage.slots import ACCOUNT, USER, OutgoingSlots, Slot, SlotLimits
 from numbering.directory import Directory
 from numbering.models import PlanLimits
 
@@ -20,6 +20,20 @@ ALL: Final = "all"
 ABROAD: Final = "abroad"
 SLACK_S: Final = 600.0
 """A slot outlives the longest call by so much; then its owner is dead."""
+
+
+def bound_name(kind: str, bound: str) -> str:
+    """The setting of ``[outgoing]`` that a leg would break: ``user_calls_abroad_per_minute``."""
+    scope, _, what = bound.partition(" ")
+    return f"{scope}_calls{'_abroad' if kind == ABROAD else ''}{'_per_minute' if what == 'rate' else ''}"
+
+
+BOUNDS: Final = tuple(
+    bound_name(kind, f"{scope} {what}")
+    for kind in (ALL, ABROAD)
+    for scope in (USER, ACCOUNT)
+    for what in ("calls", "rate")
+)
 
 
 class OutgoingGuard:
@@ -43,7 +57,7 @@ class OutgoingGuard:
         self._held: set[str] = set()
         """Legs of this node that were given a slot."""
         self.refused: dict[str, int] = {}
-        """Bound (``all user calls``, ``abroad account rate``) -> legs that were not sent."""
+        """Name of the bound -> legs that were not sent."""
 
     def acquire(
         self,
@@ -98,7 +112,7 @@ class OutgoingGuard:
                 done("")
             elif bound:
                 self.release(leg)
-                what = f"{kind} {bound}"
+                what = bound_name(kind, bound)
                 self.refused[what] = self.refused.get(what, 0) + 1
                 done(what)
             else:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
+from callcontrol.metric_catalogue import CATALOGUE
 from callcontrol.pricing.rates import PriceBook, Rate
 from callcontrol.usage.counters import MemoryUsageCounters
-from callcontrol.usage.guard import OutgoingGuard
+from callcontrol.usage.guard import BOUNDS, OutgoingGuard
 from callcontrol.usage.policy import HOMES_S, OutgoingPolicy, Zoning
 from callcontrol.usage.slots import USER, MemoryOutgoingSlots, Slot, SlotLimits
 from callcontrol.usage.source import UsageSource
+from config.sections import OutgoingSettings
 from dialplan.evaluate import evaluate
 from dialplan.facts import CallFacts
 from dialplan.plan import ToTrunk
@@ -86,8 +89,8 @@ def test_of_two_that_ask_at_once_one_gets_the_last_slot() -> None:
     gate = guard(slots, user_calls=1)
     first, second = ask(gate, "c1.b1"), ask(gate, "c2.b1")
     slots.answer()
-    assert (first, second) == ([""], ["all user calls"])
-    assert gate.refused == {"all user calls": 1}
+    assert (first, second) == ([""], ["user_calls"])
+    assert gate.refused == {"user_calls": 1}
     gate.release("c2.b1")
     assert slots.in_use("all", USER, "ana") == 1
 
@@ -101,15 +104,23 @@ def test_both_slots_of_a_call_abroad_are_asked_and_given_back() -> None:
     abroad = ask(gate, "c1.b1", ABROAD)
     slots.answer()
     slots.answer()
-    assert abroad == ["all user calls"]
+    assert abroad == ["user_calls"]
     assert slots.in_use("abroad", USER, "ana") == 0
+
+
+@pytest.mark.rule("OUT-10", "OPS-01")
+def test_a_bound_is_called_like_its_setting() -> None:
+    assert set(BOUNDS) == {
+        name for name in OutgoingSettings.model_fields if re.match("(user|account)_calls", name)
+    }
+    assert set(CATALOGUE["outgoing_legs_refused"].labels["bound"]) == set(BOUNDS)
 
 
 @pytest.mark.rule("OUT-10")
 def test_a_plan_goes_before_the_settings() -> None:
     slots = MemoryOutgoingSlots()
     gate = guard(slots, PlanLimits(devices=3, numbers=5, calls=2), user_calls=1)
-    assert [ask(gate, f"c{n}.b1") for n in range(3)] == [[""], [""], ["all user calls"]]
+    assert [ask(gate, f"c{n}.b1") for n in range(3)] == [[""], [""], ["user_calls"]]
 
 
 @pytest.mark.rule("OUT-10")

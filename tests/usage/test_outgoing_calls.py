@@ -104,7 +104,7 @@ def test_the_call_too_many_is_refused_before_a_leg_is_sent() -> None:
         "normal_clearing",
         "normal_clearing",
     ]
-    assert on.server.outgoing.guard.refused == {"all user calls": 1}
+    assert on.server.outgoing.guard.refused == {"user_calls": 1}
 
 
 def _trace(on: World) -> list[Any]:
