@@ -117,6 +117,9 @@ class Registrations:
         self._count = 0
         self._followed: int | None = None
         self._accounts: dict[str, _Account] = {}
+        self._by_contact: dict[str, _Account] = {}
+        self._by_host: dict[str, list[_Account]] = {}
+        """By the address that took the registration."""
         self._leaving: list[_Account] = []
         """Of trunks that are gone or have changed: unregistered before they are forgotten."""
         self._stopped = False
@@ -135,22 +138,19 @@ class Registrations:
         """The trunk of a call to ``user`` (of the Request-URI) that came from ``host``: by the registered contact, else by
         the address that took a registration, if it took those of one trunk only.
         """
-        found: Trunk | None = None
-        for account in self._accounts.values():
-            if account.token == user:
-                return account.trunk
-            if account.machine.bound and account.host == host:
-                if found is not None and found.ref != account.trunk.ref:
-                    found = None
-                    break
-                found = account.trunk
-        else:
-            return found
-        return next((a.trunk for a in self._accounts.values() if a.token == user), None)
+        account = self._by_contact.get(user)
+        if account is not None:
+            return account.trunk
+        there = self._by_host.get(host)
+        if not there:
+            return None
+        trunks = {account.trunk.ref: account.trunk for account in there if account.machine.bound}
+        return trunks.popitem()[1] if len(trunks) == 1 else None
 
     def is_contact(self, trunk: str, user: str) -> bool:
         """Whether ``user`` is what we registered for the trunk, and so no number."""
-        return any(a.token == user and a.trunk.ref == trunk for a in self._accounts.values())
+        account = self._by_contact.get(user)
+        return account is not None and account.trunk.ref == trunk
 
     def machine(self, trunk: str, peer: str) -> Registration | None:
         """State of one registration; None for peers that are not registered with."""
@@ -229,6 +229,14 @@ class Registrations:
                 self._count += 1
                 call_id = f"register-{self._ids.make(self._scope + ' call', self._count)}"
                 self._accounts[key] = _Account(trunk, peer, machine, call_id)
+        self._by_contact = {account.token: account for account in self._accounts.values()}
+        self._index_hosts()
+
+    def _index_hosts(self) -> None:
+        self._by_host = {}
+        for account in self._accounts.values():
+            if account.host:
+                self._by_host.setdefault(account.host, []).append(account)
 
     def _tell(self, account: _Account) -> None:
         machine = account.machine
@@ -315,15 +323,20 @@ class Registrations:
             if message is None:
                 machine.refused(0, 0.0, now)
             elif status < 300:
-                self._on_accepted(account, message, flow, now)
+                self._on_accepted(account, message, now)
             elif status == 423:
                 again = machine.too_brief(_number(message.get("min-expires")), now)
             else:
                 machine.refused(status, retry_after(message), now)
         if again:
             self._send(account)
+        host = account.host
         if not machine.bound:
             account.routes, account.host = [], ""
+        elif flow is not None and status < 300:
+            account.host = flow.host
+        if account.host != host:
+            self._index_hosts()
         self._tell(account)
 
     def _on_challenge(self, account: _Account, message: Message, now: float) -> bool:
@@ -344,9 +357,8 @@ class Registrations:
         account.challenge = None
         return False
 
-    def _on_accepted(self, account: _Account, message: Message, flow: Flow | None, now: float) -> None:
+    def _on_accepted(self, account: _Account, message: Message, now: float) -> None:
         account.machine.accepted(_granted(account, message), now)
-        account.host = flow.host if flow is not None else ""
         account.routes = [
             route for value in message.all("service-route")[:MAX_ROUTES] for route in split_list(value)
         ][:MAX_ROUTES]

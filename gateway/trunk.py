@@ -60,7 +60,7 @@ class Trunk:
     max_channels: int = 0
     """Calls at the same time, both directions; 0: no bound."""
     max_cps: float = 0.0
-    """New calls per second towards it; 0: no bound."""
+    """New calls per second, both directions; 0: no bound."""
     number_format: NumberFormat = NumberFormat.E164
     """Of called numbers, and of callers' too where ``caller_format`` says nothing."""
     caller_format: NumberFormat | None = None
