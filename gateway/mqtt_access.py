@@ -110,5 +110,5 @@ acl_file {folder / ACL_FILE}
 # Pushes wait for a device that is away; each has its own time to live.
 persistent_client_expiration 14d
 max_queued_messages 100
-message_size_limit 65536
+max_packet_size 65536
 """

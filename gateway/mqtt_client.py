@@ -294,6 +294,8 @@ class MqttClient:
 
     def _receive(self, message: aiomqtt.Message) -> None:
         self.received += 1
+        if message.retain:
+            return  # somebody's request of long ago, which the broker would bring at each of our connections
         payload = message.payload
         if self._on_message is not None and isinstance(payload, (bytes, bytearray)):
             self._on_message(message.topic.value, bytes(payload))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import subprocess
 import time
@@ -137,6 +138,10 @@ class Mosquitto(_Base):
                 await writer.wait_closed()
                 return
         raise AssertionError(f"mosquitto does not start:\n{(self.folder / 'mosquitto.log').read_text()}")
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
 
     async def stop(self) -> None:
         if self._process is not None:
