@@ -74,7 +74,7 @@ def read_rio(text: str, e164: str) -> Rio:
         )
     operator, quality, reference, check = match.groups()
     mobile = _is_mobile(e164)
-    if mobile != (quality in (PRIVATE, ENTERPRISE)) or (not mobile and quality < FIXED):
+    if quality not in (PRIVATE, ENTERPRISE) if mobile else quality < FIXED:
         kind = "mobile line: P or E" if mobile else "fixed line: F to Z"
         raise Refused(Fault.RIO, f"the third character of the RIO, {quality}, is not that of a {kind}")
     if check_characters(operator, quality, reference, national_number(e164)) != check:

@@ -18,9 +18,9 @@ MAX_RUN: Final = 1000
 class Pattern:
     """Digits with wildcards: ``?`` or ``x`` is one digit, ``*`` any number of them.
 
-    With a plus it is the whole number in E.164; with a star, or a leading zero, it is the whole national number
-    (a leading zero is the trunk prefix, and is not counted); anything else is sought anywhere in the national
-    number.
+    With a plus it is how the number begins in E.164, or with a star the whole of it; with a star, or a leading
+    zero, it is the whole national number (a leading zero is the trunk prefix, and is not counted); anything else
+    is sought anywhere in the national number.
     """
 
     text: str
@@ -61,8 +61,8 @@ def read_pattern(text: str) -> Pattern:
     anchored = international or "*" in digits or digits.startswith("0")
     if not international:
         digits = digits[1:] if digits.startswith("0") and len(digits) > 1 else digits
-    if international and "*" not in digits and len(digits) < 7:
-        digits += "*"  # "+3363998" means numbers that begin so
+    if international and "*" not in digits:
+        digits += "*"  # "+3363998": numbers that begin so
     return Pattern(text=re.sub(r"\*+", "*", digits), international=international, floating=not anchored)
 
 
