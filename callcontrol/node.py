@@ -32,9 +32,7 @@ from callcontrol.node_view import (
     Registered,
     RegistrationView,
     ReloadView,
-    RouteView,
     TraceView,
-    TrunkView,
     WakeView,
     cdr_view,
 )
@@ -43,6 +41,7 @@ from callcontrol.pushing import LATE, WOKE, Wake
 from callcontrol.runner import Runner
 from callcontrol.sip.flow import Flow
 from callcontrol.sip.usage import CALLING, CANCELLING, CLOSED, CLOSING, INCOMING
+from callcontrol.trunk_types import RouteView, TrunkView
 from callcontrol.trunk_views import route_views, trunk_views
 from dialplan import reasons
 from dialplan.plan import Plan, Refuse, Ring, Step, ToTrunk

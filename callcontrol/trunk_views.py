@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from callcontrol.node_view import PeerView, RouteView, TrunkView
 from callcontrol.probing import Prober
+from callcontrol.trunk_types import PeerView, RouteView, TrunkView
 from gateway.health import DOWN, UNKNOWN, Peer
 from gateway.routes import Route
 from gateway.trunk import Trunk

@@ -18,15 +18,13 @@ from callcontrol.node_view import (
     LegView,
     NodeView,
     PartyView,
-    PeerView,
     Registered,
     RegistrationView,
     ReloadView,
-    RouteView,
     TraceView,
-    TrunkView,
     cdr_view,
 )
+from callcontrol.trunk_types import PeerView, RouteView, TrunkView
 from config.database import DatabaseUnavailable
 from tests.support.metrics_page import full_metrics
 

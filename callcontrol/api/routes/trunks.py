@@ -19,7 +19,7 @@ from callcontrol.api.problems import Problem, not_found
 from callcontrol.api.routing import OPERATOR, Routes
 from callcontrol.api.services import Services
 from callcontrol.api.sight import Sight
-from callcontrol.node_view import RouteList, TrunkView
+from callcontrol.trunk_types import RouteList, TrunkView
 from gateway.gateway_numbers import GatewayKind, GatewayNumber
 from gateway.profile import DiversionHeader, IdentityHeader, PrivacyForm, RuleAction
 from gateway.trunk import NumberFormat, Trunk
