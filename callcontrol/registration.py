@@ -28,6 +28,8 @@ _Q: Final = re.compile(r"(?:0(?:\.[0-9]{0,6})?|1(?:\.0{0,6})?|\.[0-9]{1,6})")
 _PN: Final = re.compile(r";pn-[^;=?]*(?:=[^;?]*)?", re.IGNORECASE)
 _GR_SAFE: Final = re.compile(r"[A-Za-z0-9\-_.!~*'()\[\]/:&+$%]++")
 _HOUR: Final = 3600
+OWN_PROVIDER: Final = "mqtt"
+"""``pn-provider`` of a device that our own channel wakes; with push credentials of ours any other does as well."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +147,7 @@ def read(message: Message, policy: RegistrarPolicy, pushed: bool = False) -> Reg
             return Refusal(403, "too_many_contacts", f"at most {policy.max_contacts} contacts in one request")
         addresses = [parse_name_addr(value) for value in values]
         for address in addresses:
-            found = _read_contact(address, "outbound" in supported, policy, out)
+            found = _read_contact(address, "outbound" in supported, policy, out, pushed)
             if isinstance(found, Refusal):
                 return found
             refusal = _grant(found, address, message.get("expires"), policy, pushed)
@@ -158,7 +160,7 @@ def read(message: Message, policy: RegistrarPolicy, pushed: bool = False) -> Reg
 
 
 def _read_contact(
-    address: NameAddr, knows_outbound: bool, policy: RegistrarPolicy, out: Registration
+    address: NameAddr, knows_outbound: bool, policy: RegistrarPolicy, out: Registration, pushed: bool
 ) -> Contact | Refusal:
     uri = parse_uri(address.uri)
     if not uri.is_sip:
@@ -183,20 +185,22 @@ def _read_contact(
                 return Refusal(400, "bad_contact", "reg-id is between 1 and 2**31-1")
             contact.reg_id = int(reg_id)
     if any(name.startswith("pn-") for name in uri.params):
-        return _read_push(contact, policy, out)
+        return _read_push(contact, policy, out, pushed)
     return contact
 
 
-def _read_push(contact: Contact, policy: RegistrarPolicy, out: Registration) -> Contact | Refusal:
+def _read_push(
+    contact: Contact, policy: RegistrarPolicy, out: Registration, pushed: bool
+) -> Contact | Refusal:
     params = contact.parsed.params
     at = contact.uri.rfind("@") + 1
     contact.target = contact.uri[:at] + _PN.sub("", contact.uri[at:])
     provider = params.get("pn-provider") or ""
-    out.asks_push = "pn-provider" in params and bool(policy.push_providers)
+    out.asks_push = "pn-provider" in params and (pushed or bool(policy.push_providers))
     if not provider:
         # Without a value it only asks which providers we support (RFC 8599 §4.1.1).
         return contact
-    if policy.push_providers and provider not in policy.push_providers:
+    if policy.push_providers and provider not in policy.push_providers and not pushed:
         return Refusal(
             555, "push_unsupported", "push provider not supported", (("feature-caps", feature_caps(policy)),)
         )
@@ -209,7 +213,8 @@ def _read_push(contact: Contact, policy: RegistrarPolicy, out: Registration) -> 
 
 def feature_caps(policy: RegistrarPolicy) -> str:
     """Feature-Caps value that names the push providers (RFC 8599 §4.1.1, §14)."""
-    return "*;" + ";".join(f'+sip.pns="{name}"' for name in policy.push_providers)
+    names = dict.fromkeys((*policy.push_providers, *((OWN_PROVIDER,) if policy.push else ())))
+    return "*;" + ";".join(f'+sip.pns="{name}"' for name in names)
 
 
 def _is_zero(value: str | None) -> bool:

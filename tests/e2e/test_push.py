@@ -199,6 +199,10 @@ def test_a_request_over_mqtt_has_its_reply(pushing: PushWorld) -> None:
     reply = app.ask("r1", b"no json")
     assert reply["ok"] is False
     assert reply["error"]["code"] == "bad_request"
+    asked = json.dumps({"type": "price", "to": OUTSIDE, "number": ANA}).encode()
+    reply = app.ask("r2", asked)
+    assert reply["ok"] is True
+    assert app.ask("r2", asked) == reply, "the same request has the same reply"
     app.close()
 
 
