@@ -199,9 +199,13 @@ class LeaseTable:
             ]
             if not in_way:
                 continue
-            wait = max(free_at(lease, self.policy) for lease in in_way) - now
+            wait = max(self._left(lease, now) for lease in in_way)
             soonest = wait if not soonest else min(soonest, wait)
         return max(soonest, 0.0)
+
+    def _left(self, lease: Lease, now: float) -> float:
+        in_use = state_of(lease, now, self.policy) is LeaseState.IN_USE
+        return self.policy.busy_s if in_use else free_at(lease, self.policy) - now
 
     def _begin(self, lease: Lease) -> Lease:
         self._drop(self._pairs.get((lease.sim, lease.gateway), ""))

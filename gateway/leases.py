@@ -86,7 +86,7 @@ class NoNumber:
     """No gateway number is free for this SIM."""
 
     retry_after_s: float
-    """Seconds until the first one that is in the way is free at the latest; 0: waiting does not help."""
+    """Seconds until the first one that is in the way is free, as far as that is known; 0: waiting does not help."""
     long_full: bool = False
     """It is the bound on long leases that was reached."""
 
@@ -118,6 +118,8 @@ class LeasePolicy:
     """How long after a failed attempt another Call-ID is still the same call: carriers try other ways."""
     hold_s: float = 14_700.0
     """Longest time that a used lease is in flight without a word about its end (LIVE-03); beyond the longest call."""
+    busy_s: float = 60.0
+    """When to ask again for a number whose call is on its way or talks: nobody knows how long it will."""
     memory_s: float = 600.0
     """How long a lease that is over is remembered."""
     long_per_sim: int = 5
