@@ -23,7 +23,16 @@ from gateway.gateway_numbers import GatewayKind, GatewayNumber
 from gateway.profile import DiversionHeader, HeaderRule, IdentityHeader, PrivacyForm, RuleAction
 from gateway.trunk import NumberFormat, Prefix, Trunk
 from numbering.e164 import E164
-from numbering.models import ANONYMOUS, Account, AccountKind, CloudNumber, Device, DeviceKind, User
+from numbering.models import (
+    ANONYMOUS,
+    Account,
+    AccountKind,
+    CloudNumber,
+    Device,
+    DeviceKind,
+    NumberState,
+    User,
+)
 from tests.support.acme import ACME, PLANS, acme
 
 REFS = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,15}", fullmatch=True)
@@ -97,10 +106,17 @@ def devices(draw: st.DrawFn, ref: str, users: list[str], index: int) -> Device:
 @st.composite
 def numbers(draw: st.DrawFn, line: int, users: list[str]) -> CloudNumber:
     blocked = draw(st.lists(st.builds("+3319900{:04d}".format, LINES) | st.just(ANONYMOUS), unique=True))
+    category = draw(st.sampled_from(["standard", "vip"]))
+    if draw(st.integers(0, 4)) == 0:
+        return CloudNumber(
+            e164=E164(f"+3363998{line:04d}"), user="", state=NumberState.AVAILABLE, category=category
+        )
     return CloudNumber(
         e164=E164(f"+3363998{line:04d}"),
         user=draw(st.sampled_from(users)),
-        category=draw(st.sampled_from(["standard", "vip"])),
+        state=draw(st.sampled_from([NumberState.ACTIVE, NumberState.SUSPENDED])),
+        category=category,
+        expires_at=float(draw(st.just(0) | st.integers(4_000_000_000, 5_000_000_000))),
         calls=draw(st.booleans()),
         hide=draw(st.booleans()),
         ring_seconds=draw(st.floats(0, 600)),
