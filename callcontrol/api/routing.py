@@ -6,7 +6,7 @@ request is looked at.  Whether an *object* is visible to who was let in is `call
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from typing import Any, Final, TypeVar
 
 from fastapi import Depends, FastAPI, Request
@@ -17,7 +17,8 @@ from callcontrol.access.tokens import Scope
 from callcontrol.api.door import BEARER, Door
 from callcontrol.api.etags import unchanged
 from callcontrol.api.idempotency import HEADER, MAX_KEY, Idempotency
-from callcontrol.api.problems import RESPONSES
+from callcontrol.api.problems import RESPONSES, FieldError, Problem
+from config.settings import nearest
 
 SCOPES: Final = "x-cloudline-scopes"
 _SECRET: Final = "x-cloudline-secret"
@@ -51,11 +52,13 @@ class ScopedRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         run = super().get_route_handler()
+        known = [str(each.alias) for each in self.dependant.query_params]
 
         async def handle(request: Request) -> Response:
             door: Door = request.app.state.door
             who = await door.admit(request, self.scopes)
             request.state.who = who
+            _check_query(request, known)
             if request.method == "POST" and HEADER in request.headers:
                 once: Idempotency = request.app.state.idempotency
                 return await once.once(request, who.token, run, secret=self._secret)
@@ -66,6 +69,16 @@ class ScopedRoute(APIRoute):
             return answer
 
         return handle
+
+
+def _check_query(request: Request, known: Sequence[str]) -> None:
+    """A misspelt parameter would be a filter that does not filter.  Raises 422."""
+    wrong = sorted(name for name in request.query_params if name not in known)
+    if wrong:
+        remedy = nearest(wrong[0], list(known)) if known else "it takes none"
+        errors = [FieldError(pointer=wrong[0], detail="there is no such parameter", remedy=remedy)]
+        detail = f"{wrong[0]!r}: there is no such parameter; {remedy}"
+        raise Problem(422, "invalid_parameter", "A parameter is wrong", detail, errors=errors)
 
 
 class Routes:

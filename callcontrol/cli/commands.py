@@ -14,6 +14,7 @@ from callcontrol.cli import (
     mqtt_commands,
     number_commands,
     provisioning_commands,
+    token_commands,
     trunks_commands,
 )
 from callcontrol.cli.client import Failure, segment
@@ -34,6 +35,7 @@ app.add_typer(calls_commands.app, name="calls")
 app.add_typer(trunks_commands.app, name="trunks")
 app.add_typer(mqtt_commands.app, name="mqtt")
 app.add_typer(number_commands.app, name="number")
+app.add_typer(token_commands.app, name="token")
 provisioning_commands.add_to(app)
 
 _bans = typer.Typer(help="Addresses that are kept out.", invoke_without_command=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 from pathlib import Path
 from typing import Annotated
@@ -23,6 +24,14 @@ ConfigFile = Annotated[
     typer.Option("--config", envvar="CLOUDLINE_CONFIG", metavar="FILE", help="Configuration file (TOML)."),
 ]
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=100_000, help="How many at most.")]
+
+
+def actor() -> str:
+    """Who is recorded as the author of a change."""
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (OSError, KeyError):  # a process without a user's name
+        return "cli"
 
 
 def client(url: str, demo: bool = False) -> NodeClient:

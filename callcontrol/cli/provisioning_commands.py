@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from callcontrol.cli.client import Failure
-from callcontrol.cli.options import AsJson, ConfigFile, settings
+from callcontrol.cli.options import AsJson, ConfigFile, actor, settings
 from callcontrol.cli.output import print_json
 from callcontrol.operator_access import AccessError, find_notes
 from callcontrol.plans import plan_table
@@ -44,6 +44,7 @@ def apply_command(
 
     Without --config it is the database of the node that runs here.
     """
+    from callcontrol.access.audit import Author
     from callcontrol.provisioning import ProvisioningError, apply, read_file
 
     chosen = chosen_settings(config)
@@ -54,7 +55,8 @@ def apply_command(
     plans = plan_table(chosen)
 
     async def work(store: SqlProvisioningStore) -> ChangeSet:
-        return await apply(documents, store, plans=plans, prune=prune, dry_run=dry_run)
+        author = Author(actor=actor())
+        return await apply(documents, store, plans=plans, prune=prune, dry_run=dry_run, author=author)
 
     try:
         changes = asyncio.run(with_store(chosen, work))

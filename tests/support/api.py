@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import itertools
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 from fastapi import FastAPI
@@ -19,6 +20,7 @@ from callcontrol.access.service import TokenCache
 from callcontrol.access.tokens import Scope
 from callcontrol.api.app import build_api
 from callcontrol.api.assembly import Upkeep, make_services
+from callcontrol.api.server import HttpServer
 from callcontrol.api.services import Services
 from callcontrol.api.store import Stores, stores_of
 from callcontrol.node_view import Node
@@ -37,6 +39,7 @@ from numbering.store_inventory import InventoryStore
 from tests.support.acme import PLANS
 from tests.support.fake_node import T0, FakeNode
 
+T = TypeVar("T")
 TOKEN = "a-token-of-the-operator"
 NOWHERE = "postgresql+asyncpg://nobody@127.0.0.1:1/nothing"  # port 1 refuses: an absent database
 
@@ -161,6 +164,42 @@ async def without_database(**options: Any) -> AsyncIterator[ApiWorld]:
     finally:
         await world.engine.dispose()
         await asyncio.sleep(0)
+
+
+@contextmanager
+def running(
+    url: str, document: str, keys: Callable[[ApiWorld], Awaitable[T]], **options: Any
+) -> Iterator[tuple[str, T]]:
+    """The API behind a socket, with a thread and a loop of its own, as a client has another process.
+
+    Gives its address, and what ``keys`` made of the world.
+    """
+    started = threading.Event()
+    stop = asyncio.Event()
+    found: list[tuple[str, T]] = []
+    loop = asyncio.new_event_loop()
+
+    async def serve() -> None:
+        async with api_world(url, document, **options) as world:
+            server = HttpServer(world.app, "127.0.0.1", 0)
+            await server.start()
+            found.append((server.url, await keys(world)))
+            started.set()
+            await stop.wait()
+            await server.stop()
+
+    def body() -> None:
+        loop.run_until_complete(serve())
+        loop.close()
+
+    thread = threading.Thread(target=body)
+    thread.start()
+    assert started.wait(60)
+    try:
+        yield found[0]
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(30)
 
 
 def sqlite_url(folder: Path) -> str:
