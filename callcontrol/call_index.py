@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from callcontrol.b2bua.call import Call
 from callcontrol.b2bua.leg import Leg
 from callcontrol.wire import Owner
-from dialplan.plan import Ring
+from dialplan.plan import Plan, Ring
 
 
 class CallIndex:
@@ -18,6 +18,8 @@ class CallIndex:
         self._owners: dict[str, dict[str, Owner]] = {}
         self._by_user: dict[str, dict[str, None]] = {}
         """Calls whose plan rings a user's devices, in the order in which they came."""
+        self._rung: dict[str, list[str]] = {}
+        """Users of ``_by_user`` by call."""
 
     def census(self) -> dict[str, int]:
         """Entries of every table by name."""
@@ -25,8 +27,14 @@ class CallIndex:
 
     def add(self, call: Call) -> None:
         self._owners[call.ref] = {}
-        for user in rung_users(call):
+        self._rung[call.ref] = []
+        self.rings(call, rung_users(call.plan))
+
+    def rings(self, call: Call, users: Iterable[str]) -> None:
+        """The call rings devices of these users, too: a transfer leads to them."""
+        for user in users:
             self._by_user.setdefault(user, {})[call.ref] = None
+            self._rung[call.ref].append(user)
 
     def by_tag(self, tag: str) -> Owner | None:
         """The leg that uses ``tag`` as ours."""
@@ -59,7 +67,7 @@ class CallIndex:
             self._owners[target.ref][name] = owner
 
     def forget(self, call: Call) -> None:
-        for user in rung_users(call):
+        for user in self._rung.pop(call.ref, ()):
             refs = self._by_user.get(user)
             if refs is not None:
                 refs.pop(call.ref, None)
@@ -70,10 +78,10 @@ class CallIndex:
                 self._tags.pop(tag, None)
 
 
-def rung_users(call: Call) -> tuple[str, ...]:
+def rung_users(plan: Plan) -> tuple[str, ...]:
     """Users whose devices the plan rings, each once, in an order that is the same in every process."""
     users: dict[str, None] = {}
-    for step in call.plan.steps:
+    for step in plan.steps:
         if isinstance(step, Ring):
             for target in step.targets:
                 users[target.user] = None

@@ -208,7 +208,11 @@ class Runner:
     def ringing(self, user: str) -> list[Call]:
         """Calls that ring the user's devices now."""
         found = [self.calls.get(ref) for ref in self._index.of_user(user)]
-        return [call for call in found if call is not None and call.phase == RINGING]
+        return [
+            call
+            for call in found
+            if call is not None and (call.phase == RINGING or call.transfer is not None)
+        ]
 
     def resume(self, data: bytes, epoch: int, now: float) -> None:
         """Take a call over from its snapshot: what its node may not have done any more is done, and its tags lead here."""
@@ -230,7 +234,7 @@ class Runner:
         self.handle(call, Resumed(), now)
         if call.phase == RINGING:
             # whoever registered while nobody had the call
-            for user in rung_users(call):
+            for user in rung_users(call.plan):
                 for target in self.targets_of(user, call.started_at, now):
                     self.handle(call, TargetJoined(target), now)
 
@@ -381,7 +385,7 @@ class Runner:
                 self.handle(call, asked.event, now)
         elif isinstance(effect, RouteTransfer):
             decision = self._transfer_route(call, effect.leg, effect.target, now)
-            self.handle(call, TransferRouted(decision, 404), now)
+            self._routed(call, decision, 404, now)
         elif isinstance(effect, JoinDialog):
             self._join(call, effect, now)
 
@@ -437,7 +441,12 @@ class Runner:
                     self._move_leg(call, other, given, now, effects)
                     return
         decision = self._transfer_route(call, effect.leg, effect.target, now)
-        self.handle(call, TransferRouted(decision, 481), now)
+        self._routed(call, decision, 481, now)
+
+    def _routed(self, call: Call, decision: Decision | None, status: int, now: float) -> None:
+        if decision is not None:
+            self._index.rings(call, rung_users(decision.plan))
+        self.handle(call, TransferRouted(decision, status), now)
 
     def _move_leg(self, call: Call, other: Call, leg: Leg, now: float, effects: list[Effect]) -> None:
         old = leg.id

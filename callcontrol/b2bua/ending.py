@@ -34,6 +34,8 @@ def end(
     _forget_answer(call)
     if not call.answered_at:
         waking.on_unanswered(call, turn)
+    else:
+        waking.on_given_up(call, turn)  # for those whom a transfer has woken
     call.note("outcome", reason, ended_by)
     if ended_by == "server" and not lines:
         lines = [end_line(reason, call.status)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from callcontrol.b2bua import waking
 from callcontrol.b2bua.causes import end_line, phrase_of, reason_lines
 from callcontrol.b2bua.dialling import drop
 from callcontrol.b2bua.leg import CALLEE, CALLER, Leg
@@ -254,6 +255,7 @@ def failed(call: Call, turn: Turn, status: int) -> None:
     if move is None:
         return
     call.note("transfer", "failed", str(status))
+    waking.on_given_up(call, turn)
     tell(call, turn, status, phrase_of(status), True)
     call.transfer = None
     call.choosing = False

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from callcontrol.b2bua import callback, waking
+from callcontrol.b2bua import callback, transfer, waking
 from callcontrol.b2bua.causes import (
     CAUSES,
     advice,
@@ -32,6 +32,7 @@ from callcontrol.b2bua.dialling import (
 )
 from callcontrol.b2bua.effects import SendAgain
 from callcontrol.b2bua.events import TargetJoined, TrunkChosen
+from callcontrol.b2bua.joining import WAITING
 from callcontrol.b2bua.leg import CALLEE, ELSEWHERE, Leg
 from callcontrol.b2bua.phases import RINGING, TALKING
 from callcontrol.sip import usage_uac, usage_uas
@@ -140,15 +141,15 @@ def next_peer(call: Call, turn: Turn, leg: Leg, status: int, q850: int) -> None:
 def on_target_joined(call: Call, turn: Turn, event: TargetJoined) -> None:
     """A device registered while the call rings: a late branch, unless that device is rung already (DEV-05, DEV-06)."""
     target = event.target
-    step = call.plan.steps[call.step] if call.step < len(call.plan.steps) else None
-    if call.phase != RINGING or not isinstance(step, Ring):
+    step = _step_that_rings(call)
+    if step is None:
         call.ignore("device came late")
         return
     if target.user not in [*[other.user for other in step.targets], *[other.user for other in step.wake]]:
         call.ignore("device of a user who is not rung")
         return
-    if target.device == call.device:
-        return  # who calls an own number means the other devices
+    if target.device == call.device or target.device in _talking(call):
+        return  # who calls an own number, or transfers to one, means the other devices
     held: Leg | None = None
     for leg in call.legs.values():
         if leg.step != call.step or leg.user != target.user or leg.role != CALLEE:
@@ -172,8 +173,31 @@ def on_target_joined(call: Call, turn: Turn, event: TargetJoined) -> None:
     elif not event.anew:
         return
     call.note("DEV-05", "joined", target.device)
-    dial_device(call, turn, target, call.body, call.content_type)
+    dial_device(call, turn, target, call.body, call.content_type if call.body else "")
     call.dirty = True
+
+
+def _step_that_rings(call: Call) -> Ring | None:
+    """The step of the plan, or of a transfer's plan, that rings devices now."""
+    move = call.transfer
+    plan, index = call.plan, call.step
+    if move is not None:
+        if move.stage != WAITING or move.plan is None:
+            return None
+        plan, index = move.plan, move.step
+    elif call.phase != RINGING:
+        return None
+    step = plan.steps[index] if index < len(plan.steps) else None
+    return step if isinstance(step, Ring) else None
+
+
+def _talking(call: Call) -> list[str]:
+    """Devices of the two parties that talk with each other."""
+    if call.phase != TALKING:
+        return []
+    return [
+        leg.device for name in (call.a, call.b) if (leg := call.legs.get(name)) is not None and leg.device
+    ]
 
 
 def _hasten(turn: Turn, leg: Leg) -> None:
@@ -185,6 +209,9 @@ def _hasten(turn: Turn, leg: Leg) -> None:
 
 def on_push_failed(call: Call, turn: Turn, device: str) -> None:
     """There is no way to a device that sleeps: it costs no time (GRT-01)."""
+    if call.transfer is not None:
+        transfer.on_push_failed(call, turn, call.transfer, device)
+        return
     if call.phase != RINGING or not waking.forget(call, device):
         return
     if not call.best_status:
@@ -194,6 +221,9 @@ def on_push_failed(call: Call, turn: Turn, device: str) -> None:
 
 def on_wake_over(call: Call, turn: Turn) -> None:
     """The wake deadline: the step goes on only for somebody who is there (INC-06)."""
+    if call.transfer is not None:
+        transfer.on_wake_over(call, turn, call.transfer)
+        return
     step = call.plan.steps[call.step] if call.step < len(call.plan.steps) else None
     if call.phase != RINGING or not isinstance(step, Ring) or waking.reachable(call):
         return

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from callcontrol.b2bua import dialling, joining
+from callcontrol.b2bua import dialling, joining, waking
 from callcontrol.b2bua.causes import CAUSES, q850_of, status_for_caller
 from callcontrol.b2bua.effects import JoinDialog, RouteTransfer
 from callcontrol.b2bua.events import JoinPostponed, TransferRouted, TrunkChosen
@@ -141,7 +141,9 @@ def _run_step(call: Call, turn: Turn, move: Transfer) -> None:
             call.tried = []
             dialling.choose_trunk(call, turn, step)
             return
-        if isinstance(step, Ring) and step.targets:
+        if isinstance(step, Ring) and (step.targets or any(target.asleep for target in step.wake)):
+            call.waking = []  # of the ringing before: they know how it ended
+            waking.begin(call, turn, step)
             for target in step.targets:
                 dialling.dial_device(call, turn, target, b"", "")
             return
@@ -186,15 +188,38 @@ def on_progress(call: Call, turn: Turn, event: Progress) -> None:
 def on_failed(call: Call, turn: Turn, leg: Leg, event: Failed) -> None:
     """A target of the transfer did not answer."""
     move = call.transfer
-    leg.finish(turn.now, event.status, ELSEWHERE if event.cancelled else reasons.UNREACHABLE, "callee")
+    by = "callee" if event.message is not None else "server"
+    leg.finish(turn.now, event.status, ELSEWHERE if event.cancelled else reasons.UNREACHABLE, by)
     if move is None or event.cancelled or move.stage != WAITING:
         return
     if leg.trunk:
         call.deadlines.pop(dialling.SILENCE + leg.id, None)
         q850 = q850_of(event.message) if event.message is not None else 0
         next_peer(call, turn, move, leg, event.status, q850)
-    elif not any(other.usage.state == CALLING and owns(call, other) for other in call.legs.values()):
+        return
+    if event.message is None:
+        waking.on_dead_flow(call, turn, leg)
+    if not waking.awaited(call) and not _rings(call):
         _step_failed(call, turn, move, status_for_caller(event.status, False))
+
+
+def _rings(call: Call) -> bool:
+    return any(leg.usage.state == CALLING and owns(call, leg) for leg in call.legs.values())
+
+
+def on_wake_over(call: Call, turn: Turn, move: Transfer) -> None:
+    """The wake deadline of the target's devices (INC-06)."""
+    if move.stage == WAITING and not waking.reachable(call):
+        dialling.cancel_others(call, turn, "", [], reasons.UNREACHABLE)
+        _step_failed(call, turn, move, 480)
+
+
+def on_push_failed(call: Call, turn: Turn, move: Transfer, device: str) -> None:
+    """There is no way to a device of the target that sleeps."""
+    if move.stage != WAITING or not waking.forget(call, device):
+        return
+    if not waking.awaited(call) and not _rings(call):
+        _step_failed(call, turn, move, 480)
 
 
 def on_answered(call: Call, turn: Turn, leg: Leg, event: Answered) -> None:
@@ -209,6 +234,7 @@ def on_answered(call: Call, turn: Turn, leg: Leg, event: Answered) -> None:
             joining.failed(call, turn, 488)
         return
     dialling.cancel_others(call, turn, leg.id, [dialling.ELSEWHERE_LINE], ELSEWHERE)
+    waking.on_answered(call, turn, leg.device)
     joining.begin(call, turn, move, leg.id)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from callcontrol.b2bua.dialling import active_plan
 from callcontrol.b2bua.effects import Push
 from callcontrol.b2bua.leg import CALLEE, Leg
 from callcontrol.sip.usage import CALLING, NEVER, Turn
@@ -85,7 +86,7 @@ def _watch(call: Call) -> None:
 def _push(call: Call, turn: Turn, waking: Waking) -> None:
     """Wake a device; the call waits for it until the wake deadline."""
     deadlines = call.deadlines
-    until = min(deadlines.get("step", NEVER), deadlines.get("total", NEVER))
+    until = min([deadlines.get(name, NEVER) for name in ("step", "total", "transfer")])
     if waking.pushed_at or until <= turn.now:
         return
     waking.pushed_at = turn.now
@@ -97,9 +98,10 @@ def _push(call: Call, turn: Turn, waking: Waking) -> None:
 
 
 def _send(call: Call, turn: Turn, device: str, kind: str, reason: str, ttl_s: float) -> None:
-    caller = call.plan.caller
+    plan = active_plan(call)
+    caller = plan.caller
     shown = "" if caller.hidden else caller.number or caller.user
-    turn.commands.append(Push(device, kind, call.plan.called, shown, reason, turn.now, ttl_s))
+    turn.commands.append(Push(device, kind, plan.called, shown, reason, turn.now, ttl_s))
 
 
 # -- while it rings -------------------------------------------------------------------------------------------------
@@ -199,6 +201,14 @@ def on_answered(call: Call, turn: Turn, winner: str) -> None:
         if waking.device == winner:
             waking.told = True
         _tell(call, turn, waking, ANSWERED_ELSEWHERE)
+
+
+def on_given_up(call: Call, turn: Turn) -> None:
+    """A transfer came to nothing, or found its target: nobody need come for it any more."""
+    call.deadlines.pop(WAKE, None)
+    call.deadlines.pop(PUSH, None)
+    for waking in call.waking:
+        _tell(call, turn, waking, CANCELLED)
 
 
 def on_unanswered(call: Call, turn: Turn) -> None:

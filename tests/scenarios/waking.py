@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.scenarios.stage import ANA, BEN, CALLER, Stage
+from tests.scenarios.stage import ANA, BEN, CALLER, CLEO, Stage
 from tests.support.party import sdp
 
 MISSED = ["incoming_call", "call_ended missed", "missed_call"]
@@ -408,5 +408,86 @@ def broker_is_away_while_another_device_rings(stage: Stage) -> None:
     phone.answer(sdp(6000))
     stage.run(1.0)
     assert call.status == 200
+    carrier.bye(call)
+    stage.run(1.0)
+
+
+def blind_transfer_to_a_sleeping_device(stage: Stage) -> None:
+    """The target of a transfer is woken like any callee, and joins when it registers."""
+    cleo = stage.sleeper("cleo-phone")
+    ben = stage.phone("ben-phone")
+    carrier = stage.carrier()
+    carrier.answers = 4100
+    stage.begin()
+    call = carrier.call(BEN, caller=CALLER)
+    talk = stage.talk(carrier, call, ben)
+    refer = (("refer-to", f"<sip:{CLEO}@cloudline.example>"),)
+    ben.request(talk, "REFER", headers=refer)
+    stage.run(2.0)
+    (push,) = stage.world.pushes.to("cleo-phone")
+    assert (push.type, push.number) == ("incoming_call", CLEO)
+    cleo.register()
+    stage.run(0.3)
+    assert len(cleo.dialogs) == 1
+    cleo.ring()
+    stage.run(0.5)
+    cleo.answer(sdp(7000))
+    stage.run(1.0)
+    assert talk.over, "the transferor is released"
+    assert stage.pushed("cleo-phone") == ["incoming_call"]
+    carrier.bye(call)
+    stage.run(1.0)
+
+
+def blind_transfer_to_a_device_that_does_not_wake(stage: Stage) -> None:
+    """By the wake deadline the transferor is told that nobody can be reached; the two talk on."""
+    stage.sleeper("cleo-phone")
+    ben = stage.phone("ben-phone")
+    carrier = stage.carrier()
+    stage.begin()
+    call = carrier.call(BEN, caller=CALLER)
+    talk = stage.talk(carrier, call, ben)
+    refer = (("refer-to", f"<sip:{CLEO}@cloudline.example>"),)
+    ben.request(talk, "REFER", headers=refer)
+    stage.run(7.5)
+    assert [message.body.decode().strip() for message in talk.got("NOTIFY")] == ["SIP/2.0 100 Trying"]
+    stage.run(1.5)
+    assert b"480" in talk.got("NOTIFY")[-1].body
+    assert stage.pushed("cleo-phone") == ["incoming_call", "call_ended cancelled"]
+    assert call.live
+    carrier.bye(call)
+    stage.run(1.0)
+
+
+def moved_party_leaves_while_the_target_is_woken(stage: Stage) -> None:
+    """Whoever was woken for a transfer is told when there is nobody left to talk with."""
+    late = stage.sleeper("cleo-phone")
+    ben = stage.phone("ben-phone")
+    carrier = stage.carrier()
+    stage.begin()
+    call = carrier.call(BEN, caller=CALLER)
+    talk = stage.talk(carrier, call, ben)
+    ben.request(talk, "REFER", headers=(("refer-to", f"<sip:{CLEO}@cloudline.example>"),))
+    stage.run(1.0)
+    carrier.bye(call)
+    stage.run(1.0)
+    late.register()
+    stage.run(1.0)
+    assert not late.rang
+    assert stage.pushed("cleo-phone") == ["incoming_call", "call_ended cancelled"]
+
+
+def transfer_while_the_broker_is_away(stage: Stage) -> None:
+    """A target that nothing can wake costs the transferor no time."""
+    stage.sleeper("cleo-phone")
+    ben = stage.phone("ben-phone")
+    carrier = stage.carrier()
+    stage.begin()
+    call = carrier.call(BEN, caller=CALLER)
+    talk = stage.talk(carrier, call, ben)
+    stage.world.pushes.up = False
+    ben.request(talk, "REFER", headers=(("refer-to", f"<sip:{CLEO}@cloudline.example>"),))
+    stage.run(1.0)
+    assert b"480" in talk.got("NOTIFY")[-1].body
     carrier.bye(call)
     stage.run(1.0)
