@@ -18,6 +18,7 @@ from numbering.models import PlanLimits
 
 ALL: Final = "all"
 ABROAD: Final = "abroad"
+_MAX_PLANS: Final = 1000
 SLACK_S: Final = 600.0
 """A slot outlives the longest call by so much; then its owner is dead."""
 
@@ -53,7 +54,8 @@ class OutgoingGuard:
         self._slots = slots
         self._zoning = zoning
         self._longest_s = longest_s
-        self._bounds: dict[str, tuple[PlanLimits | None, SlotLimits, SlotLimits]] = {}
+        self._bounds: dict[int, tuple[PlanLimits | None, SlotLimits, SlotLimits]] = {}
+        """By the identity of the plan, which its entry keeps alive."""
         self._held: set[str] = set()
         """Legs of this node that were given a slot."""
         self.refused: dict[str, int] = {}
@@ -132,10 +134,11 @@ class OutgoingGuard:
         self._held.add(leg)
 
     def _bounds_of(self, user: str) -> tuple[SlotLimits, SlotLimits]:
-        account = self._directory.account_of(user)
-        name = "" if account is None else account.plan
         plan = self._directory.plan_of(user)
-        known = self._bounds.get(name)
+        known = self._bounds.get(id(plan))
         if known is None or known[0] is not plan:
-            known = self._bounds[name] = (plan, self._policy.bounds(plan), self._policy.bounds_abroad(plan))
+            if len(self._bounds) >= _MAX_PLANS:
+                self._bounds.clear()
+            known = (plan, self._policy.bounds(plan), self._policy.bounds_abroad(plan))
+            self._bounds[id(plan)] = known
         return known[1], known[2]

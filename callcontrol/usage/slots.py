@@ -19,7 +19,7 @@ _IDLE_S: Final = 120.0
 class SlotLimits:
     """Bounds of one call; 0: none."""
 
-    __slots__ = ("account_calls", "account_rate", "user_calls", "user_rate")
+    __slots__ = ("account_calls", "account_rate", "bounded", "user_calls", "user_rate")
 
     def __init__(self, user_calls: int, account_calls: int, user_rate: float, account_rate: float) -> None:
         self.user_calls = user_calls
@@ -27,10 +27,7 @@ class SlotLimits:
         self.user_rate = user_rate
         """Calls a minute."""
         self.account_rate = account_rate
-
-    @property
-    def bounded(self) -> bool:
-        return bool(self.user_calls or self.account_calls or self.user_rate or self.account_rate)
+        self.bounded = bool(user_calls or account_calls or user_rate or account_rate)
 
 
 class Slot:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import tomllib
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -23,6 +25,7 @@ from callcontrol.provisioning import (
 from callcontrol.provisioning.inventory import Inventory
 from config.database import create_engine, upgrade
 from config.sections import DatabaseSettings
+from config.settings import Settings
 from numbering.directory import Directory
 from numbering.e164 import E164
 from numbering.models import Account, CloudNumber, User
@@ -228,3 +231,26 @@ def test_the_database_gives_back_what_it_took_and_nodes_follow(database_url: str
     account, user = directory.account("acme"), directory.user("ana")
     assert account == first.accounts["acme"]
     assert user == first.users["ana"]
+
+
+@pytest.mark.parametrize("page", ["prices.md", "outgoing.md"])
+def test_the_documents_of_the_manual_can_be_applied(page: str) -> None:
+    """Each block of TOML is a document, or a part of the settings."""
+    text = (Path(__file__).parents[2] / "docs" / page).read_text()
+    blocks = [block.partition("```")[0] for block in text.split("```toml\n")[1:]]
+    assert blocks
+    around = '[[number]]\ne164 = "+33639981002"\nuser = "ana"\n'
+    for block in blocks:
+        if "[plans." in block:
+            values = tomllib.loads(block)
+            assert Settings.model_validate(values).plans["standard"].minutes == {
+                "national": 2000,
+                "europe": 600,
+            }
+        elif "[[user]]" in block:
+            found = read(f'[[account]]\nref = "acme"\n{block}{around}')
+            assert found.users["ana"].contacts == {"+33199001234": "+33639981002"}
+        else:
+            found = read(block)
+            assert found.rates["standard/+44/2027-01-01"].increment_seconds == 60
+            assert found.accounts["acme"].packages == ("europe-600",)
