@@ -41,6 +41,9 @@ CALL_DIRECTIONS: Final = ("incoming", "outgoing", "internal")
 REASONS: Final = tuple(
     str(value) for name, value in vars(reasons).items() if name.isupper() and isinstance(value, str)
 )
+REQUEST_TYPES: Final = tuple(
+    ["call_through", "release", "callback", "cancel_callback", "price", "verify", "verification"]
+)
 GATEWAY_KINDS: Final = tuple(kind.value for kind in GatewayKind)
 OUTGOING_BOUNDS: Final = tuple(
     f"{scope}_calls{abroad}{rate}"
@@ -296,33 +299,14 @@ _ALL = (
         "gateway_calls",
         "counter",
         "Calls to gateway numbers by what the live state knew of them.",
-        {
-            "state": (
-                "leased",
-                "verified",
-                "mismatch",
-                "used",
-                "expired",
-                "unknown",
-                "unavailable",
-            )
-        },
+        {"state": tuple(["leased", "verified", "mismatch", "used", "expired", "unknown", "unavailable"])},
     ),
     Metric(
         "app_requests",
         "counter",
         "What apps asked for, over HTTP and MQTT, by what they were told.",
         {
-            "type": (
-                "call_through",
-                "release",
-                "callback",
-                "cancel_callback",
-                "price",
-                "verify",
-                "verification",
-                "unknown",
-            ),
+            "type": (*REQUEST_TYPES, "unknown"),
             "result": ("ok", "bad_request", *REASONS),
         },
     ),
