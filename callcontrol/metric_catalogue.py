@@ -41,8 +41,14 @@ CALL_DIRECTIONS: Final = ("incoming", "outgoing", "internal")
 REASONS: Final = tuple(
     str(value) for name, value in vars(reasons).items() if name.isupper() and isinstance(value, str)
 )
-REQUEST_TYPES: Final = tuple(
-    ["call_through", "release", "callback", "cancel_callback", "price", "verify", "verification"]
+REQUEST_TYPES: Final = (
+    "call_through",
+    "release",
+    "callback",
+    "cancel_callback",
+    "price",
+    "verify",
+    "verification",
 )
 GATEWAY_KINDS: Final = tuple(kind.value for kind in GatewayKind)
 OUTGOING_BOUNDS: Final = tuple(
@@ -299,7 +305,7 @@ _ALL = (
         "gateway_calls",
         "counter",
         "Calls to gateway numbers by what the live state knew of them.",
-        {"state": tuple(["leased", "verified", "mismatch", "used", "expired", "unknown", "unavailable"])},
+        {"state": ("leased", "verified", "mismatch", "used", "expired", "unknown", "unavailable")},
     ),
     Metric(
         "app_requests",
