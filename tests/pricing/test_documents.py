@@ -217,7 +217,8 @@ def test_the_database_gives_back_what_it_took_and_nodes_follow(database_url: str
             directory = await SqlDirectorySource(engine).everything(PLANS)
             second = await store.read()
             await apply([], store, plans=PLANS, prune=True)
-            assert (await store.read()) == Inventory()
+            left = await store.read()
+            assert not (left.rates or left.packages or left.accounts)
             return first, second, book, directory
         finally:
             await engine.dispose()
