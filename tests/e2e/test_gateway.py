@@ -6,6 +6,7 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,8 @@ from loadtests import proc
 from tests.e2e.harness import sip
 from tests.e2e.harness.server import HOST
 from tests.e2e.harness.sipp import SippRun
-from tests.e2e.harness.world import ANA, OUTSIDE, World
+from tests.e2e.harness.world import ANA, BEN, OUTSIDE, World
+from tests.e2e.test_push import PUSH_PASSWORD, App
 
 pytestmark = [pytest.mark.e2e, pytest.mark.needs("sipp", "openssl")]
 
@@ -29,8 +31,14 @@ MOBILE = "carrier-ouest"
 class GatewayWorld(World):
     """The usual world, in which one carrier is the SIMs', and some numbers are the platform's own."""
 
+    def __init__(self, folder: Path) -> None:
+        self.mqtt_port = proc.free_port(HOST)
+        super().__init__(folder, f'\n[mqtt]\nurl = "embedded"\nlisten = "{HOST}:{self.mqtt_port}"\n')
+
     def document(self, **changes: str) -> str:
         text = super().document(**changes).replace('prefixes = ["+332"]', 'prefixes = ["+33639980"]')
+        phone = 'sip_username = "ben-sim"\n'
+        text = text.replace(phone, f'{phone}mqtt_password = "{PUSH_PASSWORD}"\n')
         kinds = {GATEWAY: "call_through", "+33199000002": "call_through", PROOF: "verification"}
         for number, kind in kinds.items():
             text += f'\n[[gateway_number]]\ne164 = "{number}"\ntrunk = "{MOBILE}"\nkind = "{kind}"\n'
@@ -104,6 +112,24 @@ def test_a_sim_is_led_on_through_a_gateway_number(world: GatewayWorld) -> None:
     )
     assert (record["device"], record["trunk"]) == ("ana-sim", MOBILE)
     assert world.server.metric("cloudline_gateway_calls_total", state="leased") >= 1
+
+
+@pytest.mark.rule("OUT-02", "DEV-01")
+def test_an_app_asks_over_mqtt(world: GatewayWorld) -> None:
+    """The whole story for an app with nothing but MQTT: lease, call, and the proof of a SIM."""
+    app = App("ben-sim", world.mqtt_port)
+    world._leaving.append(app.close)
+    told = app.ask("r1", json.dumps({"type": "call_through", "to": OUTSIDE}).encode())
+    assert told["ok"], told
+    callee = world.sipp("carrier_answers")
+    world.sim_calls(told["gateway_number"], sim="+33639980002").wait()
+    callee.wait()
+    assert sip.user_of(callee.received("INVITE").get("from")) == BEN
+    proof = app.ask("r2", json.dumps({"type": "verify", "sim": "+33639980008"}).encode())
+    world.sim_calls(proof["gateway_number"], "sim_is_refused", "+33639980008").wait()
+    result = app.next()
+    assert (result["type"], result["state"]) == ("verification", "verified")
+    assert result["verification"] == proof["verification"]
 
 
 @pytest.mark.rule("OUT-02")
