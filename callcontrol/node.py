@@ -33,13 +33,12 @@ from callcontrol.node_view import (
     RegistrationView,
     ReloadView,
     TraceView,
-    WakeView,
     cdr_view,
 )
 from callcontrol.probing import Prober
-from callcontrol.pushing import LATE, WOKE, Wake
+from callcontrol.pushing import Wake
+from callcontrol.registration_views import registration_view
 from callcontrol.runner import Runner
-from callcontrol.sip.flow import Flow
 from callcontrol.sip.usage import CALLING, CANCELLING, CLOSED, CLOSING, INCOMING
 from callcontrol.trunk_types import RouteView, TrunkView
 from callcontrol.trunk_views import route_views, trunk_views
@@ -270,33 +269,6 @@ def ended_key(record: CallRecord) -> CallKey:
         account=record.account,
         user=record.user,
         devices=tuple(leg.device for leg in record.legs if leg.device),
-    )
-
-
-def registration_view(key: str, binding: Binding, wakes: Sequence[Wake] = ()) -> RegistrationView:
-    """One binding, and the last pushes of its device."""
-    flow = Flow.load(binding.flow) if binding.flow else None
-    return RegistrationView(
-        id=key,
-        aor=binding.aor,
-        device=binding.device,
-        user=binding.user,
-        contact=binding.target,  # without the push token, which is a credential
-        transport=flow.transport if flow is not None else "",
-        address=f"{flow.host}:{flow.port}" if flow is not None else "asleep",
-        expires_at=binding.expires_at,
-        registered_at=binding.refreshed_at,
-        user_agent=binding.user_agent,
-        instance=binding.instance,
-        q=binding.q,
-        wakes=tuple(
-            WakeView(
-                pushed_at=wake.pushed_at,
-                outcome=wake.outcome,
-                seconds=round(wake.seconds, 3) if wake.outcome in (WOKE, LATE) else None,
-            )
-            for wake in wakes
-        ),
     )
 
 
