@@ -152,7 +152,6 @@ def test_what_is_refused_from_the_start(database_url: str) -> None:
         assert await refusal(ask("+33639981298", "ana", RIO, FRIDAY, actor="x")) is Fault.RIO
         assert await refusal(ask(ONE, "ana", rio_of(ONE), FRIDAY, actor="x")) is Fault.HELD
         assert await refusal(ask("+447700900123", "ana", RIO, FRIDAY, actor="x")) is Fault.NOT_PORTABLE
-        assert await refusal(ask("+33800000000", "ana", RIO, FRIDAY, actor="x")) is Fault.NOT_PORTABLE
         greeting = ask(LINE, "ana", RIO, FRIDAY, actor="x", for_greeting=True)
         assert await refusal(greeting) is Fault.NOT_PORTABLE
         assert await refusal(ask(LINE, "nobody", RIO, FRIDAY, actor="x")) is Fault.UNKNOWN_USER

@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from numbering.countries import DAY_S, earliest_port, easter, holidays, is_working_day, local_day, port_moment
+from numbering.e164 import country_of
 from numbering.models import Device
 from numbering.national import PLANS
 from numbering.policy import COUNTRIES, PolicyError, parse_countries
-from numbering.porting import LEGAL, OPEN, Port, PortState, moved, read_reply, timed_ending
-from numbering.refusal import Refused
+from numbering.porting import LEGAL, OPEN, Port, PortState, moved, read_reply, rules_for, timed_ending
+from numbering.refusal import Fault, Refused
 from numbering.residence import is_national, sim_countries
 
 FRANCE = COUNTRIES.of("FR")
@@ -173,6 +174,17 @@ def test_each_step_of_a_port_is_legal_or_refused(before: PortState, after: PortS
     else:
         with pytest.raises(Refused):
             moved(port(before), after, "other")
+
+
+@pytest.mark.rule("NUM-10")
+@pytest.mark.parametrize(
+    "number", ["+33800000000", "+33899123456", "+337001234567890", "+447700900123", "+32470123456"]
+)
+def test_what_cannot_be_ported_to_us(number: str) -> None:
+    with pytest.raises(Refused) as caught:
+        rules_for(COUNTRIES.of(country_of(number)), number)
+    assert caught.value.fault is Fault.NOT_PORTABLE
+    assert rules_for(FRANCE, "+33199001234") is PORT_IN
 
 
 def test_what_is_over_stays_over_and_what_is_open_ends_some_day() -> None:
