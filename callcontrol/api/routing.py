@@ -59,6 +59,7 @@ class ScopedRoute(APIRoute):
             who = await door.admit(request, self.scopes)
             request.state.who = who
             _check_query(request, known)
+            _check_type(request)
             if request.method == "POST" and HEADER in request.headers:
                 once: Idempotency = request.app.state.idempotency
                 return await once.once(request, who.token, run, secret=self._secret)
@@ -79,6 +80,16 @@ def _check_query(request: Request, known: Sequence[str]) -> None:
         errors = [FieldError(pointer=wrong[0], detail="there is no such parameter", remedy=remedy)]
         detail = f"{wrong[0]!r}: there is no such parameter; {remedy}"
         raise Problem(422, "invalid_parameter", "A parameter is wrong", detail, errors=errors)
+
+
+def _check_type(request: Request) -> None:
+    """Raises 415 for a body that is not JSON: a form would be read as no body at all."""
+    headers = request.headers
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    has_body = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+    if has_body and kind != "application/json" and not kind.endswith("+json"):
+        detail = "Send Content-Type: application/json."
+        raise Problem(415, "unsupported_media_type", "The body is not JSON", detail)
 
 
 class Routes:
@@ -123,9 +134,9 @@ class Routes:
         if method == "POST":
             described["parameters"] = [_KEY_PARAMETER]
             described[_SECRET] = secret
-            statuses |= {409, 413}
+            statuses |= {409, 413, 415}
         if method == "PATCH":
-            statuses |= {413}
+            statuses |= {413, 415}
         answers: dict[int | str, Any] = {code: RESPONSES[code] for code in sorted(statuses)}
 
         def decorate(endpoint: Endpoint) -> Endpoint:

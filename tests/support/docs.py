@@ -1,7 +1,7 @@
 """What ``make docs`` checks: links lead somewhere; commands, options, settings, metrics and targets that the
 documentation names exist; the reference pages are what the code says.
 
-``python -m tests.support.docs`` checks, ``--write`` writes the reference pages (docs/cli.md, docs/api.md,
+``python -m tests.support.docs`` checks, ``--write`` writes the reference pages (docs/cli.md, docs/api-reference.md,
 docs/metrics.md) anew.
 """
 
@@ -18,6 +18,7 @@ from typing import Any
 import typer.main
 from pydantic import BaseModel
 
+from callcontrol.api.routing import SCOPES
 from callcontrol.cli.commands import app
 from callcontrol.metric_catalogue import CATALOGUE, PREFIX, all_series
 from config.settings import Settings
@@ -195,23 +196,22 @@ def _commands(command: Any, words: list[str]) -> Iterator[tuple[list[str], Any]]
 
 
 def api_page() -> str:
-    """docs/api.md from the OpenAPI schema."""
+    """docs/api-reference.md from the OpenAPI schema."""
     schema = app_over(FakeNode()).openapi()
-    lines = ["# HTTP API", "", NOTE, ""]
+    lines = ["# HTTP API: the reference", "", NOTE, ""]
     lines += [
-        "The address is `http.listen`; the schema is at `/openapi.json`, a page to try it at `/docs`. Health and metrics are",
-        "open; everything below `/v1` needs `Authorization: Bearer` with the operator's token, which the node keeps in a file",
-        "of mode 0600 next to its database. Lists come in pages: give `next_cursor` back as `cursor`. Instants are RFC 3339",
-        "in UTC. Errors are `application/problem+json` (RFC 9457) with a stable `code`.",
+        "Every request, parameter and object; how they are used is on [the page of the API](api.md). Instants are RFC 3339 in",
+        "UTC. The scopes are those of the tokens that may ask: o operator, m manager, u user, d device.",
         "",
-        "| request | what it does |",
-        "|---|---|",
+        "| request | scopes | what it does |",
+        "|---|---|---|",
     ]
     details: list[str] = []
     for path, methods in schema["paths"].items():
         for method, operation in methods.items():
             what = " ".join(operation.get("description", "").split())
-            lines.append(f"| `{method.upper()} {path}` | {what} |")
+            scopes = " ".join(scope[0] for scope in operation.get(SCOPES, ())) or "open"
+            lines.append(f"| `{method.upper()} {path}` | {scopes} | {what} |")
             query = [each for each in operation.get("parameters", []) if each["in"] == "query"]
             if query:
                 details += ["", f"`{method.upper()} {path}` takes", ""]
@@ -270,7 +270,7 @@ def metrics_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-REFERENCE = {"cli.md": cli_page, "api.md": api_page, "metrics.md": metrics_page}
+REFERENCE = {"cli.md": cli_page, "api-reference.md": api_page, "metrics.md": metrics_page}
 
 
 def problems() -> list[str]:

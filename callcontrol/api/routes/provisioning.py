@@ -46,7 +46,7 @@ def add_to(api: FastAPI, services: Services, sight: Sight) -> None:
     routes = Routes(api, "provisioning")
     changes = Changes(services, sight, "account", "object", lambda item: item, "")
 
-    @routes.post("/v1/provisioning", OPERATOR, 200, problems=[415], extra={"requestBody": _BODY})
+    @routes.post("/v1/provisioning", OPERATOR, 200, extra={"requestBody": _BODY})
     async def provision(
         who: Who,
         request: Request,
@@ -56,7 +56,7 @@ def add_to(api: FastAPI, services: Services, sight: Sight) -> None:
 
         It is what `cloudline apply` does, with the same rules.
         """
-        body = await _json_body(request)
+        body = await request.body()
 
         def read() -> Desired:
             values = msgspec.json.decode(body)
@@ -75,11 +75,3 @@ def add_to(api: FastAPI, services: Services, sight: Sight) -> None:
         if edited.changes.revision:
             await services.refresh()
         return provisioning_view(edited.changes, dry_run=dry_run, shown=_SHOWN)
-
-
-async def _json_body(request: Request) -> bytes:
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        detail = "Send Content-Type: application/json."
-        raise Problem(415, "unsupported_media_type", "The body is not JSON", detail)
-    return await request.body()
