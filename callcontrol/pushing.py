@@ -98,9 +98,18 @@ class Pushing:
         )
         key = (effect.kind, "accepted" if taken else "refused")
         self.sent[key] = self.sent.get(key, 0) + 1
-        if taken and effect.kind == INCOMING_CALL and effect.device not in self._awaited:
-            self._awaited[effect.device] = _Awaited(effect.device, call.ref, now)
+        if taken and effect.kind == INCOMING_CALL:
+            self._await(effect.device, call.ref, now)
         return taken
+
+    def _await(self, device: str, call: str, now: float) -> None:
+        earlier = self._awaited.get(device)
+        if earlier is not None:
+            if not earlier.is_over:
+                return  # the device is on its way for another call, or this is the same push again
+            del self._awaited[device]
+            self._never(earlier)
+        self._awaited[device] = _Awaited(device, call, now)
 
     def registered(self, device: str, now: float) -> None:
         """A device has registered."""

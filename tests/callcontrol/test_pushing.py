@@ -68,6 +68,22 @@ def test_a_call_lost_because_nobody_ever_woke_is_counted_when_that_is_certain() 
     stage.settle()
 
 
+def test_a_device_that_sleeps_through_two_calls_loses_both() -> None:
+    stage = Stage()
+    phone = stage.sleeper("ana-phone")
+    carrier = stage.carrier()
+    pushing = stage.world.server.pushing
+    assert pushing is not None
+    for _ in range(2):
+        carrier.call(ANA, caller=CALLER)
+        stage.run(10.0)
+    phone.register()
+    stage.run(0.5)
+    assert [wake.outcome for wake in pushing.history("ana-phone")] == ["late", "never"]
+    assert pushing.lost == {"late_push": 1, "wake_timeout": 1}
+    stage.settle()
+
+
 def test_a_call_that_rang_elsewhere_is_not_lost() -> None:
     stage = Stage()
     desktop = stage.phone("ana-desktop")
