@@ -7,8 +7,8 @@ at once; when a node dies its channels are free again after that, or belong to w
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol
 
 from gateway.trunk import Trunk
 
@@ -66,6 +66,17 @@ class ChannelTable:
         """Owner -> end of its lease, Unix seconds."""
         self.rates: dict[str, tuple[float, float]] = {}
         """Trunk -> tokens, and when they were counted."""
+
+    def dump(self) -> list[object]:
+        """Everything, for another process."""
+        return [self.legs, self.leases, self.rates]
+
+    def load(self, data: Sequence[Any]) -> None:
+        """Become what `dump` gave."""
+        legs, leases, rates = data
+        self.legs = {trunk: dict(held) for trunk, held in legs.items()}
+        self.leases = dict(leases)
+        self.rates = {trunk: (tokens, since) for trunk, (tokens, since) in rates.items()}
 
     def sweep(self, now: float) -> None:
         """Free what belongs to owners whose lease has run out."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 import heapq
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
+from typing import Any
 
 from gateway.leases import (
     Lease,
@@ -30,6 +31,9 @@ class LeaseTable:
 
     def __init__(self, policy: LeasePolicy | None = None) -> None:
         self.policy = policy or LeasePolicy()
+        self._reset()
+
+    def _reset(self) -> None:
         self._leases: dict[str, Lease] = {}
         self._pairs: dict[tuple[str, str], str] = {}
         """(SIM, gateway number) -> id of the latest lease of that pair."""
@@ -165,6 +169,24 @@ class LeaseTable:
                 word = state_of(self._leases[id], now, self.policy).value
                 found[word] = found.get(word, 0) + 1
         return found
+
+    # -- moving ---------------------------------------------------------------------------------------------
+
+    def dump(self) -> list[object]:
+        """Everything, for another process: leases in the order of their making, and the last uses of each SIM."""
+        leases = [asdict(lease) for lease in self._leases.values()]
+        return [leases, {sim: dict(used) for sim, used in self._recent.items()}]
+
+    def load(self, data: Sequence[Any]) -> None:
+        """Become what `dump` gave.  Raises TypeError for anything else."""
+        leases, recent = data
+        self._reset()
+        self._recent.update({sim: dict(used) for sim, used in recent.items()})
+        for fields in leases:
+            lease = Lease(**fields)
+            self._begin(lease)
+            if lease.over_at:
+                self._end(lease)
 
     # -- inside ---------------------------------------------------------------------------------------------
 

@@ -7,6 +7,8 @@
 - ``cl:{nodes}:<node>``: the process that is the node; goes a day after its last sign of life.
 - ``cl:binding:<aor>:<hash>``: one registered contact, written by the node that took the REGISTER; goes with the
   registration.
+- ``cl:{log}``: stream of the steps that all nodes do on their tables; trimmed to what those who start may need.
+- ``cl:{log}:copy``: the tables as they were after a number of steps, left by any node.
 - ``cl:secret``: what identifiers and nonces are made with where ``registrar.secret`` is not set, written by the first node;
   stays.
 
@@ -19,6 +21,8 @@ from hashlib import blake2s
 from typing import Final
 
 NODES: Final = "cl:{nodes}"
+LOG: Final = "cl:{log}"
+LOG_COPY: Final = "cl:{log}:copy"
 SECRET: Final = "cl:secret"
 BINDINGS: Final = "cl:binding:"
 

@@ -9,7 +9,6 @@ The link then comes up again by itself, with growing pauses, and tells its user,
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import logging
 from collections import deque
@@ -144,6 +143,10 @@ class _Connection(asyncio.Protocol):
         """Age of the batch that waits longest, seconds; 0 when none waits."""
         return self._time() - self.waiting[0].at if self.waiting else 0.0
 
+    @property
+    def is_open(self) -> bool:
+        return self._transport is not None and not self._transport.is_closing()
+
     def abort(self) -> None:
         if self._transport is not None:
             self._transport.abort()
@@ -183,7 +186,7 @@ class RedisLink:
 
     @property
     def is_up(self) -> bool:
-        return self._connection is not None
+        return self._connection is not None and self._connection.is_open
 
     def send(self, data: bytes, wanted: int, done: Done) -> None:
         """Send commands whose ``wanted`` replies go to ``done``; None at once when the link is down."""
@@ -227,8 +230,7 @@ class RedisLink:
 
     async def _watch(self, connection: _Connection) -> None:
         while not connection.closed.done():
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(connection.closed), _WATCH_S)
+            await asyncio.wait((connection.closed,), timeout=_WATCH_S)
             if connection.oldest() > self._timeout_s:
                 self.slow += 1
                 _log.warning("live state: Redis at %s is silent; the connection is given up", self.address)

@@ -123,7 +123,8 @@ class LiveState:
     async def _heal(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._back.wait(), _RETRY_S)
+                async with asyncio.timeout(_RETRY_S):
+                    await self._back.wait()
             if self._back.is_set():
                 self._back.clear()
                 await self._write_everything()

@@ -8,8 +8,8 @@ next reconciliation.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping
-from typing import Final, Protocol
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Final, Protocol
 
 MAX_CALLEES: Final = 10_000
 """Callees of one number and month that are told apart; nobody is allowed more."""
@@ -163,3 +163,31 @@ class MemoryUsageCounters:
     def forget(self, before: str) -> None:
         for month in [month for month in self._months if month < before]:
             del self._months[month]
+
+    def dump(self) -> list[object]:
+        """Everything, for another process."""
+        months = {
+            month: {
+                owner: [
+                    counter.seconds,
+                    sorted(counter.callees),
+                    [(leg.key, leg.zone, leg.seconds, leg.called) for leg in counter.pending.values()],
+                ]
+                for owner, counter in counters.items()
+            }
+            for month, counters in self._months.items()
+        }
+        return [months, list(self._settled.items())]
+
+    def load(self, data: Sequence[Any]) -> None:
+        """Become what `dump` gave."""
+        months, settled = data
+        self._months = {}
+        for month, counters in months.items():
+            made = self._months.setdefault(month, {})
+            for owner, (seconds, callees, pending) in counters.items():
+                counter = made[owner] = _Counter()
+                counter.seconds.update(seconds)
+                counter.callees.update(callees)
+                counter.pending = {leg[0]: Leg(*leg) for leg in pending}
+        self._settled = OrderedDict((key, at) for key, at in settled)

@@ -7,8 +7,8 @@ an end of its own (LIVE-03).
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
-from typing import Final, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol
 
 USER: Final = "user"
 ACCOUNT: Final = "account"
@@ -108,10 +108,7 @@ class MemoryOutgoingSlots:
                 self._buckets[user] = (user_tokens - 1.0, now)
             if limits.account_rate:
                 self._buckets[account] = (account_tokens - 1.0, now)
-        self._held.setdefault(slot.key, {})[slot.kind] = slot
-        self._counts[user] = self._counts.get(user, 0) + 1
-        self._counts[account] = self._counts.get(account, 0) + 1
-        heapq.heappush(self._due, (until, slot.key))
+        self._hold(slot, until)
         done("")
 
     def release(self, key: str) -> None:
@@ -128,6 +125,30 @@ class MemoryOutgoingSlots:
 
     def __len__(self) -> int:
         return len(self._held)
+
+    def dump(self) -> list[object]:
+        """Everything, for another process."""
+        until = dict(sorted((key, at) for at, key in self._due))
+        held = [
+            (slot.key, slot.user, slot.account, slot.kind, slot.fresh, until.get(slot.key, 0.0))
+            for kinds in self._held.values()
+            for slot in kinds.values()
+        ]
+        return [held, [(name, bucket) for name, bucket in self._buckets.items()]]
+
+    def load(self, data: Sequence[Any]) -> None:
+        """Become what `dump` gave."""
+        held, buckets = data
+        self._held, self._counts, self._due = {}, {}, []
+        for key, user, account, kind, fresh, until in held:
+            self._hold(Slot(key, user, account, kind, fresh), until)
+        self._buckets = {tuple(name): (bucket[0], bucket[1]) for name, bucket in buckets}
+
+    def _hold(self, slot: Slot, until: float) -> None:
+        self._held.setdefault(slot.key, {})[slot.kind] = slot
+        for name in ((slot.kind, USER, slot.user), (slot.kind, ACCOUNT, slot.account)):
+            self._counts[name] = self._counts.get(name, 0) + 1
+        heapq.heappush(self._due, (until, slot.key))
 
     def _tokens(self, name: tuple[str, str, str], per_minute: float, now: float) -> float:
         """A minute's calls at once, then steadily as many a minute; a clock that steps back gives nothing."""

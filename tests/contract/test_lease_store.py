@@ -7,8 +7,10 @@ from typing import TypeVar
 
 import pytest
 
+from callcontrol.live.tables import SharedLeases
 from gateway.lease_store import LeaseStore, MemoryLeaseStore
 from gateway.leases import Lease, LeasePolicy, LeaseRequest, NoNumber, Use, UseState
+from tests.support.shared_log import LocalLog
 
 T = TypeVar("T")
 
@@ -19,9 +21,12 @@ NOW = 1_800_000_000.0
 DAY = 86_400.0
 
 
-@pytest.fixture(params=["memory"])
+@pytest.fixture(params=["memory", "shared"])
 def store(request: pytest.FixtureRequest) -> LeaseStore:
-    return MemoryLeaseStore(POLICY)
+    if request.param == "memory":
+        return MemoryLeaseStore(POLICY)
+    log = LocalLog(policy=POLICY)
+    return SharedLeases(log, log.nodes[0].leases)
 
 
 class Answer(list[T]):

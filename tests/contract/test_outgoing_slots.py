@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from callcontrol.live.tables import SharedSlots
 from callcontrol.usage.slots import ACCOUNT, USER, MemoryOutgoingSlots, OutgoingSlots, Slot, SlotLimits
+from tests.support.shared_log import LocalLog
 
 pytestmark = pytest.mark.rule("OUT-10")
 
@@ -14,9 +16,12 @@ NOW = 1_800_000_000.0
 FREE = SlotLimits(0, 0, 0, 0)
 
 
-@pytest.fixture(params=["memory"])
+@pytest.fixture(params=["memory", "shared"])
 def slots(request: pytest.FixtureRequest) -> OutgoingSlots:
-    return MemoryOutgoingSlots()
+    if request.param == "memory":
+        return MemoryOutgoingSlots()
+    log = LocalLog()
+    return SharedSlots(log, log.nodes[0].slots)
 
 
 def take(

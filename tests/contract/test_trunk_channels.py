@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from callcontrol.live.tables import SharedChannels
 from gateway.capacity import FAST, FULL, GRANTED, ChannelTable, MemoryTrunkChannels, TrunkChannels
 from gateway.trunk import Prefix, Trunk
+from tests.support.shared_log import LocalLog
 
 LEASE = 60.0
 NewNode = Callable[[str], TrunkChannels]
@@ -21,7 +23,13 @@ def memory() -> NewNode:
     return lambda name: MemoryTrunkChannels(name, table, LEASE)
 
 
-STORES: dict[str, Callable[[], NewNode]] = {"memory": memory}
+def shared() -> NewNode:
+    log = LocalLog(channel_lease_s=LEASE)
+    made = iter(log.nodes)
+    return lambda name: SharedChannels(log, next(made).channels, name)
+
+
+STORES: dict[str, Callable[[], NewNode]] = {"memory": memory, "shared": shared}
 
 
 @pytest.fixture(params=STORES)

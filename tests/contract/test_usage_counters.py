@@ -7,7 +7,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
+from callcontrol.live.tables import SharedCounters
 from callcontrol.usage.counters import Leg, MemoryUsageCounters, Total, UsageCounters, Used
+from tests.support.shared_log import LocalLog
 
 pytestmark = pytest.mark.rule("OUT-08")
 
@@ -15,9 +17,12 @@ ANA, BEN = "+33639981001", "+33639981002"
 MONTH, NOW = "2027-01", 1_800_000_000.0
 
 
-@pytest.fixture(params=["memory"])
+@pytest.fixture(params=["memory", "shared"])
 def counters(request: pytest.FixtureRequest) -> UsageCounters:
-    return MemoryUsageCounters()
+    if request.param == "memory":
+        return MemoryUsageCounters()
+    log = LocalLog()
+    return SharedCounters(log, log.nodes[0].counters)
 
 
 def used(counters: UsageCounters, number: str = ANA, month: str = MONTH, called: str = "") -> Used:

@@ -1,0 +1,109 @@
+"""Shared tables of leases, channels, slots and counters: what a newcomer gets of them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from callcontrol.live.tables import SharedChannels, SharedCounters, SharedLeases, SharedSlots
+from callcontrol.usage.counters import Leg, Total
+from callcontrol.usage.slots import Slot, SlotLimits
+from gateway.leases import Lease, LeaseRequest
+from gateway.trunk import Trunk
+from tests.support.shared_log import LocalLog
+
+NOW = 1_800_000_000.0
+POOL = tuple(f"+3319900000{line}" for line in range(1, 4))
+
+LIMITS = SlotLimits(2, 3, 10.0, 20.0)
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(
+            ["take", "use", "finish", "release", "channel", "hang up", "slot", "free", "count", "settle"]
+        ),
+        st.integers(0, 3),
+        st.integers(0, 2),
+        st.floats(0, 400),
+    ),
+    max_size=40,
+)
+
+
+def play(log: LocalLog, steps: list[tuple[str, int, int, float]], begin: float) -> float:
+    """Whatever happens on a node: leases, channels, slots and counters of a few parties."""
+    node = log.nodes[0]
+    leases, channels = SharedLeases(log, node.leases), SharedChannels(log, node.channels, "one")
+    slots, counters = SharedSlots(log, node.slots), SharedCounters(log, node.counters)
+    now = begin
+    for what, who, which, pause in steps:
+        now += pause
+        sim, key = f"+3363998000{who}", f"call-{who}.b{which}"
+        match what:
+            case "take":
+                request = LeaseRequest(
+                    id=f"{sim} {now}",
+                    kind="call_through",
+                    sim=sim,
+                    user="u",
+                    device=sim,
+                    to=str(which),
+                    life_s=60.0,
+                )
+                leases.take(request, POOL, now, lambda lease: None)
+            case "use":
+                leases.use(sim, POOL[which], f"id-{who}", now, lambda use: None)
+            case "finish" | "release":
+                held: list[Lease] = []
+                leases.all(now, held.extend)
+                for lease in held[:1]:
+                    leases.finish(lease.id, lease.used_by, which == 0, now)
+                    leases.release(lease.id, now, lambda lease: None)
+            case "channel":
+                channels.acquire(
+                    Trunk(ref=f"t{which}", max_channels=3, max_cps=2.0), key, now, lambda word: None
+                )
+            case "hang up":
+                channels.release(f"t{which}", key)
+                channels.renew(now)
+            case "slot":
+                slot = Slot(key, f"u{who}", "acme", "all", which == 0)
+                slots.acquire(slot, LIMITS, now + 600, now, lambda word: None)
+            case "free":
+                slots.release(key)
+            case "count":
+                counters.add(f"n{who}", "2027-01", Leg(f"{now}", "fr", 60, f"+3319900123{which}"), now)
+            case "settle":
+                counters.settle("2027-01", {f"n{who}": Total({"fr": 60}, [f"+3319900123{which}"])}, [], now)
+    return now
+
+
+def shape(log: LocalLog, node: int) -> list[str]:
+    return [repr(machine.dump()) for machine in log.nodes[node].machines.values()]
+
+
+@pytest.mark.rule("LIVE-01", "OUT-02", "OUT-10")
+@given(STEPS, STEPS)
+def test_a_newcomer_goes_on_as_the_others_do(
+    before: list[tuple[str, int, int, float]], after: list[tuple[str, int, int, float]]
+) -> None:
+    """`LocalLog` asserts that every step has the same result on every node, the newcomer included."""
+    log = LocalLog()
+    now = play(log, before, NOW)
+    log.newcomer()
+    play(log, after, now)
+    assert shape(log, 0) == shape(log, 1)
+
+
+def test_channels_are_said_again_after_an_outage() -> None:
+    log = LocalLog()
+    channels = SharedChannels(log, log.nodes[0].channels, "one")
+    for leg in ("kept", "gone"):
+        channels.acquire(Trunk(ref="t", max_channels=5), leg, NOW, lambda word: None)
+    table = log.nodes[0].channels.table
+    channels._mine.pop("gone")  # its end was not told, since Redis was away
+    for node in log.nodes:
+        node.channels.table.legs["t"].pop("kept")
+    channels.say_again()
+    assert table.legs["t"] == {"kept": "one"}
