@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-_LAG_BOUNDS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+_LAG_BOUNDS_S: Final[tuple[float, ...]] = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 
 def count(table: dict[str, int], name: str, by: int = 1) -> None:
@@ -69,12 +69,11 @@ class Counters:
 class LagMeter:
     """How late the loop comes to its timers: maximum and histogram (seconds)."""
 
-    __slots__ = ("buckets", "count", "maximum_s", "total_s")
-
-    bounds_s: Final = _LAG_BOUNDS_S
-    """Upper bounds of the buckets; one more bucket holds what is above the last."""
+    __slots__ = ("bounds_s", "buckets", "count", "maximum_s", "total_s")
 
     def __init__(self) -> None:
+        self.bounds_s: tuple[float, ...] = _LAG_BOUNDS_S
+        """Upper bounds of the buckets; one more bucket holds what is above the last."""
         self.buckets: list[int] = [0] * (len(_LAG_BOUNDS_S) + 1)
         """Observations by bucket, not cumulative."""
         self.count = 0

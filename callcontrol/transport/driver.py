@@ -29,11 +29,11 @@ TICK_S: Final = 0.02
 """Seconds between ticks while the endpoint has timers: the grain of its wheel."""
 READY_LIMIT: Final = 32
 """Sockets served in one turn: bounds the turn, and with it how long others wait."""
-HANDSHAKES: Final = 8
+HANDSHAKES: int = 8
 """TLS handshake steps in one turn."""
 ROUNDS: Final = 8
 """Rounds of one turn: failures while writing may cause output that fails in turn; then the loop breathes first."""
-TLS_WATCH_S: Final = 10.0
+TLS_WATCH_S: float = 10.0
 """Seconds between looks at the certificate files."""
 
 log = logging.getLogger("cloudline.transport")
@@ -137,7 +137,9 @@ class Driver:
         for timer in (self._timer, self._tls_timer):
             if timer is not None:
                 timer.cancel()
-        self._loop.remove_reader(self._shared.poller.fileno())
+        # uvloop returns None where asyncio returns a bool, which the compiled driver would stumble over
+        unwatch: Callable[[int], object] = self._loop.remove_reader
+        unwatch(self._shared.poller.fileno())
         self._close_sockets()
         self._loop = None
 
@@ -335,7 +337,10 @@ class Driver:
     def queue_delay_s(self) -> float:
         """How long datagrams wait in the socket buffers, seconds (last sample, worst socket): the measure of overload."""
         now = self._clock.monotonic()
-        return max((udp.queue_delay_s(now) for udp in self._udp.values()), default=0.0)
+        worst = 0.0
+        for udp in self._udp.values():
+            worst = max(worst, udp.queue_delay_s(now))
+        return worst
 
     def kernel_drops(self) -> int:
         """Datagrams lost since start because a receive buffer was full."""

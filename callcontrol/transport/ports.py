@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Callable
 from typing import Protocol
 
 from callcontrol.sip.clock import Monotonic
@@ -27,6 +29,22 @@ class Gate(Protocol):
         ``reliable``: it came over a connection, so that its sender is where it seems to be.
         """
         ...
+
+
+class Watcher(Protocol):
+    """Tells handlers which of their sockets are ready (``callcontrol.transport.poller.Poller``)."""
+
+    def fileno(self) -> int: ...
+
+    def add(self, sock: socket.socket, events: int, handler: Callable[[int], None]) -> None: ...
+
+    def modify(self, sock: socket.socket, events: int) -> None: ...
+
+    def close_socket(self, sock: socket.socket) -> None: ...
+
+    def run(self, limit: int) -> int: ...
+
+    def close(self) -> None: ...
 
 
 class OpenGate:

@@ -6,7 +6,7 @@ from callcontrol.sip.clock import Monotonic
 from callcontrol.sip.flow import Flow
 from callcontrol.transport.counters import Counters, count
 from callcontrol.transport.poller import Poller
-from callcontrol.transport.ports import Clock, Gate, SipEndpoint
+from callcontrol.transport.ports import Clock, Gate, SipEndpoint, Watcher
 
 
 class Shared:
@@ -19,7 +19,7 @@ class Shared:
         self.gate = gate
         self.clock = clock
         self.counters = Counters()
-        self.poller = Poller()
+        self.poller: Watcher = Poller()
         self.handshakes_left = 0
         """TLS handshake steps that this turn may still take: each costs up to milliseconds of public-key arithmetic, and a
         storm of reconnecting phones must not hold up calls.  Set by the driver."""
