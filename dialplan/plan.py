@@ -1,7 +1,8 @@
-"""The plan of one call: frozen values that the dialplan returns and the call machine carries out.
+"""The plan of one call: values that the dialplan returns and the call machine carries out.
 
 The story of a call is read here, not in code: the call holds a plan and an index, and "what happens when
-nobody answers" is the next step.  Every value can be stored and compared byte for byte.
+nobody answers" is the next step.  Every value can be stored and compared byte for byte, and
+none is changed once it is made (they are not `frozen` for the reason that `dialplan.facts` gives).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
 class DeviceTarget:
     """One registered contact of a device that a step rings (one binding, RFC 3261 §10)."""
 
@@ -42,7 +43,7 @@ LIVE: Final = "live"
 """It is there; a push is for the case that its connection proves to be dead, and for missed calls."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
 class WakeTarget:
     """A device that can be woken by a push (DEV-04)."""
 
@@ -58,7 +59,7 @@ class WakeTarget:
         return self.why in (NO_BINDING, FLOW_DEAD)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
 class Ring:
     """Ring all targets at the same time; the first answer wins (INC-05, INC-07)."""
 
@@ -69,7 +70,7 @@ class Ring:
     """Devices of the same users that a push can wake; each joins late when it has registered (DEV-05)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
 class ToTrunk:
     """Call a number of the outside world; peers are chosen when the leg is dialled, since health and load are
     live."""
@@ -80,7 +81,7 @@ class ToTrunk:
     for_s: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
 class ToSim:
     """A SIM that is called over a trunk before the steps begin (OUT-03): its owner is the caller."""
 
@@ -91,7 +92,7 @@ class ToSim:
     for_s: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
 class Refuse:
     """Answer the caller with a reason of the closed list (``dialplan.reasons``)."""
 
@@ -101,7 +102,7 @@ class Refuse:
 Step = Ring | ToTrunk | Refuse
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
 class Diversion:
     """Somebody who forwarded the call (FWD-02, RFC 5806)."""
 
@@ -112,7 +113,7 @@ class Diversion:
     ``unknown``."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
 class Identity:
     """How the caller is presented to the called side (RFC 3323, RFC 3325)."""
 
@@ -131,7 +132,7 @@ class Identity:
     """Who forwarded the call, the first one first."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
 class Plan:
     """What the dialplan decided for one call."""
 
@@ -158,7 +159,7 @@ class Plan:
     """Who is called before the steps begin; None: the caller called us."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
 class TraceLine:
     """One decision: the rule, what it saw, what came of it (OPS-02)."""
 
@@ -168,7 +169,7 @@ class TraceLine:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
 class Decision:
     plan: Plan
     trace: tuple[TraceLine, ...]
