@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import hashlib
 import logging
 import os
@@ -37,6 +36,7 @@ from callcontrol.cdr.journal import JournalBusy
 from callcontrol.cdr.outbox import JournalOutbox
 from callcontrol.cdr.store import SqlCallStore
 from callcontrol.census import register_parts
+from callcontrol.collector import Collector
 from callcontrol.ids import KeyedIds
 from callcontrol.limits import Doorkeeper
 from callcontrol.live.link import LinkError
@@ -112,6 +112,7 @@ class App:
         self._refuses_without_state = settings.state.outage == "refuse"
         self._next_trace_at = 0.0
         self._tasks: list[asyncio.Task[None]] = []
+        self._collector = Collector()
 
     # -- start ----------------------------------------------------------------------------------------------
 
@@ -571,6 +572,7 @@ class App:
         while True:
             await asyncio.sleep(HOUSEKEEPING_S)
             self._clock.follow()
+            self._collector.look(len(self.signalling.runner.calls), self._clock.monotonic())
             self.prober.tick()
             self.registrations.tick()
             if self.signalling.pushing is not None:
@@ -668,9 +670,7 @@ class App:
             task.add_done_callback(reloads.discard)
 
         loop.add_signal_handler(signal.SIGHUP, on_hup)
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(50_000, 20, 50)
+        self._collector.start(self._clock.monotonic())
         await self._stop.wait()
         await self._finish()
 
