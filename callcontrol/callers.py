@@ -8,7 +8,6 @@ it may.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import pairwise
 from typing import Final
 
@@ -148,11 +147,12 @@ def _identities(message: Message, header: str) -> list[_Identity]:
     return found
 
 
-def _addresses(message: Message, header: str) -> Iterator[tuple[NameAddr, Uri]]:
+def _addresses(message: Message, header: str) -> list[tuple[NameAddr, Uri]]:
     """Readable addresses of a header; one that is not readable says nothing, and the call goes on without
     it."""
+    found: list[tuple[NameAddr, Uri]] = []
     if not message.has(header):
-        return
+        return found
     values = message.all(header)
     members = [member for value in values[:_MAX_VALUES] for member in split_list(value)]
     for member in members[:_MAX_VALUES]:
@@ -162,4 +162,5 @@ def _addresses(message: Message, header: str) -> Iterator[tuple[NameAddr, Uri]]:
         except RemoteProtocolError:
             continue
         if uri.is_sip or uri.scheme == "tel":
-            yield address, uri
+            found.append((address, uri))
+    return found

@@ -6,7 +6,6 @@ A node that takes the call over and does an effect again therefore writes the sa
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Callable
 from hashlib import blake2s
@@ -37,6 +36,11 @@ def call_ref_of(uri: str) -> str:
     return ref if _REF.fullmatch(ref) is not None else ""
 
 
+_DIGITS: Final = "abcdefghijklmnopqrstuvwxyz234567"
+_PAIRS: Final = [first + second for first in _DIGITS for second in _DIGITS]
+"""Base 32 (RFC 4648), ten bits at a time: the standard library's takes longer than all the rest of an identifier."""
+
+
 class CallRefs:
     """Makes call references: 80 random bits in 16 letters and digits, fit for a user part and a Call-ID."""
 
@@ -46,4 +50,11 @@ class CallRefs:
         self._entropy = entropy
 
     def new(self) -> str:
-        return base64.b32encode(self._entropy(10)).decode().lower()
+        drawn = self._entropy(10)
+        return _letters(int.from_bytes(drawn[:5], "big")) + _letters(int.from_bytes(drawn[5:], "big"))
+
+
+def _letters(bits: int) -> str:
+    """40 bits as eight letters."""
+    pairs = _PAIRS
+    return pairs[bits >> 30] + pairs[(bits >> 20) & 1023] + pairs[(bits >> 10) & 1023] + pairs[bits & 1023]

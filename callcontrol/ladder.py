@@ -13,10 +13,15 @@ MAX_LINES: Final = 400
 """Lines kept of one call: a call that exchanges more (a day of session refreshes) keeps its beginning and is counted."""
 
 
+_START_MAX: Final = 80
+_SDP: Final = b"\r\n\r\nv=0\r"
+"""The end of the head and the beginning of a session description."""
+
+
 class Line:
     """One message of one leg."""
 
-    __slots__ = ("_label", "at", "data", "flow", "leg", "outgoing")
+    __slots__ = ("_start", "at", "data", "flow", "leg", "outgoing")
 
     def __init__(self, at: float, leg: str, outgoing: bool, flow: str, data: bytes) -> None:
         self.at = at
@@ -26,19 +31,21 @@ class Line:
         """Dumped flow, or the URI that was not resolved yet."""
         self.data: bytes = data
         """The whole message; empty once the budget needed the room."""
-        self._label = ""
+        self._start = b""
 
     @property
     def label(self) -> str:
         """The start line as a ladder shows it; worked out when somebody looks."""
-        return self._label or label_of(self.data)
+        return label_of(self.data or self._start)
 
     def shrink(self) -> int:
-        """Keep the label alone; returns the bytes given back."""
-        size = len(self.data)
-        self._label = label_of(self.data)
+        """Keep what the label is made of alone; returns the bytes given back."""
+        data = self.data
+        end = data.find(b"\r\n")
+        start = data[: end if end >= 0 else _START_MAX]
+        self._start = start + _SDP if data.find(_SDP, end) >= 0 else start
         self.data = b""
-        return size
+        return len(data)
 
 
 class Ladders:
@@ -87,9 +94,8 @@ class Ladders:
 def label_of(data: bytes) -> str:
     """``INVITE (SDP)``, ``180 Ringing``: the start line as a ladder shows it."""
     end = data.find(b"\r\n")
-    start = data[: end if end >= 0 else 80].decode("utf-8", "replace")
-    body = data.find(b"\r\n\r\n")
-    has_sdp = body >= 0 and data[body + 4 : body + 8] == b"v=0\r"
+    start = data[: end if end >= 0 else _START_MAX].decode("utf-8", "replace")
+    has_sdp = data.find(_SDP, end) >= 0
     if start.startswith("SIP/2.0 "):
         text = start[8:]
     else:

@@ -26,7 +26,7 @@ _FRAME: Final = struct.Struct(">II")
 MAX_PAYLOAD: Final = 16 * 1024 * 1024
 """Longer frames are taken for damage."""
 
-_CHUNK: Final = 1024 * 1024
+_CHUNK: int = 1024 * 1024
 
 
 class JournalBusy(Exception):

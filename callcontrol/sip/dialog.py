@@ -124,7 +124,7 @@ def _is_loose(route: str) -> bool:
 
 # The usual spelling of a Contact: one SIP URI in brackets.  What does not fit is taken apart slowly.
 _PLAIN_CONTACT: Final = re.compile(
-    r"<(sips?:(?:[A-Za-z0-9\-_.!~*'()&=+$,;/%]++@)?[A-Za-z0-9\-.]++(?::[0-9]{1,4})?"
+    r"<(sips?:(?:[A-Za-z0-9\-_.!~*'()&=+$,;/%]++@)?[A-Za-z0-9\-.]++(?::(?:[1-5][0-9]{4}|[0-9]{1,4}))?"
     r"(?:;[A-Za-z0-9\-._]++(?:=[A-Za-z0-9\-.!~*'()\[\]/:&+$%]++)?)*)>(?:;[^,\"<]*+)?"
 )
 

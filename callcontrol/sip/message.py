@@ -192,9 +192,8 @@ def parse(data: bytes, limits: Limits = DEFAULT) -> Message:
         end = len(data)
     head = data[start:end].decode("utf-8", "surrogateescape")
     lines = head.split("\r\n")
-    # What is left between the line ends must hold none: one look over all instead of one a line.
-    text = "".join(lines)
-    if "\n" in text or "\r" in text:
+    ends = len(lines) - 1
+    if head.count("\n") != ends or head.count("\r") != ends:
         raise RemoteProtocolError(400, "CR or LF alone in the header section")
     if len(lines) > limits.max_headers + 1:
         raise RemoteProtocolError(400, "too many header lines")
