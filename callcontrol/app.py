@@ -27,7 +27,7 @@ from callcontrol.api.app import build_api
 from callcontrol.api.assembly import Upkeep, make_services
 from callcontrol.api.server import HttpServer
 from callcontrol.api.store import stores_of
-from callcontrol.assembly import Signalling, Surroundings, make_endpoint, make_gate
+from callcontrol.assembly import Signalling, Surroundings, lease_policy, make_endpoint, make_gate
 from callcontrol.bindings import MemoryBindingStore
 from callcontrol.call_log import LoggedOutbox
 from callcontrol.call_store import MemoryCallStore
@@ -243,6 +243,8 @@ class App:
             state,
             self.settings.node.id,
             max_call_s=self.settings.calls.max_duration_seconds,
+            leases=lease_policy(self.settings),
+            channel_lease_s=self.settings.trunks.channel_lease_seconds,
             wall=self._clock.wall,
             kick=self._kick,
             on_defect=self._on_defect,
@@ -258,6 +260,7 @@ class App:
                 f"state.url: {error}\nStart Redis, or correct state.url in the configuration."
             ) from error
         self.live = live
+        self.usage.counters, self.usage.slots = live.counters, live.slots
 
     async def _recover(self) -> None:
         """Go on with the calls of the last life of this node; meanwhile nobody in a dialog is told that it is gone."""
@@ -345,6 +348,8 @@ class App:
                 push=self.link.pushes if self.link is not None else None,
                 gateways=self.gateways,
                 outgoing=self.usage,
+                leases=None if self.live is None else self.live.leases,
+                channels=None if self.live is None else self.live.channels,
                 sims=self.sims,
             ),
         )

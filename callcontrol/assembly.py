@@ -135,7 +135,7 @@ class Signalling:
         self.registrar = Registrar(directory, self.bindings, self.digest, _registrar_policy(settings, around))
         self.ladders = Ladders(recent=calls.kept_ladders)
         self.trunking = _trunking(settings, trunks, around)
-        self.leases = around.leases or MemoryLeaseStore(_lease_policy(settings))
+        self.leases = around.leases or MemoryLeaseStore(lease_policy(settings))
         records = GatewayRecords(around.records)
         self.runner = Runner(
             self.env,
@@ -315,7 +315,8 @@ def _trunking(settings: Settings, trunks: TrunkDirectory, around: Surroundings) 
     return trunking
 
 
-def _lease_policy(settings: Settings) -> LeasePolicy:
+def lease_policy(settings: Settings) -> LeasePolicy:
+    """Times and bounds of leases of gateway numbers."""
     calls = settings.calls
     return LeasePolicy(
         retry_s=calls.lease_retry_seconds,

@@ -377,6 +377,8 @@ _ALL = (
     Metric("store_save_seconds", "histogram", "Saving of live call state.", {}),
     Metric("redis_up", "gauge", "1 if Redis is connected; without Redis the metric is absent.", {}),
     Metric("redis_connections_lost", "counter", "Connections to Redis that ended, or were given up.", {}),
+    Metric("store_steps", "counter", "Steps done on the tables that all nodes share.", {}),
+    Metric("store_reloads", "counter", "Times the shared tables were brought into step again.", {}),
     Metric("store_unsaved_calls", "gauge", "Calls whose latest state is not in Redis.", {}),
     Metric(
         "store_failed_saves", "counter", "Saves of calls of which it is not known that they happened.", {}

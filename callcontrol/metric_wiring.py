@@ -276,6 +276,8 @@ def live_state(metrics: Metrics, live: LiveState) -> None:
         {
             "redis_up": lambda: int(link.is_up),
             "redis_connections_lost": lambda: link.breaks,
+            "store_steps": lambda: live.log.done_steps,
+            "store_reloads": lambda: live.log.reloads,
             "store_unsaved_calls": lambda: calls.unsaved,
             "store_failed_saves": lambda: calls.failed,
             "store_save_seconds": lambda: calls.save_seconds,

@@ -14,8 +14,11 @@ from callcontrol.live import keys
 from callcontrol.live.bindings import RedisBindingStore
 from callcontrol.live.calls import SCRIPTS, RedisCallStore
 from callcontrol.live.link import Address, LinkError, RedisLink
+from callcontrol.live.log import BLOCK_MS, LEAVE_COPY, SharedLog
 from callcontrol.live.nodes import BEAT, NodeLease
+from callcontrol.live.tables import SharedChannels, SharedCounters, SharedLeases, SharedSlots, SharedTables
 from config.sections import StateSettings
+from gateway.leases import LeasePolicy
 
 _SLICE: Final = 50
 _RETRY_S: Final = 1.0
@@ -53,6 +56,8 @@ class LiveState:
         node: str,
         *,
         max_call_s: float,
+        leases: LeasePolicy,
+        channel_lease_s: float,
         wall: Callable[[], float],
         kick: Callable[[], None],
         on_defect: Callable[[Exception], None],
@@ -65,12 +70,32 @@ class LiveState:
         self._back = asyncio.Event()
         self.link = RedisLink(
             Address(settings.url),
-            scripts=(*SCRIPTS, BEAT),
+            scripts=(*SCRIPTS, BEAT, LEAVE_COPY),
             timeout_s=settings.timeout_seconds,
             on_turn=kick,
             on_defect=on_defect,
         )
-        self.link.on_up = self._back.set
+        # steps are read over a link of their own: a reader waits in Redis for the next one
+        self._reader = RedisLink(
+            Address(settings.url), timeout_s=settings.timeout_seconds + 2 * BLOCK_MS / 1000
+        )
+        self.tables = SharedTables(leases, channel_lease_s)
+        process = secrets.token_hex(8)
+        self.log = SharedLog(
+            self.link,
+            self._reader,
+            process,
+            self.tables.machines,
+            patience_s=settings.timeout_seconds,
+            on_turn=kick,
+            on_defect=on_defect,
+        )
+        self.leases = SharedLeases(self.log, self.tables.leases)
+        self.channels = SharedChannels(self.log, self.tables.channels, node)
+        self.slots = SharedSlots(self.log, self.tables.slots)
+        self.counters = SharedCounters(self.log, self.tables.counters)
+        self.log.on_back.append(self.channels.say_again)
+        self.link.on_up = self._on_up
         self.calls = RedisCallStore(
             self.link, node, keep_s=int(max_call_s) + _GRACE_S, waits=settings.durability == "commit"
         )
@@ -79,7 +104,7 @@ class LiveState:
             self.link,
             self.calls,
             node,
-            secrets.token_hex(8),
+            process,
             lease_s=settings.lease_seconds,
             resume=self._resume,
             may_move=_may_move,
@@ -87,10 +112,12 @@ class LiveState:
         )
 
     async def open(self) -> None:
-        """Connect, take the node's name, and read the bindings.  Raises LinkError."""
+        """Connect, take the node's name, and read bindings and tables.  Raises LinkError."""
         await self.link.connect()
+        await self._reader.connect()
         await self.lease.begin()
         await self.bindings.load()
+        await self.log.open()
 
     async def shared_secret(self) -> bytes:
         """32 bytes that all nodes have in common, so that what one of them signed counts on the others.  Raises LinkError."""
@@ -111,6 +138,8 @@ class LiveState:
         """Keep the link up, the lease fresh, and what Redis holds complete.  Until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.link.run(), name="live state: link")
+            group.create_task(self._reader.run(), name="live state: reader")
+            group.create_task(self.log.run(), name="live state: tables")
             group.create_task(self.lease.run(), name="live state: lease")
             group.create_task(self._heal(), name="live state: healing")
 
@@ -119,6 +148,11 @@ class LiveState:
         with contextlib.suppress(LinkError):
             await self.lease.leave()
         await self.link.close()
+        await self._reader.close()
+
+    def _on_up(self) -> None:
+        self._back.set()
+        self.log.say_again()
 
     async def _heal(self) -> None:
         while True:
