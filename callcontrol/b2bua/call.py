@@ -316,7 +316,7 @@ class Call:
             if self.deadlines.pop(name, None) is None:
                 continue
             if name == "step":
-                if self.callback is not None and self.callback.stage == callback.SIM:
+                if callback.calls_sim(self):
                     callback.on_sim_silent(self, turn)
                 else:
                     ringing.on_step_over(self, turn)

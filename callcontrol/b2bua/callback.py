@@ -83,6 +83,11 @@ def first_leg(call: Call) -> bool:
     return call.callback is not None and call.callback.stage != JOINED
 
 
+def calls_sim(call: Call) -> bool:
+    """True while the SIM is being called: nobody else is, whatever the plan says."""
+    return call.callback is not None and call.callback.stage == SIM
+
+
 def is_sim(call: Call, leg: Leg) -> bool:
     """True for the SIM's leg of a callback that is not joined yet."""
     return leg.id == call.a and first_leg(call)

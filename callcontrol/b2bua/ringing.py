@@ -185,7 +185,7 @@ def _step_that_rings(call: Call) -> Ring | None:
         if move.stage != WAITING or move.plan is None:
             return None
         plan, index = move.plan, move.step
-    elif call.phase != RINGING:
+    elif call.phase != RINGING or callback.calls_sim(call):
         return None
     step = plan.steps[index] if index < len(plan.steps) else None
     return step if isinstance(step, Ring) else None

@@ -401,3 +401,56 @@ def callback_hold_and_resume(stage: Stage) -> None:
     stage.run(1.0)
     assert leg.over
     assert stage.record.reason == "normal_clearing"
+
+
+def callback_callee_registers_while_the_sim_rings(stage: Stage) -> None:
+    """Nobody is called before the SIM has answered, also a device of the callee that has just come (DEV-05)."""
+    phone = stage.phone("ben-phone")
+    sim, _ = _parties(stage)
+    _call_back(stage, BEN)
+    sim.ring()
+    late = stage.phone("ben-desktop")
+    stage.run(0.5)
+    assert not phone.rang
+    assert not late.rang
+    sim.reply(sim.incoming, 486)
+    stage.run(1.0)
+    assert not phone.rang
+    assert not late.rang
+    assert stage.record.reason == "busy"
+
+
+def callback_early_media_changes_its_mind(stage: Stage) -> None:
+    """An announcement first, then the callee elsewhere: the SIM follows."""
+    sim, carrier = _parties(stage)
+    _call_back(stage)
+    leg = _pick_up(stage, sim)
+    carrier.ring(183, sdp(7000))
+    stage.run(1.0)
+    carrier.answer(sdp(7100))
+    stage.run(1.0)
+    offers = [message.body for message in leg.got("INVITE")[1:]]
+    assert [b"m=audio 7000" in offers[0], b"m=audio 7100" in offers[1]] == [True, True]
+    sim.bye(leg)
+    stage.run(1.0)
+    assert stage.record.reason == "normal_clearing"
+
+
+def callback_sim_does_not_want_early_media(stage: Stage) -> None:
+    """It waits in silence, and is asked again when the callee has answered."""
+    sim, carrier = _parties(stage)
+    _call_back(stage)
+    leg = _pick_up(stage, sim)
+    sim.answers = 0
+    carrier.ring(183, sdp(7000))
+    stage.run(0.2)
+    sim.reply(leg, 488, message=leg.got("INVITE")[-1])
+    sim.answers = SIM_PORT
+    stage.run(1.0)
+    carrier.answer(sdp(7000))
+    stage.run(1.0)
+    assert len(leg.got("INVITE")) == 3
+    assert leg.live
+    sim.bye(leg)
+    stage.run(1.0)
+    assert stage.record.reason == "normal_clearing"
