@@ -104,12 +104,17 @@ class Binding:
             value = values[name]
             if kind == "float" and type(value) is int:
                 values[name] = float(value)
-            elif type(value).__name__ != kind.partition("[")[0]:
+            elif type(value).__name__ != kind:
                 raise ValueError(f"{name} of a binding is a {type(value).__name__}, expected {kind}")
         return Binding(**values)  # type: ignore[arg-type]  # each type was checked against its annotation
 
 
-_FIELDS: Final[dict[str, str]] = {field.name: str(field.type) for field in fields(Binding)}
+def _type_name(kind: object) -> str:
+    """The name of a field's type: interpreted it is the annotation's text, compiled the type itself."""
+    return kind.__name__ if isinstance(kind, type) else str(kind).partition("[")[0]
+
+
+_FIELDS: Final[dict[str, str]] = {field.name: _type_name(field.type) for field in fields(Binding)}
 
 
 def binding_key(instance: str, reg_id: int, provider: str, prid: str, param: str, call_id: str) -> str:

@@ -11,9 +11,9 @@ from callcontrol.histogram import Histogram
 if TYPE_CHECKING:
     from callcontrol.b2bua.call import Call
 
-SETUP_BOUNDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30)
-ANSWER_BOUNDS: Final = (0.1, 0.5, 1, 2, 5, 10, 15, 20, 30, 45, 60, 90, 180)
-DURATION_BOUNDS: Final = (1, 6, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 86400)
+SETUP_BOUNDS: Final[tuple[float, ...]] = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30)
+ANSWER_BOUNDS: Final[tuple[float, ...]] = (0.1, 0.5, 1, 2, 5, 10, 15, 20, 30, 45, 60, 90, 180)
+DURATION_BOUNDS: Final[tuple[float, ...]] = (1, 6, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 86400)
 
 
 class CallStats:

@@ -14,7 +14,7 @@ import socket
 import struct
 import time
 from collections import deque
-from typing import Final
+from typing import Any, Final
 
 from callcontrol.sip.clock import Monotonic
 from callcontrol.sip.flow import Flow, Listener
@@ -23,6 +23,8 @@ from callcontrol.transport.keepalive import stun_answer
 from callcontrol.transport.poller import BROKEN, READ, WRITE
 from callcontrol.transport.shared import Shared
 
+Address = tuple[Any, ...]
+"""What the kernel says about a sender: host and port first, in IPv6 two more."""
 BATCH: Final = 64
 """Datagrams taken from one socket before the output is flushed."""
 BATCH_BYTES: Final = 128 * 1024
@@ -122,7 +124,7 @@ class UdpSocket:
         self._shared = shared
         self._sock = sock
         self._backlog: deque[tuple[Flow, bytes]] = deque()
-        self._flows: dict[tuple[str, int], Flow] = {}
+        self._flows: dict[Address, Flow] = {}
         self._valid_hosts: set[str] = set()
         self._next_sample = 0.0
         self._own: select.epoll | None = None
@@ -189,7 +191,7 @@ class UdpSocket:
         own.register(self._sock.fileno(), READ)
         return own
 
-    def _flow_of(self, address: tuple[str, int]) -> Flow:
+    def _flow_of(self, address: Address) -> Flow:
         if len(self._flows) >= _CACHE:
             self._flows.clear()
         flow = Flow("udp", address[0], address[1], self.name)
@@ -325,7 +327,7 @@ class UdpSocket:
                 if (level, kind) in ((socket.IPPROTO_IP, _IP_RECVERR), (socket.IPPROTO_IPV6, _IPV6_RECVERR)):
                     self._icmp_error(value, address, now)
 
-    def _icmp_error(self, value: bytes, address: tuple[str, int], now: Monotonic) -> None:
+    def _icmp_error(self, value: bytes, address: Address, now: Monotonic) -> None:
         code, origin, kind, _, _, _, _ = _EXTENDED_ERROR.unpack_from(value)
         if origin == _ORIGIN_LOCAL or code == errno.EMSGSIZE or kind == _ICMP_TIME_EXCEEDED.get(origin):
             count(self._shared.counters.dropped, f"ignored {errno.errorcode.get(code, os.strerror(code))}")

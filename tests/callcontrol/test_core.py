@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from callcontrol.core import Admission
+from callcontrol.intake import Admitted, Answer, Deferred
 from callcontrol.sip.flow import Flow
 from callcontrol.sip.message import Message, parse
 from tests.hostile.kit import Fence, request
@@ -50,7 +52,9 @@ def test_a_dead_flow_is_followed_by_the_other_one_of_the_device(how: str) -> Non
     flow_of(phone, 1)
     phone.transport, phone.contact = "tcp", f"<sip:ana-phone@{phone.host}:5060;transport=tcp>"
     flow_of(phone, 2)
-    latest = max(world.bindings.bindings_of_user("ana", world.now()), key=lambda binding: binding.refreshed_at)
+    latest = max(
+        world.bindings.bindings_of_user("ana", world.now()), key=lambda binding: binding.refreshed_at
+    )
     assert latest.flow.startswith("tcp|")
     call = carrier.call("+33639981001")
     if how == "430":
@@ -137,24 +141,29 @@ def test_options_tells_what_we_can() -> None:
     assert {"100rel", "timer", "replaces"} <= set(answer.tokens("supported"))
 
 
+class BrokenIntake:
+    """An intake that has a bug, which one message meets."""
+
+    def __init__(self, sound: Admission) -> None:
+        self._sound = sound
+
+    def admit(self, message: Message, flow: Flow, now: float) -> Answer | Admitted | Deferred:
+        if message.call_id == "bad":
+            raise RuntimeError("a bug")
+        return self._sound.admit(message, flow, now)
+
+
 @pytest.mark.rule("OPS-05")
 def test_a_bug_that_one_message_meets_costs_the_others_nothing() -> None:
     """The sender gets 500, the defect is told once, and what came in the same turn is dealt with."""
     fence = Fence(open_gate=True)
     told: list[Exception] = []
     fence.server.runner.on_defect = told.append
-    served = fence.server.registrar.handle
-
-    def broken(message: Message, flow: object, now: float) -> bytes:
-        if message.call_id == "bad":
-            raise RuntimeError("a bug")
-        return served(message, flow, now)  # type: ignore[arg-type]
-
-    fence.server.registrar.handle = broken  # type: ignore[method-assign]
+    fence.server.core.intake = BrokenIntake(fence.server.core.intake)
     for call_id in ("good1", "bad", "good2"):
-        fence.receive(request("REGISTER", fence.number(), uri=f"sip:{DOMAIN}", call_id=call_id))
+        fence.receive(request("INVITE", fence.number(), uri=f"sip:{DOMAIN}", call_id=call_id))
     answers = {message.call_id: message.status for message in map(parse, fence.turn())}
-    assert answers == {"good1": 401, "bad": 500, "good2": 401}
+    assert answers == {"good1": 407, "bad": 500, "good2": 407}
     assert [str(error) for error in told] == ["a bug"]
     assert fence.server.runner.defects == 1
 
@@ -162,7 +171,7 @@ def test_a_bug_that_one_message_meets_costs_the_others_nothing() -> None:
 def test_a_bug_is_raised_where_nobody_wants_to_know_of_it() -> None:
     """So that no test passes over one."""
     fence = Fence(open_gate=True)
-    fence.server.registrar.handle = None  # type: ignore[method-assign,assignment]
-    fence.receive(request("REGISTER", 1, uri=f"sip:{DOMAIN}"))
-    with pytest.raises(TypeError):
+    fence.server.core.intake = BrokenIntake(fence.server.core.intake)
+    fence.receive(request("INVITE", 1, uri=f"sip:{DOMAIN}", call_id="bad"))
+    with pytest.raises(RuntimeError):
         fence.turn()
