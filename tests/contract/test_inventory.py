@@ -549,3 +549,35 @@ def test_documents_and_inventory_write_the_same_numbers(database_url: str) -> No
         assert (await world.words(ONE))[-1] == "assign"
 
     play(database_url, scenario)
+
+
+@pytest.mark.rule("NUM-04")
+def test_calls_see_a_change_within_a_second(database_url: str) -> None:
+    """With the poller of a node, as it runs."""
+    from numbering.cache import DirectoryCache
+    from numbering.directory import Directory
+    from numbering.store import SqlDirectorySource
+
+    async def scenario(world: World) -> None:
+        await world.stock(ONE)
+        directory = Directory(plans=PLANS)
+        cache = DirectoryCache(SqlDirectorySource(world.engine), directory, plans=PLANS, poll_seconds=0.3)
+        await cache.load()
+        poller = asyncio.create_task(cache.run())
+        try:
+            for change, state in (
+                (world.inventory.assign(ONE, "ana", actor="x"), S.ACTIVE),
+                (world.inventory.suspend(ONE, actor="x", reason="fraud"), S.SUSPENDED),
+                (world.inventory.release(ONE, actor="x"), S.QUARANTINED),
+            ):
+                await change
+                async with asyncio.timeout(1.0):
+                    while (number := directory.number(ONE)) is None or number.state is not state:  # noqa: ASYNC110
+                        await asyncio.sleep(0.01)
+            assert directory.numbers_of("ana") == ()
+            assert directory.numbers_by_state()[S.QUARANTINED] == 1
+        finally:
+            poller.cancel()
+            await asyncio.gather(poller, return_exceptions=True)
+
+    play(database_url, scenario)

@@ -1,0 +1,166 @@
+"""The office of numbers in a node: lines that asked for their RIO, SIMs that were seen, the clock, what metrics read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from callcontrol.cdr import CallRecord
+from callcontrol.metrics import Metrics
+from callcontrol.number_office import MAX_WAITING, NumberOffice
+from config.database import DatabaseUnavailable
+from config.sections import NumberSettings
+from dialplan import reasons
+from numbering.clockwork import DUTY
+from numbering.models import NumberState
+from numbering.store_duty import SqlDuty
+from tests.support.acme import PLANS
+from tests.support.call_records import call
+from tests.support.inventory import ONE, TWO, World, play
+
+
+class Sink:
+    def __init__(self) -> None:
+        self.records: list[CallRecord] = []
+
+    def put(self, record: CallRecord) -> None:
+        self.records.append(record)
+
+
+def office_of(world: World, settings: NumberSettings | None = None) -> NumberOffice:
+    chosen = settings or NumberSettings(operator_code="ZZ", clock_seconds=0.01)
+    duty = SqlDuty(world.engine, DUTY, "node-1 x", chosen.duty_seconds)
+    return NumberOffice(world.store, duty, chosen, PLANS, world.clock)
+
+
+@pytest.fixture
+def url(tmp_path: object) -> str:
+    return f"sqlite+aiosqlite:///{tmp_path}/n.db"
+
+
+@pytest.mark.rule("NUM-11")
+def test_who_calls_3179_gets_a_message_once(url: str) -> None:
+    async def scenario(world: World) -> None:
+        await world.stock(ONE, TWO)
+        await world.inventory.assign(ONE, "ana", actor="x")
+        office, sink = office_of(world), Sink()
+        records = office.records(sink)
+        asked = call(1, number=ONE, reason=reasons.RIO_BY_MESSAGE)
+        for each in (
+            asked,
+            asked,
+            call(2, number=ONE, reason=reasons.BUSY),
+            call(3, number=TWO, reason=asked.reason),
+        ):
+            records.put(each)
+        assert len(sink.records) == 4, "every record goes on its way"
+        await office.write_down()
+        (message,) = await world.ports.messages()
+        assert (message.e164, message.kind) == (ONE, "rio")
+        assert (await world.words(ONE))[-1] == "rio_sent"
+        await office.write_down()
+        assert len(await world.ports.messages()) == 1
+
+    play(url, scenario)
+
+
+@pytest.mark.rule("NUM-08")
+def test_sims_that_are_seen_are_written_down_later(url: str) -> None:
+    async def scenario(world: World) -> None:
+        office = office_of(world)
+        for _ in range(3):
+            office.sim_seen("ana-phone", "FR")
+        await office.write_down()
+        device = (await world.directory()).device("ana-phone")
+        assert device is not None
+        assert (device.sim_country, device.sim_seen_at) == ("FR", world.clock.now)
+        version = (await world.directory()).version
+        office.sim_seen("ana-phone", "FR")
+        await office.write_down()
+        assert (await world.directory()).version == version, "known a moment ago"
+
+    play(url, scenario)
+
+
+def test_what_cannot_be_written_waits_and_does_not_grow_without_bound(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(world: World) -> None:
+        await world.stock(ONE)
+        await world.inventory.assign(ONE, "ana", actor="x")
+        office = office_of(world)
+        office.rio_asked(ONE)
+        tell = office.inventory.ports.tell_rio
+
+        async def away(number: str, *, actor: str) -> object:
+            raise DatabaseUnavailable("away")
+
+        monkeypatch.setattr(office.inventory.ports, "tell_rio", away)
+        with pytest.raises(DatabaseUnavailable):
+            await office.write_down()
+        monkeypatch.setattr(office.inventory.ports, "tell_rio", tell)
+        await office.write_down()
+        assert len(await world.ports.messages()) == 1
+        for index in range(MAX_WAITING + 5):
+            office.sim_seen(f"device-{index}", "FR")
+        assert office.forgotten == 5
+
+    play(url, scenario)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Lets the loop run until something has come about."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0)
+
+
+def test_it_runs_until_it_is_cancelled_and_leaves_its_duty(url: str) -> None:
+    async def scenario(world: World) -> None:
+        await world.stock(ONE)
+        await world.inventory.reserve([ONE], "ana", actor="x")
+        office = office_of(world)
+        world.clock.now += 1000
+        task = asyncio.create_task(office.run())
+        await until(lambda: office.clockwork.done.get("lapse") == 1)
+        assert office.clockwork.on_duty
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert not office.clockwork.on_duty
+        who = await SqlDuty(world.engine, DUTY, "x", 1).who()
+        assert who is not None
+        assert who.expires_at == 0.0
+        assert (await world.inventory.get(ONE)).state is NumberState.AVAILABLE
+
+    play(url, scenario)
+
+
+def test_metrics_read_the_inventory(url: str) -> None:
+    async def scenario(world: World) -> str:
+        await world.stock(ONE, TWO)
+        office = office_of(world)
+        await office.inventory.assign(ONE, "ana", actor="x")
+        await office.clockwork.tick()
+        metrics = Metrics("1", 0.0, "interpreted")
+        office.register(metrics, await world.directory())
+        return metrics.render().decode()
+
+    page = play(url, scenario)
+    assert 'cloudline_numbers{state="available"} 1.0' in page
+    assert 'cloudline_numbers{state="active"} 1.0' in page
+    assert 'cloudline_number_changes_total{action="assign"} 1.0' in page
+    assert "cloudline_number_duty 1.0" in page
+    assert "cloudline_number_overdue_seconds 0.0" in page
+    assert "cloudline_number_messages_waiting 0.0" in page
+    assert "cloudline_metrics_read_errors_total{" not in page
+
+
+def test_a_quarantine_beyond_the_law_stops_the_start(url: str) -> None:
+    async def scenario(world: World) -> None:
+        with pytest.raises(ValueError, match=r"numbers\.quarantine_days\.FR: 30 is not between 45 and 120"):
+            office_of(world, NumberSettings(quarantine_days={"FR": 30}))
+
+    play(url, scenario)
