@@ -33,3 +33,15 @@ def test_a_call_survives_everything_and_comes_to_its_end(
     for kind, which, first, second in steps:
         adversary.step(kind, which, first, second)
     adversary.verdict()
+
+
+@settings(max_examples=IN_CI if os.environ.get("CLOUDLINE_HYPOTHESIS", "ci") == "ci" else 20_000)
+@given(plan=st.lists(st.integers(0, 4), max_size=3), steps=STEPS, reload=st.booleans())
+def test_a_callback_survives_everything_and_comes_to_its_end(
+    plan: list[int], steps: list[tuple[int, int, int, int]], reload: bool
+) -> None:
+    """OUT-03: the same when we call first, whatever the SIM and the callee do."""
+    adversary = Adversary(plan_of(*plan), b"", (), reload, callback=True)
+    for kind, which, first, second in steps:
+        adversary.step(kind, which, first, second)
+    adversary.verdict()

@@ -6,6 +6,8 @@ that in the end one can ask who was promised what: see ``Adversary.verdict``.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
 
 from callcontrol.b2bua import snapshot
@@ -21,6 +23,7 @@ from callcontrol.b2bua.effects import (
 )
 from callcontrol.b2bua.env import CallEnv
 from callcontrol.b2bua.events import (
+    CallBack,
     CancelIn,
     DeadlinePassed,
     Event,
@@ -43,7 +46,18 @@ from callcontrol.sip.digest_client import Login
 from callcontrol.sip.message import Message, parse
 from callcontrol.sip.usage import CLOSED, UsageEnv
 from dialplan import reasons
-from dialplan.plan import Decision, DeviceTarget, Identity, Plan, Refuse, Ring, Step, ToTrunk, TraceLine
+from dialplan.plan import (
+    Decision,
+    DeviceTarget,
+    Identity,
+    Plan,
+    Refuse,
+    Ring,
+    Step,
+    ToSim,
+    ToTrunk,
+    TraceLine,
+)
 
 START = 1_800_000_000.0
 FLOW = "udp|10.0.1.1|5060|0|udp:10.0.0.1:5060"
@@ -175,9 +189,19 @@ class Transaction:
 class Adversary:
     """One call and its surroundings."""
 
-    def __init__(self, plan: Plan, body: bytes, headers: tuple[tuple[str, str], ...], reload: bool) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        body: bytes,
+        headers: tuple[tuple[str, str], ...],
+        reload: bool,
+        callback: bool = False,
+    ) -> None:
+        """``callback``: nobody calls us; the call begins with the SIM that the plan then names first."""
         self.now = START
-        self.call = Call("ref", plan, (), environment(), "06", "carrier-a", "ana-9")
+        if callback:
+            plan = replace(plan, first=ToSim(number="+33639980001", shown="+33199000001", for_s=25.0))
+        self.call = Call("ref", plan, (), environment(), "06", "" if callback else "carrier-a", "ana-9")
         self.reload = reload
         self.tags: dict[str, list[str]] = {}
         """Our tags by leg."""
@@ -192,10 +216,10 @@ class Adversary:
         self.answers: set[bytes] = set()
         self.records: list[CallRecord] = []
         self.overs = 0
-        self.channels: set[str] = {"ref.a"}
+        self.channels: set[str] = set() if callback else {"ref.a"}
         self.cseqs: dict[str, int] = {}
         self.count = 0
-        self.feed(Start(self._invite(body, headers), "key-a", FLOW))
+        self.feed(CallBack() if callback else Start(self._invite(body, headers), "key-a", FLOW))
 
     # -- in and out
 
