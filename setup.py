@@ -11,32 +11,22 @@ from pathlib import Path
 from setuptools import setup
 
 CORE = ("callcontrol/sip", "callcontrol/b2bua")
-AROUND = (
-    *(
-        "call_index",
-        "call_stats",
-        "call_store",
-        "callers",
-        "core",
-        "dialled",
-        "gather",
-        "ids",
-        "intake",
-        "ladder",
-        "opening",
-        "live_facts",
-        "ports",
-    ),
-    *("runner", "strays", "trunking", "waiting_room", "wire"),
-)
-DECIDING = ("evaluate", "gateways", "incoming", "outgoing", "trace")
+AROUND = {
+    "callcontrol": """auth bindings call_index call_log call_stats call_store callers core dialled gather histogram
+        ids intake ladder limits live_facts opening ports registrar registration runner strays system_clock trunking
+        waiting_room wire""",
+    "callcontrol/transport": "counters driver poller shared udp",
+    "dialplan": "evaluate facts gateways incoming outgoing plan trace",
+    "gateway": "gateway_numbers routes trunk",
+    "numbering": "classes directory e164 plans",
+}
+"""What is passed on the way of a message or a call, by folder."""
 
 
 def core_modules() -> list[str]:
     """Source files of the compiled group; the packages' ``__init__`` stay interpreted."""
     files = [path for folder in CORE for path in sorted(Path(folder).glob("*.py"))]
-    files += [Path("callcontrol", f"{name}.py") for name in AROUND]
-    files += [Path("dialplan", f"{name}.py") for name in DECIDING]
+    files += [Path(folder, f"{name}.py") for folder, names in AROUND.items() for name in names.split()]
     return [str(path) for path in files if path.name != "__init__.py"]
 
 

@@ -145,7 +145,9 @@ def on_target_joined(call: Call, turn: Turn, event: TargetJoined) -> None:
     if step is None:
         call.ignore("device came late")
         return
-    if target.user not in [*[other.user for other in step.targets], *[other.user for other in step.wake]]:
+    rung = [other.user for other in step.targets]
+    rung += [other.user for other in step.wake]
+    if target.user not in rung:
         call.ignore("device of a user who is not rung")
         return
     if target.device == call.device or target.device in _talking(call):
