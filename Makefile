@@ -101,13 +101,13 @@ bench: setup $(BENCH_STAMP) ## load and comparison runs; a table and a plot in b
 
 # ---- compiled core ----------------------------------------------------------------------------------------------------------
 
-compile: $(STAMP) ## compile the pure core (callcontrol/sip, callcontrol/b2bua) in place with mypyc
+compile: $(STAMP) ## compile the pure core and what is on the way of a call in place with mypyc
 	@echo "==> Compiling the core (a few minutes)"
 	@CLOUDLINE_COMPILE=1 $(BIN)/python setup.py -q build_ext --inplace
 	@echo "==> Compiled; make uncompile goes back to the interpreted core"
 
 uncompile: ## remove the compiled core
-	@find callcontrol dialplan -name '*.so' -delete
+	@find callcontrol dialplan gateway numbering -name '*.so' -delete
 	@rm -f *__mypyc*.so
 	@rm -rf build
 	@echo "==> The core runs interpreted"

@@ -1,8 +1,8 @@
 """The optional compile step; everything else about the package is in ``pyproject.toml``.
 
 ``CLOUDLINE_COMPILE=1 python setup.py build_ext --inplace`` (``make compile``) compiles the pure core,
-``callcontrol/sip`` and ``callcontrol/b2bua``, and the synchronous way of a call around it, with mypyc as one
-group, from the same sources that otherwise run interpreted.
+``callcontrol/sip`` and ``callcontrol/b2bua``, and the synchronous way of a message and a call around it, from
+the sockets to the dialplan, with mypyc as one group, from the same sources that otherwise run interpreted.
 """
 
 import os
