@@ -1,7 +1,8 @@
 """What the apps of phones ask for over HTTP instead of MQTT: calls through the GSM network, callbacks, prices, and the
 verification of SIMs (OUT-02, OUT-03, OUT-06, DEV-01).
 
-One service answers both ways (`callcontrol.phone_requests`), so a request gets the same answer on either.
+One service answers both ways (`callcontrol.phone_requests`), so a request gets the same answer on either.  Nothing
+here waits for the database, not even to record who asked: what becomes of it is a call, with a call record.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pydantic import ConfigDict, Field
 
 from callcontrol.access.tokens import Principal, Scope
 from callcontrol.api.bodies import REF_PATTERN, Body, Ref
-from callcontrol.api.changing import note, unknown
+from callcontrol.api.changing import unknown
 from callcontrol.api.door import Who
 from callcontrol.api.problems import FieldError, Problem, later
 from callcontrol.api.routing import ALL, Routes
@@ -134,11 +135,6 @@ def add_to(api: FastAPI, services: Services, sight: Sight) -> None:
             return reply.fields
         raise _refused(reply)
 
-    async def record(who: Principal, action: str, kind: str, key: str, device: Device) -> None:
-        account = directory.account_of(device.user)
-        ref = account.ref if account is not None else ""
-        await note(services, who, action, kind, key, ref, f"device {device.ref}")
-
     @routes.post("/v1/call-through", ALL, problems=[404])
     async def call_through(who: Who, body: CallThrough) -> LeaseView:
         """Lease a gateway number: the SIM dials it within the time, and is led on to the number asked for (OUT-02)."""
@@ -146,7 +142,6 @@ def add_to(api: FastAPI, services: Services, sight: Sight) -> None:
         given = body.given()
         given.pop("device", None)
         found = await ask(device, {"type": "call_through", **given})
-        await record(who, "lease", "lease", str(found["lease"]), device)
         return LeaseView(
             lease=found["lease"],
             gateway_number=found["gateway_number"],
@@ -160,7 +155,6 @@ def add_to(api: FastAPI, services: Services, sight: Sight) -> None:
         """Give a lease back."""
         phone = phone_of(who, device)
         await ask(phone, {"type": "release", "lease": lease})
-        await record(who, "release", "lease", lease, phone)
         return Response(status_code=204)
 
     @routes.post("/v1/callbacks", ALL, 202, problems=[404])
@@ -169,25 +163,20 @@ def add_to(api: FastAPI, services: Services, sight: Sight) -> None:
         device = phone_of(who, body.device)
         given = body.given()
         given.pop("device", None)
-        found = dict(await ask(device, {"type": "callback", **given}))
-        await record(who, "start", "callback", str(found.get("callback", "")), device)
-        return found
+        return dict(await ask(device, {"type": "callback", **given}))
 
     @routes.delete("/v1/callbacks/{callback}", ALL, problems=[404])
     async def cancel_call_back(who: Who, callback: str, device: DeviceRef = None) -> Response:
         """Stop a callback."""
         phone = phone_of(who, device)
         await ask(phone, {"type": "cancel_callback", "callback": callback})
-        await record(who, "cancel", "callback", callback, phone)
         return Response(status_code=204)
 
     @routes.post("/v1/verifications", ALL, problems=[404])
     async def verify(who: Who, body: Verification) -> dict[str, Any]:
         """Ask for the number that the SIM dials to prove its own (DEV-01)."""
         device = phone_of(who, body.device)
-        found = dict(await ask(device, {"type": "verify", "sim": body.sim}))
-        await record(who, "start", "verification", str(found.get("verification", "")), device)
-        return found
+        return dict(await ask(device, {"type": "verify", "sim": body.sim}))
 
     @routes.get("/v1/verifications/{verification}", ALL, problems=[404])
     async def verification(who: Who, verification: str, device: DeviceRef = None) -> dict[str, Any]:
