@@ -240,7 +240,9 @@ class Intake:
     def _asked_of(self, trunk: Trunk, message: Message, uri: Uri) -> Uri:
         """The Request-URI as it is meant, where the carrier knows us by a contact or a name of its own."""
         registrations = self.registrations
-        contact = registrations is not None and trunk.register and registrations.is_contact(trunk.ref, uri.user)
+        contact = (
+            registrations is not None and trunk.register and registrations.is_contact(trunk.ref, uri.user)
+        )
         if contact or (uri.host and uri.host in (trunk.host.partition(":")[0].lower(), trunk.domain.lower())):
             return asked_of_contact(message, uri, self._digest.realm, is_contact=contact)
         return uri

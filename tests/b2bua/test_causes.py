@@ -8,10 +8,10 @@ import pytest
 
 from callcontrol.b2bua.causes import (
     CAUSES,
-    better,
     NEVER,
     NEXT_PEER,
     NEXT_TRUNK,
+    better,
     end_line,
     failover,
     phrase_of,
