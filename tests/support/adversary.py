@@ -413,6 +413,15 @@ class Adversary:
         flow = FLOW if which % 3 else ""
         self.feed(ResponseIn(transaction.leg, request.branch, answer, login, flow))
 
+    def accept(self, body: bytes) -> None:
+        """The party that was invited last says yes."""
+        waiting = [
+            key for key, each in self.open.items() if each.request.method == "INVITE" and not each.answered
+        ]
+        if waiting and not self.overs:
+            which = sorted(self.open).index(waiting[-1])
+            self._respond(which, 200, (("contact", "<sip:peer@10.1.0.1:5060>"),), body)
+
     def _ask(self, which: int, method: str, headers: tuple[tuple[str, str], ...], body: bytes) -> None:
         legs = sorted(self.call.legs)
         if not legs:
