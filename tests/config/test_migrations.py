@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
+from callcontrol.access.tables import TokenRow
 from callcontrol.cdr.tables import CallRow
 from callcontrol.pricing.tables import RateRow
-from config.database import MIGRATIONS, Base, create_engine, upgrade
+from config.database import MIGRATIONS, Base, alembic_config, create_engine, upgrade
 from config.sections import DatabaseSettings
 from gateway.tables import TrunkRow
 from numbering.tables import NumberRow
 
-PACKAGES = (CallRow, TrunkRow, NumberRow, RateRow)
+PACKAGES = (CallRow, TrunkRow, NumberRow, RateRow, TokenRow)
 """One table of each package: importing it registers the others with ``Base``."""
 
 
@@ -70,6 +72,39 @@ def test_nodes_that_start_together_upgrade_once(database_url: str) -> None:
                 await engine.dispose()
 
     assert asyncio.run(run()) == 1
+
+
+def test_the_life_of_numbers_can_be_taken_back_and_brought_again(database_url: str) -> None:
+    """Down to the first tables, with a number that was there before; then up again."""
+
+    def walk(connection: Connection) -> None:
+        config = alembic_config(connection)
+        command.downgrade(config, "0001")
+        connection.execute(
+            text(
+                "INSERT INTO numbers (e164, state, category, calls, hide, ring_seconds, block)"
+                " VALUES ('+33639981001', 'active', 'standard', true, false, 0, '[]')"
+            )
+        )
+        command.upgrade(config, "head")
+
+    async def run() -> tuple[list[object], tuple[object, ...]]:
+        engine = create_engine(DatabaseSettings(url=database_url))
+        try:
+            await upgrade(engine)
+            async with engine.begin() as connection:
+                await connection.run_sync(walk)
+            async with engine.connect() as connection:
+                row = (
+                    await connection.execute(text("SELECT version, expires_at, kept_for FROM numbers"))
+                ).one()
+                return await connection.run_sync(differences), tuple(row)
+        finally:
+            await engine.dispose()
+
+    found, row = asyncio.run(run())
+    assert found == []
+    assert row == (1, 0.0, None)
 
 
 def test_every_package_takes_part() -> None:
