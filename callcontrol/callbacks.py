@@ -14,7 +14,7 @@ from typing import Final
 from callcontrol.b2bua.call import Call
 from callcontrol.b2bua.events import CallBack
 from callcontrol.b2bua.phases import ENDED
-from callcontrol.phone_requests import Done, Ok, Reply, refusal
+from callcontrol.phone_requests import Done, Ok, Reply, is_answered, refusal
 from callcontrol.runner import Runner
 from dialplan import reasons
 from dialplan.facts import CallFacts
@@ -103,6 +103,9 @@ class CallbackDesk:
         def used(use: Use | None) -> None:
             if use is None or use.state is not UseState.LEASED or use.lease is None:
                 done(refusal(reasons.UNAVAILABLE, retry_after_s=RETRY_S))
+                return
+            if is_answered(done):
+                self._leases.finish(use.lease.id, ref, False, now)
                 return
             plan = self._begin(ref, device, called.dialled, decision, use.lease, now)
             done(self._told(ref, plan))

@@ -34,6 +34,9 @@ from numbering.directory import Directory
 Told = Callable[[Lease, str, float], None]
 """(lease of a verification, outcome, now): ``sim_verified``, ``hidden_caller`` or ``sim_mismatch``."""
 
+MAX_RUNNING: Final = 100_000
+"""Calls of which the lease is remembered until they end; an INVITE that is sent back for its session interval and never comes
+again leaves one behind."""
 _NOBODY: Final = "nobody"
 """Stands for a SIM that no lease is of."""
 _STATES: Final = {
@@ -104,6 +107,8 @@ class GatewayCalls:
         state = _STATES[use.state]
         if state == GATEWAY_LEASED and lease is not None:
             self._running[lease.used_by] = lease
+            if len(self._running) > MAX_RUNNING:
+                del self._running[next(iter(self._running))]
         gateway = facts.gateway
         if gateway is not None and gateway.kind == VERIFICATION:
             state = self._proof(facts, state, lease)

@@ -14,6 +14,7 @@ from typing import Final, Protocol
 from callcontrol.b2bua.causes import CAUSES
 from callcontrol.gather import Gatherer
 from callcontrol.live_facts import Asking, LiveSource
+from callcontrol.phone_fields import BadRequest, Fields
 from dialplan import reasons
 from dialplan.evaluate import evaluate
 from dialplan.facts import CallFacts
@@ -83,45 +84,10 @@ class PhoneRequestHandler(Protocol):
 
 
 Done = Callable[[Reply], None]
-MAX_TEXT: Final = 64
-"""Characters of a field of a request; telephone numbers are shorter."""
 _SEPARATORS: Final = str.maketrans("", "", " .()/\u00a0\u202f")
 """What people write between digits, besides the dash that tel URIs know (RFC 3966)."""
 RETRY_S: Final = 5
 """When to ask again after a store has not answered."""
-
-
-class BadRequest(Exception):
-    """A field is missing or of the wrong kind; the text names it."""
-
-
-class Fields:
-    """Reading the fields of one request; what is wrong raises `BadRequest`."""
-
-    def __init__(self, request: Mapping[str, object]) -> None:
-        self._request = request
-
-    def text(self, name: str, *, required: bool = False) -> str:
-        value = self._request.get(name)
-        if value is None or value == "":
-            if required:
-                raise BadRequest(f"{name} is missing")
-            return ""
-        if not isinstance(value, str) or len(value) > MAX_TEXT or not value.isprintable():
-            raise BadRequest(f"{name} is no text of at most {MAX_TEXT} characters")
-        return value.strip()
-
-    def flag(self, name: str) -> bool:
-        value = self._request.get(name, False)
-        if not isinstance(value, bool):
-            raise BadRequest(f"{name} is neither true nor false")
-        return value
-
-    def seconds(self, name: str) -> float:
-        value = self._request.get(name, 0)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 86_400:
-            raise BadRequest(f"{name} is no number of seconds")
-        return float(value)
 
 
 def refusal(reason: str, message: str = "", retry_after_s: float = 0.0) -> Error:
@@ -185,6 +151,11 @@ class _Pending:
         if not self.answered:
             self.answered = True
             self.done(reply)
+
+
+def is_answered(done: Done) -> bool:
+    """Whether the app was told something already, so that nothing may be begun for it any more."""
+    return isinstance(done, _Pending) and done.answered
 
 
 class PhoneRequests:
@@ -390,6 +361,8 @@ class PhoneRequests:
         asking = Asking(self._live, facts, f"request {device.ref}")
 
         def complete() -> None:
+            if is_answered(done):
+                return
             decision = evaluate(asking.facts)
             first = decision.plan.steps[0] if decision.plan.steps else None
             if isinstance(first, Refuse) and first.reason not in in_spite:

@@ -10,7 +10,8 @@ import pytest
 from callcontrol.cdr import CallRecord
 from callcontrol.phone_requests import Error, Ok, Reply
 from gateway.gateway_numbers import GatewayNumber
-from gateway.leases import Lease
+from gateway.lease_store import MemoryLeaseStore
+from gateway.leases import Lease, LeaseRequest
 from numbering.e164 import E164
 from numbering.models import Device, NumberState
 from tests.support.party import Dialog
@@ -244,6 +245,43 @@ class Gone:
     def take(self, request: object, candidates: object, now: float, done: Callable[[None], None]) -> None:
         if self.answers:
             done(None)
+
+
+class Late:
+    """A live store that answers when the app has been told that it does not."""
+
+    def __init__(self, leases: MemoryLeaseStore) -> None:
+        self.leases = leases
+        self.waiting: list[Callable[[], None]] = []
+
+    def take(
+        self, request: LeaseRequest, candidates: list[str], now: float, done: Callable[..., None]
+    ) -> None:
+        self.waiting.append(lambda: self.leases.take(request, candidates, now, done))
+
+    def use(self, sim: str, gateway: str, call_id: str, now: float, done: Callable[..., None]) -> None:
+        self.leases.use(sim, gateway, call_id, now, done)
+
+    def finish(self, id: str, call_id: str, answered: bool, now: float) -> None:
+        self.leases.finish(id, call_id, answered, now)
+
+
+def test_no_sim_is_called_for_an_app_that_was_told_no() -> None:
+    scene = Scene()
+    late = Late(scene.world.leases)
+    desk = scene.world.server.phone.callbacks
+    desk._leases = late  # type: ignore[union-attr, assignment]
+    told: list[Reply] = []
+    asked = {"type": "callback", "to": OUTSIDE}
+    scene.world.server.phone.handle("ana-phone", asked, scene.world.now(), told.append)
+    scene.world.network.now += 3.0
+    scene.world.server.turn()
+    assert [isinstance(reply, Error) for reply in told] == [True]
+    late.waiting[0]()
+    scene.world.run(1.0)
+    assert not scene.carrier.dialogs
+    assert len(told) == 1
+    assert scene.world.leases.counts(scene.world.now())["in_use"] == 0
 
 
 @pytest.mark.parametrize("answers", [True, False])
