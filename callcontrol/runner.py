@@ -14,6 +14,7 @@ from typing import Final, Protocol
 
 from callcontrol.b2bua import joining, snapshot
 from callcontrol.b2bua.call import Call
+from callcontrol.b2bua.causes import NEVER, failover, q850_of
 from callcontrol.b2bua.dialling import active_plan
 from callcontrol.b2bua.effects import (
     AdoptInvite,
@@ -299,7 +300,7 @@ class Runner:
 
     def _note_peer(self, leg: Leg, message: Message, now: float) -> None:
         status = message.status
-        if status == 503:
+        if status == 503 and failover(status, q850_of(message)) != NEVER:
             self._trunking.failed(leg.trunk, leg.peer, "503", retry_after(message), now)
         elif status > 100:
             self._trunking.answered(leg.trunk, leg.peer, now)

@@ -137,6 +137,8 @@ def busy_behind_a_503(stage: Stage) -> None:
     first.reply(first.incoming, 503, headers=(("reason", "Q.850;cause=17"),))
     stage.run(1.0)
     assert call.status == 486
+    health = stage.world.server.trunking.health
+    assert health.levels(stage.world.now()) == (frozenset(), frozenset())
     assert not second.rang
     assert not other.rang
 
