@@ -4,12 +4,14 @@ counting afterwards.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 from callcontrol.cdr.records import CallRecord
+from callcontrol.masking import mask_number
 from callcontrol.pricing.rates import PriceBook
 from callcontrol.usage.charges import Spent, spent
-from callcontrol.usage.counters import Leg, MemoryUsageCounters, UsageCounters, owner_of
+from callcontrol.usage.counters import Leg, MemoryUsageCounters, UsageCounters, Used, owner_of
 from callcontrol.usage.guard import OutgoingGuard
 from callcontrol.usage.month import Calendar
 from callcontrol.usage.policy import OutgoingPolicy, Zoning
@@ -18,6 +20,8 @@ from callcontrol.usage.source import UsageSource
 from dialplan.paying import FREE_CLASSES
 from numbering.classes import classify
 from numbering.directory import Directory
+
+_log = logging.getLogger(__name__)
 
 
 class OutgoingStores:
@@ -51,6 +55,9 @@ class Outgoing:
         self.source = UsageSource(directory, policy, self.zoning, stores.book, stores.counters)
         self.guard = OutgoingGuard(directory, policy, self.zoning, stores.slots, longest_s)
         self._calendar = Calendar()
+        self._warn_share = policy.warn_share
+        self.passed: dict[str, int] = {}
+        """``warning``, ``end`` -> how often minutes of a plan came to that."""
 
     def acquire(
         self,
@@ -79,8 +86,35 @@ class Outgoing:
         for each in spent(record):
             leg = self.leg(record.user, each, now)
             if leg is not None:
-                owner = owner_of(record.number, record.user)
-                self.counters.add(owner, self._calendar.month(each.started_at).name, leg, now)
+                owner, month = (
+                    owner_of(record.number, record.user),
+                    self._calendar.month(each.started_at).name,
+                )
+                self.counters.add(owner, month, leg, now)
+                self._watch(owner, month, record, leg)
+
+    def _watch(self, owner: str, month: str, record: CallRecord, leg: Leg) -> None:
+        """Tell when this leg has brought the minutes of the plan to the warning, or to their end."""
+        plan = self._directory.plan_of(record.user)
+        plan_s = 60 * plan.minutes.get(leg.zone, 0) if plan is not None else 0
+        if not plan_s:
+            return
+
+        def seen(used: Used | None) -> None:
+            after = used.seconds.get(leg.zone, 0) if used is not None else 0
+            before = after - leg.seconds
+            for word, mark in (("warning", round(plan_s * self._warn_share)), ("end", plan_s)):
+                if before < mark <= after:
+                    self.passed[word] = self.passed.get(word, 0) + 1
+                    _log.info(
+                        "minutes of the plan: %s has used %d of %d to %s",
+                        mask_number(record.number),
+                        after // 60,
+                        plan_s // 60,
+                        leg.zone,
+                    )
+
+        self.counters.look(owner, month, leg.called, seen)
 
     def counts(self, user: str) -> bool:
         """Whether anything bounds what the user's numbers use in a month."""

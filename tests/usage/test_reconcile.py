@@ -220,3 +220,18 @@ def test_plans_that_bound_nothing_are_not_counted() -> None:
     free._directory.put_one(replace(account, packages=("europe",)))
     free.ended(record("c1", 60.0), NOW)
     assert used(free) == ({"national": 60}, 1)
+
+
+def test_it_is_told_when_minutes_are_nearly_used_up_and_when_they_are(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    live = outgoing(PlanLimits(devices=3, numbers=20, minutes={"national": 10, "europe": 0}))
+    with caplog.at_level("INFO"):
+        for n, minutes in enumerate((7, 1, 1, 1, 5)):
+            live.ended(record(f"c{n}", 60 * minutes), NOW)
+        live.ended(record("abroad", 6000, ABROAD), NOW)
+    assert live.passed == {"warning": 1, "end": 1}
+    assert [line.getMessage() for line in caplog.records] == [
+        "minutes of the plan: +3363998•••• has used 8 of 10 to national",
+        "minutes of the plan: +3363998•••• has used 10 of 10 to national",
+    ]
