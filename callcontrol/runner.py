@@ -379,8 +379,8 @@ class Runner:
     def _answer(self, call: Call, effect: Effect, now: float) -> None:
         """Lookups that a call asks for; their answer is an event of the same turn."""
         if isinstance(effect, ChooseTrunk):
-            asked = _AskedTrunk(self, call)
-            self._ask_trunk(call, effect, now, asked.answered)
+            asked = _AskedTrunk(self, self._trunking, call, effect, now)
+            asked.ask()
             asked.waits = asked.event is None
             if asked.event is not None:
                 self.handle(call, asked.event, now)
@@ -389,31 +389,6 @@ class Runner:
             self._routed(call, decision, 404, now)
         elif isinstance(effect, JoinDialog):
             self._join(call, effect, now)
-
-    def _ask_trunk(
-        self, call: Call, effect: ChooseTrunk, now: float, done: Callable[[TrunkChosen], None]
-    ) -> None:
-        """Every leg over a trunk comes by here: of calls, transfers, forwards, callbacks, call-through (OUT-10)."""
-        outgoing = self.outgoing
-        number, caller, tried, leg = effect.number, effect.caller, effect.tried, effect.channel
-        if outgoing is None:
-            self._trunking.choose(number, caller, tried, leg, now, done)
-            return
-
-        def chosen(event: TrunkChosen) -> None:
-            if not event.trunk:
-                outgoing.release(leg)
-            done(event)
-
-        def allowed(bound: str) -> None:
-            if bound:
-                call.note("OUT-10", f"refuse:{reasons.TOO_MANY_CALLS}", bound)
-                done(TrunkChosen("", reason=reasons.TOO_MANY_CALLS))
-            else:
-                self._trunking.choose(number, caller, tried, leg, now, chosen)
-
-        plan = active_plan(call)
-        outgoing.acquire(leg, plan.user, plan.account, plan.number, number, not tried, now, allowed)
 
     def _transfer_route(self, call: Call, leg: str, target: str, now: float) -> Decision | None:
         """The transferor calls the target, with the number that it talks with in this call."""
@@ -621,17 +596,63 @@ def _remember(refs: OrderedDict[str, None], ref: str) -> None:
 
 
 class _AskedTrunk:
-    """A call that asked for a trunk.  The answer of a store of other machines comes between two turns, and waits for the next."""
+    """A call that asked for a trunk.  The answer of a store of other machines comes between two turns, and waits for the next.
 
-    __slots__ = ("_call", "_runner", "event", "waits")
+    Every leg over a trunk comes by here: of calls, transfers, forwards, callbacks, call-through (OUT-10).  Functions inside a
+    function would be shorter, but compiled they hold each other, and with them the call, in a cycle.
+    """
 
-    def __init__(self, runner: Runner, call: Call) -> None:
+    __slots__ = ("_call", "_effect", "_now", "_runner", "_trunking", "event", "waits")
+
+    def __init__(
+        self, runner: Runner, trunking: Trunking, call: Call, effect: ChooseTrunk, now: float
+    ) -> None:
         self._runner = runner
+        self._trunking = trunking
         self._call = call
+        self._effect = effect
+        self._now = now
         self.event: TrunkChosen | None = None
         self.waits = False
 
-    def answered(self, event: TrunkChosen) -> None:
+    def ask(self) -> None:
+        outgoing, effect = self._runner.outgoing, self._effect
+        if outgoing is None:
+            self._choose()
+            return
+        plan = active_plan(self._call)
+        first = not effect.tried
+        outgoing.acquire(
+            effect.channel,
+            plan.user,
+            plan.account,
+            plan.number,
+            effect.number,
+            first,
+            self._now,
+            self._allowed,
+        )
+
+    def _allowed(self, bound: str) -> None:
+        if bound:
+            self._call.note("OUT-10", f"refuse:{reasons.TOO_MANY_CALLS}", bound)
+            self._answer(TrunkChosen("", reason=reasons.TOO_MANY_CALLS))
+        else:
+            self._choose()
+
+    def _choose(self) -> None:
+        effect = self._effect
+        self._trunking.choose(
+            effect.number, effect.caller, effect.tried, effect.channel, self._now, self._chosen
+        )
+
+    def _chosen(self, event: TrunkChosen) -> None:
+        outgoing = self._runner.outgoing
+        if outgoing is not None and not event.trunk:
+            outgoing.release(self._effect.channel)
+        self._answer(event)
+
+    def _answer(self, event: TrunkChosen) -> None:
         self.event = event
         if self.waits:
             self._runner.trunk_found(self._call, event)
