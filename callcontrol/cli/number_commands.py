@@ -37,7 +37,8 @@ def shown(number: CloudNumber, as_json: bool, words: str) -> None:
         print_json(number_json(number))
         return
     until = f" until {moment(when(number.until))} UTC" if number.until else ""
-    typer.echo(f"{number.e164}: {words}, {number.state.value}{until}")
+    state = "" if words == number.state.value else f", {number.state.value}"
+    typer.echo(f"{number.e164}: {words}{state}{until}")
 
 
 @app.command()
