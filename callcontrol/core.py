@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from callcontrol import newcomers
 from callcontrol.b2bua.call import Call
 from callcontrol.b2bua.causes import CAUSES, reason_lines
-from callcontrol.b2bua.effects import Effect
 from callcontrol.b2bua.env import CallEnv
-from callcontrol.b2bua.events import CancelIn, RequestIn, Start, TargetJoined
-from callcontrol.b2bua.leg import CALLER, Leg
+from callcontrol.b2bua.events import CancelIn, RequestIn, Start
 from callcontrol.bindings import BindingAdded, BindingAsleep, BindingRemoved
-from callcontrol.gather import target_of
+from callcontrol.capabilities import CAPABILITIES, OUTSIDE, TOLD
 from callcontrol.ids import CallRefs, call_ref_of
 from callcontrol.intake import Admitted, Answer, Deferred
 from callcontrol.ladder import Ladders
@@ -24,10 +23,9 @@ from callcontrol.limits import Gate, Suspicious
 from callcontrol.opening import Opening
 from callcontrol.registrar import Registrar
 from callcontrol.runner import Runner
-from callcontrol.sip import build, session_timer, usage_uas
+from callcontrol.sip import build, session_timer
 from callcontrol.sip.dialog import contact_uri
 from callcontrol.sip.endpoint import Endpoint
-from callcontrol.sip.errors import RemoteProtocolError
 from callcontrol.sip.events import (
     AckReceived,
     CancelReceived,
@@ -36,43 +34,18 @@ from callcontrol.sip.events import (
     StrayAnswer,
     TransactionFailed,
 )
-from callcontrol.sip.fields import parse_replaces
 from callcontrol.sip.flow import Flow
 from callcontrol.sip.message import Message
-from callcontrol.sip.screening import Capabilities, screen
-from callcontrol.sip.usage import ESTABLISHED, Turn, Usage
+from callcontrol.sip.screening import screen
 from callcontrol.strays import Strays
 from callcontrol.trunking import Trunking
 from callcontrol.waiting_room import WAIT_S, Waiting, WaitingRoom
 from callcontrol.wire import Owner, Wire
 from dialplan import reasons
-from dialplan.plan import Refuse
 from gateway.capacity import GRANTED
 
-ALLOW: Final = (
-    "INVITE",
-    "ACK",
-    "CANCEL",
-    "BYE",
-    "OPTIONS",
-    "REGISTER",
-    "INFO",
-    "MESSAGE",
-    "UPDATE",
-    "PRACK",
-    "REFER",
-    "NOTIFY",
-)
-CAPABILITIES: Final = Capabilities(
-    allow=ALLOW,
-    accept=("application/sdp", "multipart/*"),
-    supported=("100rel", "timer", "replaces", "path", "outbound", "gruu", "norefersub"),
-    schemes=("sip", "sips", "tel", "urn"),
-    passed_on=("INFO", "MESSAGE", "NOTIFY", "INVITE", "UPDATE", "PRACK"),
-)
 _MAX_HELD: Final = 10_000
 """Requests that wait while calls are taken over."""
-_OUTSIDE: Final = ", ".join(("INVITE", "ACK", "CANCEL", "OPTIONS", "REGISTER"))
 
 
 Asker = Callable[[Message | None, Flow | None], None]
@@ -310,18 +283,11 @@ class Core:
         elif method == "INVITE":
             self._on_invite(event, monotonic, now)
         elif method == "OPTIONS":
-            headers = (
-                ("Allow", ", ".join(ALLOW)),
-                ("Accept", "application/sdp"),
-                ("Accept-Encoding", "identity"),
-                ("Accept-Language", "en"),
-                ("Supported", ", ".join(CAPABILITIES.supported)),
-            )
-            self._turn_away(event, 200, monotonic, headers)
+            self._turn_away(event, 200, monotonic, TOLD)
         elif method in ("BYE", "INFO", "UPDATE", "PRACK", "NOTIFY"):
             self._turn_away(event, 481, monotonic)  # these live in dialogs only
         else:
-            self._turn_away(event, 405, monotonic, (("Allow", _OUTSIDE),))
+            self._turn_away(event, 405, monotonic, (("Allow", OUTSIDE),))
 
     def _turn_away(
         self,
@@ -393,14 +359,14 @@ class Core:
         """The caller is known, and what happens to the call."""
         message = event.message
         min_se = self._env.usage.min_se
-        if session_timer.too_small(message, min_se) and not _is_emergency(outcome):
+        if session_timer.too_small(message, min_se) and not newcomers.is_emergency(outcome):
             self._respond(event, 422, monotonic, (("Min-SE", str(min_se)),))
             return
         if message.has("replaces"):
             self._on_replaces(event, outcome, monotonic, now)
             return
         reason = self.no_room()
-        if reason and not _is_emergency(outcome):
+        if reason and not newcomers.is_emergency(outcome):
             self._refuse(event, reason, monotonic)
             return
         ref = self._refs.new()
@@ -441,14 +407,9 @@ class Core:
         flow = event.flow.dump()
         self._ladders.add(ref, now, "a", False, flow, message.data)
         self._runner.start(call, Start(message, event.key, flow, host), now)
-        owner = self._owner_of(call)
+        owner = newcomers.owner_of(self._runner, call)
         if owner is not None:
             self._endpoint.claim(event.key, owner)
-
-    def _owner_of(self, call: Call) -> Owner | None:
-        leg = call.legs.get("a")
-        dialog = leg.usage.dialog if leg is not None else None
-        return self._runner.by_tag(dialog.local_tag) if dialog is not None else None
 
     def _refuse(self, event: RequestReceived, reason: str, monotonic: float, status: int = 0) -> None:
         """Refuse before there is a call."""
@@ -464,53 +425,10 @@ class Core:
         self._endpoint.send_response(event.key, status, data, monotonic)
 
     def _on_replaces(self, event: RequestReceived, outcome: Admitted, monotonic: float, now: float) -> None:
-        """RFC 3891: the newcomer takes the place of a party of ours, if it may: same account, or the same user."""
-        message = event.message
-        values = message.all("replaces")
-        try:
-            replaces = parse_replaces(values[0] if len(values) == 1 else "")
-        except RemoteProtocolError as error:
-            self._respond(event, error.status, monotonic)
-            return
-        owner = self._runner.by_tag(replaces.to_tag)
-        leg = owner.call.legs.get(owner.leg) if owner is not None else None
-        dialog = leg.usage.dialog if leg is not None else None
-        if owner is None or leg is None or leg.call_id != replaces.call_id:
-            self._respond(event, 481, monotonic)
-            return
-        if dialog is None or dialog.remote_tag != replaces.from_tag:
-            self._respond(event, 481, monotonic)
-            return
-        account = outcome.facts.device.account if outcome.facts.device is not None else ""
-        if not account or account != owner.call.plan.account:
-            self._respond(event, 603, monotonic)
-            return
-        if replaces.early_only or leg.usage.state != ESTABLISHED:
-            self._respond(event, 486 if replaces.early_only else 481, monotonic)
-            return
-        call = owner.call
-        call.count += 1
-        name = f"b{call.count}"
-        newcomer = Leg(name, Usage(name, f"{call.ref}.{name}", uac=False), CALLER, now)
-        newcomer.device = outcome.device
-        newcomer.user = outcome.facts.device.user if outcome.facts.device is not None else ""
-        newcomer.device_class = self._env.device_class(outcome.device)
-        newcomer.call_id = message.call_id
-        newcomer.address = event.flow.dump()
-        effects: list[Effect] = []
-        usage_uas.begin(
-            newcomer.usage, Turn(self._env.usage, now, effects), message, event.key, newcomer.address, True
-        )
-        self._ladders.add(call.ref, now, name, False, newcomer.address, message.data)
-        if not self._runner.replace(owner, newcomer, now, effects):
-            self._respond(event, 491, monotonic)
-            return
-        taken = (
-            self._runner.by_tag(newcomer.usage.dialog.local_tag)
-            if newcomer.usage.dialog is not None
-            else None
-        )
-        if taken is not None:
+        taken = newcomers.take_place(self._runner, self._env, self._ladders, event, outcome, now)
+        if isinstance(taken, int):
+            self._respond(event, taken, monotonic)
+        else:
             self._endpoint.claim(event.key, taken)
 
     # -- registrar ------------------------------------------------------------------------------------------
@@ -524,35 +442,8 @@ class Core:
             if isinstance(event, Suspicious):
                 self._gate.suspect(event.host, event.kind, now, proven=event.proven)
             elif isinstance(event, BindingAdded):
-                self._join_ringing(event, now)
+                if self.on_registered is not None:
+                    self.on_registered(event.binding.device, now)
+                newcomers.join_ringing(self._runner, self._registrar, event, now)
             elif isinstance(event, (BindingAsleep, BindingRemoved)):
                 self._count("binding gone")
-
-    def _join_ringing(self, event: BindingAdded, now: float) -> None:
-        """A device registers while its user is being rung: it gets the INVITE at once (DEV-05)."""
-        binding, previous = event.binding, event.previous
-        if self.on_registered is not None:
-            self.on_registered(binding.device, now)
-        anew = (
-            previous is None
-            or previous.asleep
-            or (previous.flow, previous.target)
-            != (
-                binding.flow,
-                binding.target,
-            )
-        )
-        if binding.reg_id and any(
-            other.instance == binding.instance and other.key != binding.key and not other.asleep
-            for other in self._registrar.bindings_of(binding.aor, now)
-        ):
-            return  # a further flow of a device that rings over another one (RFC 5626 §5.3)
-        target = target_of(event.binding)
-        for call in self._runner.ringing(target.user):
-            self._runner.handle(call, TargetJoined(target, anew), now)
-
-
-def _is_emergency(outcome: Admitted) -> bool:
-    """An emergency call is answered with its advice whatever the load (OUT-05)."""
-    steps = outcome.decision.plan.steps
-    return any(isinstance(step, Refuse) and step.reason == reasons.EMERGENCY for step in steps)
