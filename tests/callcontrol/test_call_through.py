@@ -379,3 +379,19 @@ def test_a_node_that_loses_its_live_store_says_so(answers: bool) -> None:
     assert dialog.status == 503
     assert phone.rang, "ordinary calls need no lease"
     assert other.hanging
+
+
+def test_a_sim_takes_nobodys_place_in_a_call() -> None:
+    """INVITE with Replaces is for devices of the account; whoever forges the SIM's number must not get into a call."""
+    scene = Scene()
+    ana, ben = scene.world.phone("ana-desktop"), scene.world.phone("ben-phone")
+    talk = ana.call("+33639981002")
+    scene.world.run(0.5)
+    ben.answer()
+    scene.world.run(1.0)
+    assert talk.live
+    ours, theirs = (text.rpartition(";tag=")[2] for text in (talk.remote, talk.local))
+    replaces = (("Replaces", f"{talk.call_id};to-tag={ours};from-tag={theirs}"),)
+    dialog = scene.call(scene.lease().gateway, headers=replaces)
+    assert dialog.status == 603
+    assert talk.live
