@@ -5,7 +5,9 @@ Parties send to the survivor what a load balancer in front of the nodes would br
 
 from __future__ import annotations
 
+import json
 import signal
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,8 +15,8 @@ import pytest
 
 from loadtests import proc
 from tests.e2e.harness.dialog import Leg
-from tests.e2e.harness.server import Server
-from tests.e2e.harness.world import CLEO, OUTSIDE, World
+from tests.e2e.harness.server import HOST, Server
+from tests.e2e.harness.world import ANA, BEN, CLEO, OUTSIDE, World
 from tests.support.redis import RedisServer, redis
 
 __all__ = ["redis"]
@@ -26,12 +28,25 @@ pytestmark = [
 ]
 
 
+SIM, GATEWAY, MOBILE = "+33639980001", "+33199000001", "carrier-ouest"
+"""The SIM of ana's phone, the number that it dials to reach us, and the carrier that brings its calls."""
+
+
+class Lines(World):
+    """The usual world with a gateway number, and a carrier that takes one call at a time."""
+
+    def document(self, **changes: str) -> str:
+        text = super().document(**changes).replace('prefixes = ["+332"]', 'prefixes = ["+33639980"]')
+        text = text.replace('prefixes = ["+44"]', 'prefixes = ["+44"]\nmax_channels = 1')
+        return f'{text}\n[[gateway_number]]\ne164 = "{GATEWAY}"\ntrunk = "{MOBILE}"\nkind = "call_through"\n'
+
+
 class Pair:
     """Two nodes with one Redis and one database."""
 
     def __init__(self, folder: Path, server: RedisServer) -> None:
         state = f'\n[state]\nurl = "{server.url}"\nlease_seconds = 1.0\n'
-        self.world = World(folder / "one", settings=state)
+        self.world: World = Lines(folder / "one", settings=state)
         self.second = Server(folder / "two", settings=state)
         text = self.second.config.read_text().replace('id = "e2e"', 'id = "second"')
         self.second.config.write_text(
@@ -134,3 +149,52 @@ def test_a_call_that_rings_is_not_taken_from_a_node_that_lives(pair: Pair) -> No
     call.expect_answer()
     assert call.hang_up().status == 200
     leg.expect_hang_up()
+
+
+def ask(server: Server, path: str, **body: object) -> dict[str, object]:
+    """What an operator is told for the app of ana's phone."""
+    token = server.database.with_suffix(".token").read_text().strip()
+    request = urllib.request.Request(
+        f"http://{HOST}:{server.http}{path}",
+        data=json.dumps({"device": "ana-sim", **body}).encode(),
+        headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=5) as answer:
+        told: dict[str, object] = json.loads(answer.read())
+    return told
+
+
+@pytest.mark.rule("OUT-02", "LIVE-01")
+def test_a_lease_of_one_node_is_used_up_on_the_other(pair: Pair) -> None:
+    told = ask(pair.world.server, "/v1/call-through", number=ANA, to="01 99 00 12 34")
+    assert told["gateway_number"] == GATEWAY
+    network, outside = pair.world.carrier(MOBILE), pair.world.carrier("carrier-a")
+    network.server = outside.server = pair.second.address()
+    call = Leg.dial(network, GATEWAY, SIM)
+    callee = Leg.answering(outside)
+    callee.accept()
+    call.expect_answer()
+    assert proc.wait_until(lambda: pair.world.server.metric("cloudline_leases", state="in_use") == 1, 5)
+    again = Leg.dial(network, GATEWAY, SIM)
+    again.expect_failure(400, 499)
+    assert call.hang_up().status == 200
+    callee.expect_hang_up()
+    pair.second.wait_idle()
+
+
+@pytest.mark.rule("LIVE-01")
+def test_a_carrier_takes_its_calls_over_both_nodes_together(pair: Pair) -> None:
+    first, second = pair.world.scripted("ana-1"), pair.world.scripted("ben-1")
+    carrier = pair.world.carrier("carrier-gb")
+    one = Leg.dial(first, "+447700900123", ANA)
+    one.dial_with_credentials()
+    there = Leg.answering(carrier)
+    there.accept()
+    one.expect_answer()
+    second.server = pair.second.address()
+    assert second.register().status == 200
+    two = Leg.dial(second, "+447700900124", BEN)
+    two.dial_with_credentials()
+    two.expect_failure(400, 599)
+    assert one.hang_up().status == 200
+    there.expect_hang_up()
