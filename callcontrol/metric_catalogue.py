@@ -41,15 +41,8 @@ CALL_DIRECTIONS: Final = ("incoming", "outgoing", "internal")
 REASONS: Final = tuple(
     str(value) for name, value in vars(reasons).items() if name.isupper() and isinstance(value, str)
 )
-REQUEST_TYPES: Final = (
-    "call_through",
-    "release",
-    "callback",
-    "cancel_callback",
-    "price",
-    "verify",
-    "verification",
-)
+_CALL_REQUESTS: Final = ("call_through", "release", "callback", "cancel_callback")
+REQUEST_TYPES: Final = (*_CALL_REQUESTS, "price", "verify", "verification")
 GATEWAY_KINDS: Final = tuple(kind.value for kind in GatewayKind)
 OUTGOING_BOUNDS: Final = tuple(
     f"{scope}_calls{abroad}{rate}"
@@ -317,10 +310,7 @@ _ALL = (
         "app_requests",
         "counter",
         "What apps asked for, over HTTP and MQTT, by what they were told.",
-        {
-            "type": (*REQUEST_TYPES, "unknown"),
-            "result": ("ok", "bad_request", *REASONS),
-        },
+        {"type": (*REQUEST_TYPES, "unknown"), "result": ("ok", "bad_request", *REASONS)},
     ),
     Metric(
         "verifications",
