@@ -13,7 +13,7 @@ PYTEST := $(BIN)/python -m pytest
 # ARGS passes on anything: make test ARGS="tests/sip -k digest -x"
 ARGS ?=
 
-.PHONY: help setup system run test check lint types architecture format e2e bench rules docs fuzz fuzz-properties soak compile uncompile test-compiled clean
+.PHONY: help setup system run test check lint types architecture format e2e bench rules docs fuzz fuzz-properties simulate soak compile uncompile test-compiled clean
 
 help: ## this list
 	@echo "make TARGET  (ARGS=... passes arguments on)"
@@ -90,6 +90,10 @@ fuzz-properties: $(STAMP) ## run the property tests with ever new random input u
 	@echo "==> Property tests; Ctrl-C stops"
 	@round=1; while echo "-- round $$round" && CLOUDLINE_HYPOTHESIS=fuzz $(PYTEST) -m hypothesis --timeout=0 -p no:cacheprovider $(ARGS); \
 		do round=$$((round + 1)); done
+
+simulate: $(STAMP) ## simulated traffic, with crashes and bad networks, with ever new seeds until one fails or you stop it
+	@echo "==> Simulation; Ctrl-C stops"
+	@$(BIN)/python -m tests.simulation --forever $(ARGS)
 
 soak: setup ## a million hostile messages, ten thousand calls in which every other word is spoilt; memory must be where it was
 	@echo "==> Hostile strangers and mad phones (some twenty minutes)"

@@ -8,8 +8,8 @@ from callcontrol.b2bua.causes import CAUSES
 from callcontrol.b2bua.phases import ENDED, RINGING, TALKING
 from callcontrol.cdr import CallRecord
 from callcontrol.sip.usage import ACCEPTED, CLOSED, ESTABLISHED
+from tests.simulation.moments import SKEW_S, START
 from tests.simulation.party import PATIENCE
-from tests.simulation.process import SKEW_S, START
 from tests.simulation.session import ANSWERED, UP, Session
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ class Audit:
         """Call-ID -> whether its party called, and whether the call stood for it."""
         self.strangers: dict[tuple[str, bool], set[int]] = {}
         self.records = 0
+        self._dead: dict[int, str] = {}
+        """Connections that are gone and have a binding -> its device."""
         self._strays: dict[tuple[str, str], float] = {}
         """Legs that stand beside the two that talk -> since when."""
 
@@ -226,6 +228,7 @@ class Audit:
             if gone:
                 sim.blame("snapshot leaks", f"{len(gone)} of calls that are over", ref=gone[0])
             self._look_at_channels(running)
+        self._look_at_bindings()
         if len(sim.server.bindings) > 4 * len(sim.phones):
             sim.blame("table leaks", f"{len(sim.server.bindings)} bindings of {len(sim.phones)} phones")
 
@@ -244,6 +247,19 @@ class Audit:
                 sim.blame("table leaks", f"{name}: {census[name]} of {calls} calls")
         if len(runner._due) > 60 * calls + 2000:
             sim.blame("table leaks", f"{len(runner._due)} timers of {calls} calls")
+
+    def _look_at_bindings(self) -> None:
+        """A binding of a connection ends with it (DEV-06)."""
+        streams, now = self.sim.network.streams, self.sim.server.wall()
+        dead: dict[int, str] = {}
+        for user in self.sim.country.users:
+            for binding in self.sim.server.bindings.bindings_of_user(user, now):
+                if binding.conn and binding.flow and binding.conn not in streams:
+                    dead[binding.conn] = binding.device
+        for conn, device in dead.items():
+            if conn in self._dead:
+                self.sim.blame("dead binding", f"{device} is bound to connection {conn}, which is gone")
+        self._dead = dead
 
     def _look_at_channels(self, running: dict[str, Call]) -> None:
         live = {

@@ -15,6 +15,7 @@ from callcontrol.sip.commands import SendRequest
 from callcontrol.sip.flow import Flow, Listeners
 from callcontrol.sip.uri import parse_uri
 from gateway.capacity import LEASE_S, MemoryTrunkChannels
+from tests.simulation.moments import START, TICK
 from tests.simulation.storage import StoreLink
 from tests.simulation.text import Heard, Unreadable
 
@@ -22,12 +23,6 @@ if TYPE_CHECKING:
     from tests.simulation.network import Stream
     from tests.simulation.server import Server
 
-START: Final = 1_800_000_000.0
-"""Unix time at which every run begins."""
-SKEW_S: Final = 0.5
-"""By how much the wall clocks of processes may be wrong."""
-TICK: Final = 0.02
-"""The driver looks at timers this often."""
 NEVER: Final = float("inf")
 
 
@@ -94,10 +89,10 @@ class Process:
         self.signalling.core.draining = server.drained
         self.trust()
         self._renew()
-        if server.crashes:
-            self._watch_effects()
         if sim.bug is not None:
             sim.bug.install(self)
+        if server.crashes:
+            self._watch_effects()
 
     def wall(self) -> float:
         return START + self.sim.clock.now + self.skew
@@ -234,7 +229,7 @@ class Process:
                 self.sim.blame("malformed egress", f"to {flow.host}: {error}\n{data!r}")
                 continue
             self.server.sends(self, heard)
-            self.sim.watch.leaves(heard, flow)
+            self.sim.watch.leaves(heard, flow, self.number)
             if not self.sim.network.down(flow, heard):
                 self.sim.watch.stream_gone(flow.host, flow.conn)
                 endpoint.send_failed(flow, self.sim.clock.now)

@@ -17,8 +17,9 @@ from callcontrol.bindings import MemoryBindingStore
 from callcontrol.sip.flow import Flow, Listener, Listeners
 from config.settings import Settings
 from gateway.capacity import ChannelTable
+from tests.simulation.moments import SKEW_S, START
 from tests.simulation.network import SERVER, Stream
-from tests.simulation.process import SKEW_S, START, Killed, Process
+from tests.simulation.process import Process
 from tests.simulation.storage import Outbox, SharedStore
 from tests.simulation.text import Heard, Note
 
@@ -90,7 +91,9 @@ class Server:
     def channels(self) -> dict[str, bool]:
         """Keys of the trunk channels that are taken, and whether their owner lives; a dead one's are free after its lease."""
         alive = {str(process.number) for process in self.processes}
-        return {leg: owner in alive for legs in self.channel_table.legs.values() for leg, owner in legs.items()}
+        return {
+            leg: owner in alive for legs in self.channel_table.legs.values() for leg, owner in legs.items()
+        }
 
     @property
     def is_settled(self) -> bool:
@@ -274,6 +277,3 @@ class Server:
     @staticmethod
     def _end(process: Process, ref: str) -> None:
         process.signalling.runner.hang_up(ref, "operator", process.wall())
-
-
-__all__ = ["START", "Killed", "Server"]

@@ -82,9 +82,9 @@ class Mood:
             provisioning=dice.random() < 0.4,
             drains=dice.random() < 0.15,
             strangers=dice.choice((0, 2, 4)),
-            nodes=dice.choice((1, 1, 2)),
+            nodes=1,
             store_delay=dice.choice((0.0, 0.0, 0.001, 0.05, 0.3)),
-            store_cuts=dice.random() < 0.3,
+            store_cuts=False,
             amnesia=dice.random() < 0.2,
             skewed=dice.random() < 0.3,
         )

@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from callcontrol.b2bua.leg import ELSEWHERE
 from callcontrol.sip.flow import Flow
 from tests.simulation.country import GHOST
+from tests.simulation.moments import START
 from tests.simulation.network import SERVER
 from tests.simulation.party import PATIENCE
 from tests.simulation.text import Heard, Note
@@ -25,6 +27,8 @@ SLACK_S: Final = 0.6
 _TRACES: Final = re.compile(
     rb"10\.\d{1,3}\.\d{1,3}\.\d{1,3}|~(\d+)~|1990066\d\d|639981900|ghost|X-Cloudline-Call", re.IGNORECASE
 )
+_ORIGIN: Final = re.compile(rb"^o=- (\d+ \d+) IN IP4 192\.0\.2\.1\r$", re.MULTILINE)
+_DIRECTION: Final = re.compile(rb"^a=(sendrecv|sendonly|recvonly|inactive)\r$", re.MULTILINE)
 _VIA: Final = re.compile(rb"^(?:Via|v): [^\r]*\r\n", re.MULTILINE)
 
 
@@ -33,6 +37,7 @@ class Sent:
 
     __slots__ = (
         "acked",
+        "asked_by",
         "at",
         "call_id",
         "cancelled_at",
@@ -53,7 +58,7 @@ class Sent:
         "transport",
     )
 
-    def __init__(self, heard: Heard, at: float, life: int, flow: Flow) -> None:
+    def __init__(self, heard: Heard, at: float, life: int, flow: Flow, asked_by: int) -> None:
         self.data = heard.data
         self.method = heard.method
         self.at = at
@@ -65,7 +70,9 @@ class Sent:
         self.host = flow.host
         self.conn = flow.conn
         self.life = life
-        """Process of the server that had it last."""
+        """How many processes had died when something came of it last."""
+        self.asked_by = asked_by
+        """Number of the process that sent it last."""
         self.count = 1
         self.provisional = False
         self.in_time = False
@@ -81,7 +88,19 @@ class Sent:
 class Owed:
     """A request that reached the server, by branch and method."""
 
-    __slots__ = ("at", "born", "call_id", "cseq", "final", "last", "life", "method", "party", "to_tag")
+    __slots__ = (
+        "answered_by",
+        "at",
+        "born",
+        "call_id",
+        "cseq",
+        "final",
+        "last",
+        "life",
+        "method",
+        "party",
+        "to_tag",
+    )
 
     def __init__(self, note: Note, at: float, party: str, life: int) -> None:
         self.method = note.method
@@ -93,6 +112,8 @@ class Owed:
         self.born = self.life = life
         """Processes of the server that had it first, and last."""
         self.final = 0
+        self.answered_by = 0
+        """Number of the process that answered it last."""
         self.last = b""
 
 
@@ -109,11 +130,22 @@ class Answer:
         self.acked = False
 
 
+def description_of(data: bytes) -> tuple[bytes, bytes]:
+    """Origin and direction of the session description in a message; empty where there is none."""
+    origin = _ORIGIN.search(data)
+    if origin is None:
+        return b"", b""
+    direction = _DIRECTION.search(data)
+    return origin.group(1), direction.group(1) if direction is not None else b""
+
+
 class Watch:
     """See the module."""
 
     def __init__(self, sim: Simulation) -> None:
         self.sim = sim
+        self.speaker = 0
+        """Number of the process that is sending."""
         self.sent: dict[str, Sent] = {}
         self.owed: dict[str, Owed] = {}
         self.answers: dict[str, Answer] = {}
@@ -132,6 +164,8 @@ class Watch:
         self._left: dict[str, float] = {}
         """Call-ID and the party's tag -> when its BYE came."""
         self._garbage: dict[str, float] = {}
+        self._directions: dict[bytes, set[bytes]] = {}
+        """Origin of a session description -> directions that its maker gave it."""
 
     def belongs(self, call_id: str, ref: str) -> None:
         """A dialog is a leg of a call."""
@@ -148,6 +182,9 @@ class Watch:
     def reached(self, note: Note, party: Party) -> None:
         """A message is handed to the server."""
         now, life = self.sim.clock.now, self.sim.server.deaths
+        origin, direction = description_of(note.data)
+        if origin:
+            self._directions.setdefault(origin, set()).add(direction)
         if not note.method:
             self._garbage[party.host] = now
             return
@@ -201,9 +238,12 @@ class Watch:
 
     # -- what leaves the server -------------------------------------------------------------------------------
 
-    def leaves(self, heard: Heard, flow: Flow) -> None:
-        """The server sends a message."""
+    def leaves(self, heard: Heard, flow: Flow, speaker: int) -> None:
+        """A process of the server sends a message."""
+        self.speaker = speaker
         party = self.sim.network.parties.get(flow.host)
+        if heard.body:
+            self._check_description(heard)
         if heard.is_request:
             self._request_leaves(heard, flow, party)
         else:
@@ -219,18 +259,24 @@ class Watch:
         now = self.sim.clock.now
         if sent is not None:
             sent.count += 1
+            same = sent.asked_by == self.speaker
+            sent.asked_by = self.speaker
             transport = sent.transport
             sent.transport, sent.host, sent.conn = flow.transport, flow.host, flow.conn
             if sent.life != self.sim.server.deaths:
                 sent.life, sent.final = self.sim.server.deaths, 0  # another process asks again
-            if sent.data != heard.data and (
-                transport == flow.transport or _VIA.sub(b"", sent.data, 1) != _VIA.sub(b"", heard.data, 1)
+            if (
+                sent.data != heard.data
+                and (same or heard.method != "CANCEL")
+                and (
+                    transport == flow.transport or _VIA.sub(b"", sent.data, 1) != _VIA.sub(b"", heard.data, 1)
+                )
             ):
                 self._blame("retransmission differs", f"{sent.data!r} became {heard.data!r}", heard)
             return
         if party is not None:
             self._look_for_leaks(heard, party)
-        sent = self.sent[key] = Sent(heard, now, self.sim.server.deaths, flow)
+        sent = self.sent[key] = Sent(heard, now, self.sim.server.deaths, flow, self.speaker)
         method = heard.method
         if method == "ACK":
             self._check_ack(heard, now)
@@ -289,12 +335,39 @@ class Watch:
             self._blame("CANCEL of nothing", "no INVITE was sent with this branch", heard)
             return
         invite.cancelled_at = now
-        # who takes a call over sends the CANCEL of an INVITE that it did not send itself, answered or not
-        if not invite.provisional and invite.life == self.sim.server.deaths:
+        self._check_reason(heard)
+        if invite.asked_by != self.speaker:
+            return  # who takes a call over sends the CANCEL of an INVITE that it did not send itself, answered or not
+        if not invite.provisional:
             self._blame("early CANCEL", "its INVITE has no response yet", heard)
         crossed = now - invite.final_at <= self.sim.server.grain
         if invite.final and not crossed and invite.life == self.sim.server.deaths:
             self._blame("late CANCEL", f"its INVITE was answered {invite.final}", heard)
+
+    def _answers_again(self, owed: Owed) -> bool:
+        """Whether the process that speaks has answered this request before, and no other one had it earlier."""
+        return owed.answered_by == self.speaker and owed.born == self.sim.server.deaths
+
+    def _check_reason(self, heard: Heard) -> None:
+        """Losers are told that somebody else has answered, and nobody else is (INC-07, INC-09)."""
+        call = self.sim.server.call(self.refs.get(heard.call_id, ""))
+        leg = (
+            next((leg for leg in call.legs.values() if leg.call_id == heard.call_id), None) if call else None
+        )
+        if leg is None or not leg.reason:
+            return
+        lost = leg.reason == ELSEWHERE
+        if lost != any("cause=200" in value for value in heard.headers.get("reason", ())):
+            self._blame("wrong reason", f"{leg.id} is {leg.reason}", heard)
+
+    def _check_description(self, heard: Heard) -> None:
+        """A session description says what its maker said: hold reaches the other side (RFC 3264 §8.4)."""
+        origin, direction = description_of(heard.body)
+        if self.refs.get(heard.call_id, "") in self.sim.audit.moved:
+            return  # a session that goes on with somebody else counts its versions by itself
+        known = self._directions.get(origin)
+        if known is not None and direction not in known:
+            self._blame("description changed", f"{origin!r} is {direction!r}, its maker said {known}", heard)
 
     def _is_inherited(self, call_id: str) -> bool:
         """Whether the call of an INVITE of ours was begun by a former process."""
@@ -321,12 +394,13 @@ class Watch:
         if status > 100 and not heard.to_tag:
             self._blame("no To tag", "", heard)
         if status < 200:
-            if owed.final > 0 and owed.born == self.sim.server.deaths:
+            if owed.final > 0 and self._answers_again(owed):
                 self._blame("provisional after final", f"{owed.final} was sent before", heard)
             return
-        if owed.final > 0 and owed.final != status and owed.born == self.sim.server.deaths:
+        if owed.final > 0 and owed.final != status and self._answers_again(owed):
             self._blame("two finals", f"{owed.final} was sent before", heard)
         owed.final = status
+        owed.answered_by = self.speaker
         owed.life = self.sim.server.deaths
         if heard.method == "INVITE" and status < 300:
             name = f"{heard.call_id}|{heard.to_tag}"
@@ -388,7 +462,9 @@ class Watch:
             return False
         ref = self.refs.get(owed.call_id)
         return any(
-            sent.final in (0, 503) and 0 <= sent.at - owed.at < SLACK_S and self.refs.get(sent.call_id) == ref
+            sent.final in (0, 503)
+            and 0 <= sent.at - owed.at < SLACK_S + self.sim.server.grain
+            and self.refs.get(sent.call_id) == ref
             for sent in self.sent.values()
         )
 
@@ -403,7 +479,17 @@ class Watch:
                 # Timer M: a 2xx of a further fork finds no transaction 64*T1 after the first
                 if at > min(sent.finals.values()) + PATIENCE - SLACK_S or sent.final >= 300:
                     continue
+                if self._is_beyond_recall(sent, at):
+                    self.sim.count("answers to calls that ended with their process")
+                    continue
                 self.sim.blame("answer without ACK", f"2xx with tag {tag} came at {at:.2f}", sent.call_id)
+
+    def _is_beyond_recall(self, sent: Sent, at: float) -> bool:
+        """Whether the call was over, and the process that knew it is gone: nobody can tell that it was ours."""
+        server = self.sim.server
+        records = server.outbox.records.get(self.refs.get(sent.call_id, ""), ())
+        over = any(record.ended_ms <= (START + at + 1.0) * 1000 for record in records)
+        return over and all(process.number != sent.asked_by for process in server.processes)
 
     def _forget(self, before: float) -> None:
         for table in (self.sent, self.byes, self._invites, self._offering):
