@@ -356,12 +356,7 @@ _ALL = (
         "REGISTERs that we sent to carriers, by the class of the answer.",
         {"trunk": (), "result": ("2xx", "3xx", "4xx", "5xx", "6xx", "timeout")},
     ),
-    Metric(
-        "trunk_failovers",
-        "counter",
-        "Attempts over the trunk that were followed by another one.",
-        {"trunk": ()},
-    ),
+    Metric("trunk_failovers", "counter", "Attempts over the trunk that another one followed.", {"trunk": ()}),
     # Records, stores, directory
     Metric("cdr_outbox_depth", "gauge", "Call records that wait to be written.", {"sink": ("sql",)}),
     Metric(
