@@ -10,12 +10,12 @@ from __future__ import annotations
 import heapq
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from typing import Final, Protocol
+from typing import Final
 
+from callcontrol.asked_trunk import AskedTrunk, OutgoingLegs
 from callcontrol.b2bua import joining, snapshot
 from callcontrol.b2bua.call import Call
 from callcontrol.b2bua.causes import NEVER, failover, q850_of
-from callcontrol.b2bua.dialling import active_plan
 from callcontrol.b2bua.effects import (
     AdoptInvite,
     CallOver,
@@ -57,43 +57,12 @@ from callcontrol.sip.message import Message
 from callcontrol.sip.usage import Turn
 from callcontrol.trunking import Trunking, retry_after
 from callcontrol.wire import Owner, Wire
-from dialplan import reasons
 from dialplan.facts import OwnCall
 from dialplan.plan import Decision, DeviceTarget
 
 _REMEMBERED: Final = 5_000
 TransferRoute = Callable[[str, str, str, float], Decision | None]
 """(device, target URI, cloud number of the call, now) -> decision, None when the target is refused."""
-
-
-class OutgoingLegs(Protocol):
-    """What legs to the outside are held against (``callcontrol.usage.outgoing``)."""
-
-    def acquire(
-        self,
-        leg: str,
-        user: str,
-        account: str,
-        number: str,
-        called: str,
-        fresh: bool,
-        now: float,
-        done: Callable[[str], None],
-    ) -> None:
-        """Ask whether a leg may be sent; ``done`` gets the bound that it would break, empty: it may."""
-        ...
-
-    def release(self, leg: str) -> None:
-        """The leg is over; nothing happens when it held nothing."""
-        ...
-
-    def resumed(self, leg: str) -> None:
-        """A leg came with a call of another node."""
-        ...
-
-    def ended(self, record: CallRecord, now: float) -> None:
-        """The outcome of a call is known; told twice it counts once."""
-        ...
 
 
 OtherFlow = Callable[[str, str, list[str], float], DeviceTarget | None]
@@ -379,7 +348,7 @@ class Runner:
     def _answer(self, call: Call, effect: Effect, now: float) -> None:
         """Lookups that a call asks for; their answer is an event of the same turn."""
         if isinstance(effect, ChooseTrunk):
-            asked = _AskedTrunk(self, self._trunking, call, effect, now)
+            asked = AskedTrunk(self.outgoing, self._trunking, self.trunk_found, call, effect, now)
             asked.ask()
             asked.waits = asked.event is None
             if asked.event is not None:
@@ -593,66 +562,3 @@ def _remember(refs: OrderedDict[str, None], ref: str) -> None:
     refs[ref] = None
     if len(refs) > _REMEMBERED:
         refs.popitem(last=False)
-
-
-class _AskedTrunk:
-    """A call that asked for a trunk.  The answer of a store of other machines comes between two turns, and waits for the next.
-
-    Every leg over a trunk comes by here: of calls, transfers, forwards, callbacks, call-through (OUT-10).  Functions inside a
-    function would be shorter, but compiled they hold each other, and with them the call, in a cycle.
-    """
-
-    __slots__ = ("_call", "_effect", "_now", "_runner", "_trunking", "event", "waits")
-
-    def __init__(
-        self, runner: Runner, trunking: Trunking, call: Call, effect: ChooseTrunk, now: float
-    ) -> None:
-        self._runner = runner
-        self._trunking = trunking
-        self._call = call
-        self._effect = effect
-        self._now = now
-        self.event: TrunkChosen | None = None
-        self.waits = False
-
-    def ask(self) -> None:
-        outgoing, effect = self._runner.outgoing, self._effect
-        if outgoing is None:
-            self._choose()
-            return
-        plan = active_plan(self._call)
-        first = not effect.tried
-        outgoing.acquire(
-            effect.channel,
-            plan.user,
-            plan.account,
-            plan.number,
-            effect.number,
-            first,
-            self._now,
-            self._allowed,
-        )
-
-    def _allowed(self, bound: str) -> None:
-        if bound:
-            self._call.note("OUT-10", f"refuse:{reasons.TOO_MANY_CALLS}", bound)
-            self._answer(TrunkChosen("", reason=reasons.TOO_MANY_CALLS))
-        else:
-            self._choose()
-
-    def _choose(self) -> None:
-        effect = self._effect
-        self._trunking.choose(
-            effect.number, effect.caller, effect.tried, effect.channel, self._now, self._chosen
-        )
-
-    def _chosen(self, event: TrunkChosen) -> None:
-        outgoing = self._runner.outgoing
-        if outgoing is not None and not event.trunk:
-            outgoing.release(self._effect.channel)
-        self._answer(event)
-
-    def _answer(self, event: TrunkChosen) -> None:
-        self.event = event
-        if self.waits:
-            self._runner.trunk_found(self._call, event)

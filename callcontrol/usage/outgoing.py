@@ -41,7 +41,7 @@ class OutgoingStores:
 
 
 class Outgoing:
-    """See the module; the runner calls it for each leg (`callcontrol.runner.OutgoingLegs`)."""
+    """See the module; the runner calls it for each leg (`callcontrol.asked_trunk.OutgoingLegs`)."""
 
     def __init__(
         self, directory: Directory, policy: OutgoingPolicy, stores: OutgoingStores, longest_s: float
