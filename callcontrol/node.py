@@ -213,10 +213,12 @@ class CallsOf:
         return sum(1 for call in self._runner.calls.values() if call.phase != ENDED)
 
     def running_keys(self) -> Iterator[CallKey]:
-        return (running_key(call) for call in reversed(self._runner.calls.values()) if call.phase != ENDED)
+        # a copy of the references, so that the list may be looked through in slices while calls come and go
+        running = list(reversed(self._runner.calls.values()))
+        return (running_key(call) for call in running if call.phase != ENDED)
 
     def ended_keys(self) -> Iterator[CallKey]:
-        return (ended_key(record) for record in reversed(self._runner.recent.values()))
+        return (ended_key(record) for record in list(reversed(self._runner.recent.values())))
 
     def running(self, ref: str) -> Call | None:
         call = self._runner.calls.get(ref)

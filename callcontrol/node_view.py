@@ -322,10 +322,7 @@ class Node(Protocol):
         ...
 
     def call_keys(self, ended: bool) -> Iterator[CallKey]:
-        """The running calls, or the recent ones that are still remembered; the latest first.
-
-        Take what is needed before anything else runs.
-        """
+        """The running calls, or the recent ones that are still remembered; the latest first, as they are now."""
         ...
 
     def call_key(self, ref: str) -> CallKey | None:

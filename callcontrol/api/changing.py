@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -23,6 +24,8 @@ from callcontrol.provisioning.service import Edited
 from config.database import DatabaseUnavailable
 
 T = TypeVar("T")
+_PATIENCE_S = 1.0
+"""What was done is answered by then, whether the database has recorded it or not."""
 _SOMEBODY = "somebody else's"
 _WORD = re.compile(r"[A-Za-z0-9+][A-Za-z0-9._-]*")
 
@@ -175,8 +178,9 @@ async def note(
         detail=detail,
     )
     try:
-        await services.audit.write([entry])
-    except DatabaseUnavailable:
+        async with asyncio.timeout(_PATIENCE_S):
+            await services.audit.write([entry])
+    except (DatabaseUnavailable, TimeoutError):
         get_logger("http").warning(
             "not recorded in the database",
             actor=entry.actor,

@@ -122,6 +122,15 @@ def test_calls_come_in_pages() -> None:
     assert third["next_cursor"] == ""
 
 
+def test_a_page_goes_on_where_it_was_although_that_call_has_ended() -> None:
+    node = FakeNode(running=5)
+    first = get(node, "/v1/calls?limit=2")
+    node.running.remove("c-2")
+    node.running.insert(0, "c-0")
+    second = get(node, f"/v1/calls?limit=9&cursor={first['next_cursor']}")
+    assert [call["ref"] for call in second["items"]] == ["c-3", "c-4", "c-5"]
+
+
 def test_a_call_says_times_numbers_and_why(node: FakeNode) -> None:
     call = get(node, "/v1/calls/c-1")
     assert call["started_at"] == "2026-05-28T20:26:40.000Z"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from typing import Annotated
 
 from fastapi import FastAPI, Query
@@ -22,6 +24,8 @@ from callcontrol.node_view import CallKey, CallView, CdrPage, CdrView, LadderVie
 from numbering.directory import Directory
 
 ANONYMOUS = "anonymous"
+_SLICE = 500
+"""Calls looked at before others get their turn on the event loop."""
 
 
 class Parties:
@@ -88,8 +92,11 @@ def add_to(api: FastAPI, services: Services, sight: Sight) -> None:
         cursor: Cursor = "",
     ) -> Page[CallView]:
         """Running calls, or the ended ones that the node still remembers; the latest first."""
-        keys = (key for key in node.call_keys(state == "ended") if parties.sees(who, key))
-        found = list(_first(keys, limit + 1, _place(cursor)))
+        found: list[CallKey] = []
+        waiting = _after(node.call_keys(state == "ended"), _place(cursor))
+        while len(found) <= limit and (part := list(islice(waiting, _SLICE))):
+            found.extend(key for key in part if parties.sees(who, key))
+            await asyncio.sleep(0)
         views = (node.call(key.ref) for key in found[:limit])
         last = found[limit - 1] if len(found) > limit else None
         return Page(
@@ -144,22 +151,17 @@ def _place(cursor: str) -> tuple[float, str] | None:
     return float(started_at), str(ref)
 
 
-def _first(keys: Iterator[CallKey], count: int, after: tuple[float, str] | None) -> Iterator[CallKey]:
-    """The next ``count`` keys after a place.  Calls come the latest first, so the place is found also when the call
-    that stood there is gone."""
-    waiting = after is not None
-    for key in keys:
-        if waiting and after is not None:
-            if key.ref == after[1]:
-                waiting = False
-                continue
-            if key.started_at >= after[0]:
-                continue
-            waiting = False
-        if count == 0:
-            return
-        count -= 1
-        yield key
+def _after(keys: Iterator[CallKey], place: tuple[float, str] | None) -> Iterator[CallKey]:
+    """The keys after a place.  Calls come the latest first, so the place is found also when the call that stood there
+    is gone."""
+    if place is not None:
+        for key in keys:
+            if key.ref == place[1]:
+                break
+            if key.started_at < place[0]:
+                yield key
+                break
+    yield from keys
 
 
 def _record(who: Principal, record: CdrView) -> CdrView:
