@@ -12,9 +12,9 @@ from setuptools import setup
 
 CORE = ("callcontrol/sip", "callcontrol/b2bua")
 AROUND = {
-    "callcontrol": """asked_trunk auth bindings call_index call_log call_stats call_store callers capabilities core dialled gather
-        histogram ids intake ladder limits live_facts newcomers opening ports registrar registration runner strays system_clock
-        trunking waiting_room wire""",
+    "callcontrol": """asked_trunk auth bindings call_index call_log call_stats call_store callers
+        capabilities core dialled gather histogram ids intake ladder limits live_facts newcomers opening
+        ports registrar registration runner strays system_clock trunking waiting_room wire""",
     "callcontrol/transport": "counters driver poller shared udp",
     "dialplan": "evaluate facts gateways incoming outgoing plan trace",
     "gateway": "gateway_numbers routes trunk",
