@@ -112,7 +112,7 @@ def register_parts(
     metrics.register_all(
         {
             "outgoing_legs_refused": lambda: outgoing.guard.refused,
-            "plan_minutes_passed": lambda: outgoing.passed,
+            "plan_allowances_passed": lambda: outgoing.passed,
             "outgoing_slots": lambda: len(outgoing.slots),
             "rates": lambda: len(outgoing.book),
             "usage_reconciliations": lambda: {"ok": reconciler.runs, "failed": reconciler.failures},

@@ -171,7 +171,7 @@ _ALL = (
     ),
     Metric("outgoing_slots", "gauge", "Legs to the outside that count against a bound now.", {}),
     Metric(
-        "plan_minutes_passed",
+        "plan_allowances_passed",
         "counter",
         "Numbers whose minutes of a month came to the warning, or to their end (OUT-08).",
         {"mark": ("warning", "end")},

@@ -20,6 +20,7 @@ from config.sections import NumberSettings
 from dialplan import reasons
 from numbering.clockwork import Clockwork, Elected
 from numbering.directory import Directory
+from numbering.e164 import country_of
 from numbering.inventory import NumberInventory
 from numbering.models import PlanTable
 from numbering.portdesk import ManualSender, MessageSender
@@ -65,8 +66,8 @@ class NumberOffice:
     # -- what calls leave -------------------------------------------------------------------------------------
 
     def records(self, sink: RecordSink) -> RecordSink:
-        """A sink that hands records on, and sees who has asked for a RIO (NUM-11)."""
-        return _Listening(sink, self.rio_asked)
+        """A sink that hands records on, and sees who has asked for a RIO (NUM-11) and which SIMs have called (NUM-08)."""
+        return _Listening(sink, self.rio_asked, self.sim_seen)
 
     def rio_asked(self, number: str) -> None:
         """A line has called the RIO service: it is sent its RIO."""
@@ -145,11 +146,19 @@ class NumberOffice:
 class _Listening:
     """See `NumberOffice.records`."""
 
-    def __init__(self, sink: RecordSink, asked: Callable[[str], None]) -> None:
+    def __init__(
+        self, sink: RecordSink, asked: Callable[[str], None], seen: Callable[[str, str], None]
+    ) -> None:
         self._sink = sink
         self._asked = asked
+        self._seen = seen
 
     def put(self, record: CallRecord) -> None:
         self._sink.put(record)
         if record.reason == reasons.RIO_BY_MESSAGE and record.number:
             self._asked(record.number)
+        if record.sim and record.device and (record.answered_ms or record.reason == reasons.SIM_VERIFIED):
+            # a SIM that talked with us over its network, or proved itself: a callback that nobody answers shows nothing
+            country = country_of(record.sim)
+            if country:
+                self._seen(record.device, country)

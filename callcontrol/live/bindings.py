@@ -22,18 +22,43 @@ _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder(dict[str, object])
 
 
-class RedisBindingStore(MemoryBindingStore):
+class RedisBindingStore:
     """`callcontrol.bindings.BindingStore` with a shadow in Redis."""
 
     def __init__(self, link: RedisLink, wall: Callable[[], float]) -> None:
-        super().__init__()
+        # held, not inherited from: the store in memory may be compiled
+        self._held = MemoryBindingStore()
         self._link = link
         self._wall = wall
         self.failed = 0
         """Changes of which it is not known that they are in Redis."""
 
+    def bindings_of(self, aor: str, now: float) -> list[Binding]:
+        return self._held.bindings_of(aor, now)
+
+    def bindings_of_user(self, user: str, now: float) -> list[Binding]:
+        return self._held.bindings_of_user(user, now)
+
+    def on_connection(self, conn: int) -> list[Binding]:
+        return self._held.on_connection(conn)
+
+    def has_source(self, address: str) -> bool:
+        return self._held.has_source(address)
+
+    def expire(self, now: float) -> list[Binding]:
+        return self._held.expire(now)
+
+    def next_deadline(self) -> float | None:
+        return self._held.next_deadline()
+
+    def all(self) -> list[Binding]:
+        return self._held.all()
+
+    def __len__(self) -> int:
+        return len(self._held)
+
     def apply(self, put: Sequence[Binding], remove: Sequence[Binding] = ()) -> None:
-        super().apply(put, remove)
+        self._held.apply(put, remove)
         commands = [command("DEL", keys.binding(binding.aor, binding.key)) for binding in remove]
         commands.extend(_write(binding) for binding in put)
         self._send(commands)
@@ -51,7 +76,9 @@ class RedisBindingStore(MemoryBindingStore):
             if _text(cursor) == "0":
                 break
         latest = {(_text(data.get("aor")), _text(data.get("key"))): data for data in found}
-        return self.restore(latest.values(), self._wall())
+        count = self._held.restore(latest.values(), self._wall())
+        self.write_all()  # a binding over a connection that is gone is asleep now, or gone too
+        return count
 
     def write_all(self) -> None:
         """Write everything again: Redis may have lost it."""

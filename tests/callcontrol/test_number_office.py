@@ -84,6 +84,27 @@ def test_sims_that_are_seen_are_written_down_later(url: str) -> None:
     play(url, scenario)
 
 
+@pytest.mark.rule("NUM-08")
+def test_a_call_of_a_sim_shows_where_it_is_at_home(url: str) -> None:
+    async def scenario(world: World) -> None:
+        office = office_of(world)
+        records = office.records(Sink())
+        talked = call(1, sim="+33639980001", device="ana-phone")
+        records.put(call(2, sim="+33639980001", device="ana-phone", answered_ms=0))
+        records.put(call(3, device="ana-phone"))
+        await office.write_down()
+        device = (await world.directory()).device("ana-phone")
+        assert device is not None
+        assert not device.sim_seen_at
+        records.put(talked)
+        await office.write_down()
+        device = (await world.directory()).device("ana-phone")
+        assert device is not None
+        assert (device.sim_country, device.sim_seen_at) == ("FR", world.clock.now)
+
+    play(url, scenario)
+
+
 def test_what_cannot_be_written_waits_and_does_not_grow_without_bound(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

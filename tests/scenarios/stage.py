@@ -58,7 +58,9 @@ class PlannedIntake:
 class Stage:
     """One play of a scenario."""
 
-    def __init__(self, reload: bool = False, crash_at: int = 0, crash_how: str = "", commit_s: float = 0.0) -> None:
+    def __init__(
+        self, reload: bool = False, crash_at: int = 0, crash_how: str = "", commit_s: float = 0.0
+    ) -> None:
         """``commit_s``: how long the store takes for a commit."""
         self._commit_s = commit_s
         self.reload = reload
