@@ -26,6 +26,7 @@ from tests.api.worlds import WORLD, Phones, tokens
 from tests.support.api import app_over, running, sqlite_url
 from tests.support.fake_node import FakeNode
 
+pytestmark = pytest.mark.slow
 SCHEMA = schemathesis.openapi.from_dict(app_over(FakeNode()).openapi())
 CHECKS = [
     not_a_server_error,
