@@ -44,8 +44,7 @@ from callcontrol.wire import Owner, Wire
 from dialplan import reasons
 from gateway.capacity import GRANTED
 
-_MAX_HELD: Final = 10_000
-"""Requests that wait while calls are taken over."""
+_MAX_HELD: Final = 10_000  # requests that wait while calls are taken over
 
 
 Asker = Callable[[Message | None, Flow | None], None]
@@ -281,7 +280,8 @@ class Core:
             else:
                 self._endpoint.claim(event.key, owner)
         elif method == "INVITE":
-            self._on_invite(event, monotonic, now)
+            if not self._wire.answer_again(event.key):
+                self._on_invite(event, monotonic, now)
         elif method == "OPTIONS":
             self._turn_away(event, 200, monotonic, TOLD)
         elif method in ("BYE", "INFO", "UPDATE", "PRACK", "NOTIFY"):

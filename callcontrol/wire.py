@@ -6,6 +6,7 @@ its addresses is silent or says 503, the request goes to the next one in a trans
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from callcontrol.b2bua.call import Call
 
 _CACHE_MAX: Final = 20_000
+_ANSWERS_MAX: Final = 5_000
 _CACHED_LENGTH: Final = 256
 """Characters of a target that is remembered: longer ones are rare, and somebody's attempt to fill memory."""
 
@@ -63,6 +65,8 @@ class Wire:
         self._monotonic = monotonic
         self._unreachable = unreachable
         self._flows: dict[str, Flow] = {}
+        self._answers: OrderedDict[str, SendResponse] = OrderedDict()
+        """Final responses without a transaction of ours, by the key that it would have; the last of them."""
         self._attempts: dict[str, Attempt] = {}
         """By the branch that the call knows."""
 
@@ -159,6 +163,19 @@ class Wire:
         path = self.flow(flow) if flow and not taken and command.status != 408 else None
         if path is not None:
             self._endpoint.transmit_response(path, command.status, command.data)
+            if command.status >= 200:
+                self._answers[command.key] = command
+                if len(self._answers) > _ANSWERS_MAX:
+                    self._answers.popitem(last=False)
+
+    def answer_again(self, key: str) -> bool:
+        """A request that another node was asked comes once more: it gets the answer that it got, and is no new one (RFC 3261
+        §17.2.3).  False: it was not answered."""
+        held = self._answers.get(key) if self._answers else None
+        if held is None:
+            return False
+        self._endpoint.send_response(key, held.status, held.data, self._monotonic())
+        return True
 
     def send_ack(self, owner: Owner, command: SendAck) -> None:
         flow = self.flow(command.target)

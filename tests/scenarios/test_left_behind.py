@@ -200,3 +200,23 @@ def test_outgoing_calls_hold_their_channel_after_a_takeover_too() -> None:
     ana.bye(call)
     stage.run(1.0)
     stage.settle()
+
+
+@pytest.mark.rule("LIVE-02")
+def test_an_invite_that_is_repeated_after_its_node_died_makes_no_second_call() -> None:
+    """The caller never heard of the first node; what it repeats was answered by the one that took the call over."""
+    stage = Stage()
+    stage.phone("ana-phone")
+    carrier = stage.carrier()
+    out_of_reach(stage, carrier, True)
+    stage.begin()
+    call = carrier.call(ANA, caller=CALLER)
+    stage.run(0.1)
+    stage.world.die()
+    stage.run(0.3)
+    out_of_reach(stage, carrier, False)
+    stage.run(5.0)
+    assert call.status == 503
+    assert [record.reason for record in stage.world.records] == ["node_lost"]
+    invites = [message for message in told(stage, stage.world.parties[0]) if message == "INVITE"]
+    assert len(invites) <= 2, "the first one, and its repetition by the new node"
