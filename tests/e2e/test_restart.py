@@ -24,15 +24,31 @@ pytestmark = [
 SHORT = "lease_seconds = 1.0\ntimeout_seconds = 0.3\n"
 
 
-@pytest.fixture
-def shared(redis: RedisServer, tmp_path: Path) -> Iterator[World]:
-    """A node whose live state is in Redis."""
-    made = World(tmp_path, settings=f'\n[state]\nurl = "{redis.url}"\n{SHORT}')
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="module")
+def kept(store: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    made = World(tmp_path_factory.mktemp("world"), settings=f'\n[state]\nurl = "{store.url}"\n{SHORT}')
     try:
         made.start()
         yield made
     finally:
         made.close()
+
+
+@pytest.fixture
+def shared(kept: World) -> Iterator[World]:
+    """A node whose live state is in Redis, without any call."""
+    yield kept
+    kept.everybody_out()
+    if not kept.server.alive:
+        kept.server.start()
 
 
 def talk(world: World) -> tuple[Leg, Leg]:
@@ -111,16 +127,16 @@ def test_phones_stay_registered(shared: World) -> None:
     shared.server.wait_idle()
 
 
-def test_redis_is_restarted_empty_while_people_talk(shared: World, redis: RedisServer) -> None:
+def test_redis_is_restarted_empty_while_people_talk(shared: World, store: RedisServer) -> None:
     """What Redis lost is written again; the call then survives its node all the same."""
     call, leg = talk(shared)
-    redis.kill()
+    store.kill()
     assert call.request("OPTIONS").status == 200  # calls go on
     second = Leg.dial(shared.carrier("carrier-b"), BEN, OUTSIDE)
     second.expect_failure(480, 480)  # and new ones are decided: nobody is registered for Ben
-    redis.start()
-    assert proc.wait_until(lambda: redis.ask("KEYS", "cl:call:*").startswith("cl:call:"), 8)
-    assert proc.wait_until(lambda: "cl:binding:" in redis.ask("KEYS", "cl:binding:*"), 8)
+    store.start()
+    assert proc.wait_until(lambda: store.ask("KEYS", "cl:call:*").startswith("cl:call:"), 8)
+    assert proc.wait_until(lambda: "cl:binding:" in store.ask("KEYS", "cl:binding:*"), 8)
     die_and_come_back(shared)
     assert leg.hang_up().status == 200
     call.expect_hang_up()
@@ -148,9 +164,9 @@ def test_new_calls_are_refused_while_redis_is_away_if_the_operator_wants_it(
         world.close()
 
 
-def test_a_second_process_of_the_same_name_stops_the_first(shared: World, redis: RedisServer) -> None:
+def test_a_second_process_of_the_same_name_stops_the_first(shared: World, store: RedisServer) -> None:
     """It is taken for the one that came back; two of one name would work against each other."""
-    twin = World(shared.folder / "twin", settings=f'\n[state]\nurl = "{redis.url}"\n{SHORT}')
+    twin = World(shared.folder / "twin", settings=f'\n[state]\nurl = "{store.url}"\n{SHORT}')
     try:
         twin.start()
         assert proc.wait_until(lambda: not shared.server.alive, 10)

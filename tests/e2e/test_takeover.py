@@ -17,9 +17,7 @@ from loadtests import proc
 from tests.e2e.harness.dialog import Leg
 from tests.e2e.harness.server import HOST, Server
 from tests.e2e.harness.world import ANA, BEN, CLEO, OUTSIDE, World
-from tests.support.redis import RedisServer, redis
-
-__all__ = ["redis"]
+from tests.support.redis import RedisServer
 
 pytestmark = [
     pytest.mark.e2e,
@@ -68,14 +66,28 @@ class Pair:
         proc.wait_until(lambda: not self.world.server.alive, 5)
 
 
-@pytest.fixture
-def pair(redis: RedisServer, tmp_path: Path) -> Iterator[Pair]:
-    made = Pair(tmp_path, redis)
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    store = RedisServer(tmp_path_factory.mktemp("redis"))
+    store.start()
+    made = Pair(tmp_path_factory.mktemp("nodes"), store)
     try:
         made.start()
         yield made
     finally:
         made.close()
+        store.kill()
+
+
+@pytest.fixture
+def pair(both: Pair) -> Iterator[Pair]:
+    """Two nodes that live, without any call."""
+    yield both
+    both.world.everybody_out()
+    if not both.world.server.alive:
+        both.world.server.start()
+    both.world.server.wait_idle()
+    both.second.wait_idle()
 
 
 def talk(world: World) -> tuple[Leg, Leg]:
