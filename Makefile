@@ -9,6 +9,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.installed-bench
 PYTEST := $(BIN)/python -m pytest
+SCHEMA_TESTS := tests/api/test_schema.py
+# On all cores, file by file.  Tests that are made of the API's schema are lost in that way of sharing out (only the first one
+# runs, and nothing says so), so they are shared out one by one, after the others.
+ALL_TESTS := $(PYTEST) -n auto --dist loadfile --durations=10 --ignore=$(SCHEMA_TESTS) && $(PYTEST) -n auto --dist load $(SCHEMA_TESTS)
 
 # ARGS passes on anything: make test ARGS="tests/sip -k digest -x"
 ARGS ?=
@@ -47,7 +51,7 @@ run: setup ## start a server on loopback with demo data and say how to call
 
 test: setup ## every test: units, scenarios, simulation, contracts, end to end
 	@echo "==> Tests"
-	@$(PYTEST) --durations=10 $(ARGS)
+	@$(if $(strip $(ARGS)),$(PYTEST) --durations=10 $(ARGS),$(ALL_TESTS))
 
 check: setup lint types architecture docs ## format, lint, types, import rules, documentation
 
