@@ -128,7 +128,15 @@ def read(text: str, country: str = "") -> E164 | NumberError:
         return _read_international(text, "+" + compact[2:])
     if not country:
         return NumberError(text, NumberFault.NO_COUNTRY)
-    return _parse(text, compact, country)
+    return _parse(text, compact, _dialling_in(compact, country))
+
+
+def _dialling_in(compact: str, country: str) -> str:
+    """The country whose plan national digits are of: overseas territories dial all of France with a 0."""
+    plan = PLANS.of_country(country)
+    if plan is None or not plan.overseas_ranges or compact[:1] != "0" or compact.startswith("00"):
+        return country
+    return plan.country
 
 
 def _read_international(text: str, compact: str) -> E164 | NumberError:

@@ -29,6 +29,16 @@ DIALLED: dict[str, list[tuple[str, str, NumberClass]]] = {
         ("0810123456", "+33810123456", C.SHARED_COST),
         ("0825123456", "+33825123456", C.SHARED_COST),
         ("0899123456", "+33899123456", C.PREMIUM),
+        *((f"08{n}0123456", f"+338{n}0123456", C.PREMIUM) for n in "345678"),
+        ("0836123456", "+33836123456", C.PREMIUM),
+        ("0860123456", "+33860123456", C.PREMIUM),
+        ("0884123456", "+33884123456", C.PREMIUM),
+        ("0901123456", "+33901123456", C.FIXED),
+        ("09011234567890", "+339011234567890", C.MACHINE),
+        ("0937000000", "+33937000000", C.FIXED),
+        ("0939400000", "+33939400000", C.FIXED),
+        ("0948000000", "+33948000000", C.FIXED),
+        ("0162123456", "+33162123456", C.FIXED),
         ("3179", "3179", C.FREE_SHORT),
         ("3008", "3008", C.UNKNOWN_SHORT),
         ("3114", "3114", C.FREE_SHORT),
@@ -44,7 +54,15 @@ DIALLED: dict[str, list[tuple[str, str, NumberClass]]] = {
     "BE": [
         ("021234567", "+3221234567", C.FIXED),
         ("042123456", "+3242123456", C.FIXED),
+        ("043123456", "+3243123456", C.FIXED),
+        ("0455123456", "+32455123456", C.MOBILE),
+        ("0460123456", "+32460123456", C.MOBILE),
+        ("0466123456", "+32466123456", C.MOBILE),
         ("0470123456", "+32470123456", C.MOBILE),
+        ("0499123456", "+32499123456", C.MOBILE),
+        ("0441234567", "+32441234567", C.UNKNOWN),
+        ("0771234567890", "+32771234567890", C.MACHINE),
+        ("077123456", "+3277123456", C.MACHINE),
         ("080012345", "+3280012345", C.TOLL_FREE),
         ("070123456", "+3270123456", C.SHARED_COST),
         ("078151234", "+3278151234", C.FIXED),
@@ -248,19 +266,92 @@ def test_trap_french_machine_numbers_are_too_long_for_the_library() -> None:
         ("0694123456", "+594694123456", "GF", C.MOBILE),
         ("0696123456", "+596696123456", "MQ", C.MOBILE),
         ("0596123456", "+596596123456", "MQ", C.FIXED),
-        ("0508412345", "+508412345", "PM", C.FIXED_OR_MOBILE),
+        ("0693123456", "+262693123456", "RE", C.MOBILE),
+        ("0691312345", "+590691312345", "GP", C.MOBILE),
+        ("0697123456", "+596697123456", "MQ", C.MOBILE),
+        ("0709012345", "+590709012345", "GP", C.MOBILE),
+        ("0709112345", "+596709112345", "MQ", C.MOBILE),
+        ("0709212345", "+262709212345", "RE", C.MOBILE),
+        ("0709312345", "+594709312345", "GF", C.MOBILE),
+        ("0709352345", "+262709352345", "YT", C.MOBILE),
+        ("0594312345", "+594594312345", "GF", C.FIXED),
+        ("0263012345", "+262263012345", "RE", C.FIXED),
+        ("0598712345", "+590598712345", "GP", C.FIXED),
+        ("0268812345", "+262268812345", "RE", C.FIXED),
+        ("0268912345", "+262268912345", "YT", C.FIXED),
+        ("0939512345", "+590939512345", "GP", C.FIXED),
+        ("0939612345", "+594939612345", "GF", C.FIXED),
+        ("0939712345", "+596939712345", "MQ", C.FIXED),
+        ("0939812345", "+262939812345", "YT", C.FIXED),
+        ("0939912345", "+262939912345", "RE", C.FIXED),
+        ("0947512345", "+590947512345", "GP", C.FIXED),
+        ("0947612345", "+594947612345", "GF", C.FIXED),
+        ("0947712345", "+596947712345", "MQ", C.FIXED),
+        ("0947812345", "+262947812345", "YT", C.FIXED),
+        ("0947912345", "+262947912345", "RE", C.FIXED),
+        ("0976412345", "+594976412345", "GF", C.FIXED),
+        ("0508412345", "+508412345", "PM", C.FIXED),
+        ("0508551234", "+508551234", "PM", C.MOBILE),
+        ("0508421234", "+508421234", "PM", C.FIXED_OR_MOBILE),
+        ("0708401234", "+508708401234", "PM", C.MOBILE),
     ],
 )
 def test_trap_overseas_numbers_have_country_codes_of_their_own(
     dialled: str, number: str, country: str, number_class: NumberClass
 ) -> None:
     international = f"+33{dialled[1:]}"
-    if number_class is C.MOBILE:
+    if dialled.startswith(("06", "07")):
         assert not phonenumbers.is_valid_number(phonenumbers.parse(international))
     assert read(dialled, "FR") == read(international) == number
     assert country_of(number) == country
-    if country != "PM":  # its numbers of six digits are told apart by the library, where it can
-        assert classify(number) is number_class
+    assert classify(number) is number_class
+
+
+@pytest.mark.rule("OUT-04")
+def test_trap_machines_of_belgium_are_unknown_to_the_library() -> None:
+    number = "+32771234567890"
+    assert not phonenumbers.is_possible_number(phonenumbers.parse(number))
+    assert read(number) == read("0771234567890", "BE") == number
+    assert classify(number) is C.MACHINE
+
+
+@pytest.mark.rule("OUT-04")
+@pytest.mark.parametrize("number", ["+508551234", "+508441234", "+508401234", "+508561234"])
+def test_mobiles_of_six_digits_on_saint_pierre(number: str) -> None:
+    assert read(number) == number
+    assert (classify(number), country_of(number)) == (C.MOBILE, "PM")
+    assert read(f"0508{number[4:]}", "PM") == number
+
+
+@pytest.mark.rule("OUT-04")
+@pytest.mark.parametrize("number", ["+33840123456", "+33884123456"])
+def test_trap_closed_french_ranges_that_the_library_gives_a_shared_cost(number: str) -> None:
+    assert kind(number) == PhoneNumberType.SHARED_COST
+    assert classify(number) is C.PREMIUM
+
+
+@pytest.mark.rule("OUT-05")
+@pytest.mark.parametrize(
+    ("country", "numbers"),
+    [
+        ("BE", "101 112"),
+        ("GB", "999 112"),
+        ("US", "911"),
+        ("CA", "911"),
+        ("MX", "911"),
+        ("PL", "112 997 999"),
+        ("SE", "112"),
+        ("IL", "100 101 102"),
+        ("AT", "112 133 144"),
+        ("NZ", "111"),
+        ("BR", "190"),
+        ("PE", "105"),
+    ],
+)
+def test_what_the_library_knows_as_emergency_stays_emergency(country: str, numbers: str) -> None:
+    for number in numbers.split():
+        assert shortnumberinfo.is_emergency_number(number, country)
+        assert classify(number, country) is C.EMERGENCY
 
 
 @pytest.mark.parametrize("number", ["+262639123456"])
@@ -276,6 +367,21 @@ def test_trap_a_mobile_range_of_mayotte_is_invalid_for_the_library(number: str) 
 def test_trap_some_countries_do_not_tell_mobile_from_fixed(number: str) -> None:
     assert kind(number) == PhoneNumberType.FIXED_LINE_OR_MOBILE
     assert classify(number) is C.FIXED_OR_MOBILE
+
+
+@pytest.mark.rule("OUT-04")
+@pytest.mark.parametrize("number", ["+447700900123", "+447700900999"])
+def test_trap_british_drama_numbers_are_invalid_for_the_library(number: str) -> None:
+    assert not phonenumbers.is_valid_number(phonenumbers.parse(number))
+    assert read("0" + number[3:], "GB") == number
+    assert (classify(number), country_of(number)) == (C.MOBILE, "GB")
+
+
+@pytest.mark.rule("OUT-05")
+@pytest.mark.parametrize("number", ["116000", "116006", "116111", "116117"])
+def test_trap_harmonised_numbers_are_free_or_emergency(number: str) -> None:
+    assert not shortnumberinfo.is_emergency_number(number, "FR")
+    assert classify(number, "FR") in (C.EMERGENCY, C.FREE_SHORT)
 
 
 def test_trap_numbers_of_the_british_plan_on_guernsey() -> None:
