@@ -13,13 +13,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from dialplan.plan import DeviceTarget, WakeTarget
+from dialplan.plan import FREE, DeviceTarget, Identity, SimTarget, WakeTarget
+from dialplan.schedule import LocalClock
 from dialplan.usage import UsageFacts
-from numbering.models import CloudNumber
+from numbering.models import CloudNumber, Greeting
 from numbering.plans import NumberClass
 
 FROM_TRUNK: Final = "trunk"
 FROM_DEVICE: Final = "device"
+FROM_FORWARD: Final = "forward"
 
 
 @dataclass(slots=True, kw_only=True, unsafe_hash=True)
@@ -41,6 +43,16 @@ class Limits:
     """Classes of numbers that nobody may call (OUT-04)."""
     verified_sim: str = "known"
     """Whose SIM must be verified before a number calls (DEV-01): ``all``, ``known`` or ``none`` of the users."""
+    gsm_ring_s: float = 20.0
+    """How long a SIM rings that is called in place of a softphone: less than its carrier's voicemail waits."""
+    hunt_limit_s: float = 180.0
+    """The longest hunt of a Greeting that says nothing of its own (GRT-03)."""
+    blocked_as: str = "declined"
+    """What a blocked caller is told (INC-02): ``declined`` or ``busy``."""
+    voicemail_uri: str = ""
+    """SIP URI of the voicemail server; empty: there is none."""
+    announcement_uri: str = ""
+    """SIP URI of the announcement server; empty: there is none."""
 
 
 @dataclass(slots=True, kw_only=True, unsafe_hash=True)
@@ -58,6 +70,10 @@ class CallerNumber:
     source: str = ""
     """Header that was believed: ``p-asserted-identity``, ``remote-party-id``, ``p-preferred-identity``,
     ``from``."""
+    number_class: NumberClass = NumberClass.UNKNOWN
+    """Kind of number that calls, by the national tables of the time of the call (INC-02)."""
+    labels: tuple[str, ...] = ()
+    """What else the tables say of it: ``commercial`` for ranges reserved for selling."""
 
 
 @dataclass(slots=True, kw_only=True, unsafe_hash=True)
@@ -124,6 +140,53 @@ class Callee:
     """Every contact of every device of the user that is registered now, best q first."""
     wake: tuple[WakeTarget, ...] = ()
     """Devices of the user that a push can wake, asleep or not, in the order of their refs."""
+    sims: tuple[SimTarget, ...] = ()
+    """SIMs of the user's devices that answer by GSM (INC-05)."""
+    fallback: tuple[SimTarget, ...] = ()
+    """SIMs that may be called when no device can be reached over VoIP (INC-06)."""
+    block: tuple[str, ...] = ()
+    """Callers whom the user refuses on all numbers."""
+    spam: tuple[str, ...] = ()
+
+
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
+class MemberFacts:
+    """A member of a Greeting, and how it can be reached now."""
+
+    callee: Callee
+    busy: str = FREE
+    """As `dialplan.plan.Reach.busy`."""
+    idle_since: float = 0.0
+    """Unix time when the member last ended a call; 0: never, as far as is known (GRT-09)."""
+
+
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
+class GreetingFacts:
+    """The Greeting that was called."""
+
+    greeting: Greeting
+    suspended: bool = False
+    """Its account is (NUM-13)."""
+    allowed: bool = True
+    """The plan of the account includes Greetings (GRT-08)."""
+    members: tuple[MemberFacts, ...] = ()
+    """In the order of the Greeting."""
+    clock: LocalClock | None = None
+    """What a clock in its zone shows; None: it has no hours."""
+    turn: int = 0
+    """How many calls it has had, for strategy ``round_robin``."""
+
+
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
+class ForwardFacts:
+    """Who forwards this call, and what it looks like by then (FWD-02)."""
+
+    number: str
+    """Cloud number or Greeting that forwards, E.164."""
+    caller: Identity
+    """The caller, with those who have forwarded the call, this number the last."""
+    cause: str = ""
+    """Word of RFC 5806: why it is forwarded."""
 
 
 @dataclass(slots=True, kw_only=True, unsafe_hash=True)
@@ -177,7 +240,7 @@ class CallFacts:
     """Everything a decision may look at."""
 
     source: str
-    """``trunk`` or ``device``."""
+    """``trunk``, ``device``, or ``forward``."""
     now: float
     """Unix time of the call."""
     config_version: int = 0
@@ -202,3 +265,11 @@ class CallFacts:
     """The gateway number called; None: it is none."""
     usage: UsageFacts | None = None
     """What was used and what the call costs (OUT-06, OUT-08); None: nothing is counted, and nothing has a price."""
+    clock: LocalClock | None = None
+    """What a clock in the zone of the number's hours shows; None: it is always on."""
+    greeting: GreetingFacts | None = None
+    """The number called is a Greeting's."""
+    forward: ForwardFacts | None = None
+    """A call that has come in is forwarded; ``device`` then says in whose name."""
+    psap_callback: bool = False
+    """An emergency service calls back (RFC 7090): no block and no hours stand in its way."""

@@ -60,6 +60,45 @@ class WakeTarget:
 
 
 @dataclass(slots=True, kw_only=True, unsafe_hash=True)
+class SimTarget:
+    """A SIM of a device that is called over a trunk, because the device answers by GSM or cannot be reached
+    otherwise (INC-05, INC-06)."""
+
+    user: str
+    device: str
+    sim: str
+    """E.164."""
+    for_s: float
+    """How long it rings at the most, seconds: less than its carrier waits before its voicemail answers
+    (FWD-05)."""
+    confirm: str = "none"
+    """Whether a person has to accept before the call is joined: ``none``."""
+
+
+FREE: Final = ""
+TALKING: Final = "talking"
+OFFERED: Final = "offered"
+"""A hunt rings the member at this moment."""
+
+
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
+class Reach:
+    """How one user can be reached at a moment."""
+
+    user: str
+    targets: tuple[DeviceTarget, ...] = ()
+    """Registered contacts of the devices that answer over VoIP, best q first."""
+    wake: tuple[WakeTarget, ...] = ()
+    """Devices that a push can wake, asleep or not, in the order of their refs."""
+    sims: tuple[SimTarget, ...] = ()
+    """SIMs of the devices that answer by GSM."""
+    fallback: tuple[SimTarget, ...] = ()
+    """SIMs that may be called when nobody is reachable over VoIP by the wake deadline (INC-06)."""
+    busy: str = FREE
+    """``talking``, ``offered`` or empty, as far as it counts for a hunt: with call waiting nobody is busy (GRT-10)."""
+
+
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
 class Ring:
     """Ring all targets at the same time; the first answer wins (INC-05, INC-07)."""
 
@@ -68,6 +107,38 @@ class Ring:
     """How long the step may ring, seconds."""
     wake: tuple[WakeTarget, ...] = ()
     """Devices of the same users that a push can wake; each joins late when it has registered (DEV-05)."""
+    sims: tuple[SimTarget, ...] = ()
+    """SIMs that are called at the same time."""
+    fallback: tuple[SimTarget, ...] = ()
+    """SIMs that are called when nobody is reachable by the wake deadline, or as soon as it is known that nobody
+    will be (INC-06)."""
+    shown: Shown | None = None
+
+
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
+class Member:
+    """One member of a hunt."""
+
+    user: str
+    for_s: float
+    """How long it rings, seconds."""
+
+
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
+class Hunt:
+    """Ring the members of a Greeting, group after group, until somebody answers (GRT-01 to GRT-04, GRT-09).
+
+    How each member is reached is looked up when its turn comes: phones come and go while a hunt lasts.
+    """
+
+    greeting: str
+    """Its number, E.164."""
+    groups: tuple[tuple[Member, ...], ...]
+    """The members of a group ring at the same time."""
+    rounds: int = 1
+    limit_s: float
+    """The longest hunt, all rounds together, seconds."""
+    shown: Shown | None = None
 
 
 @dataclass(slots=True, kw_only=True, unsafe_hash=True)
@@ -79,6 +150,50 @@ class ToTrunk:
     """Destination: E.164 with plus sign, or a short number with its country, ``3179;phone-context=+33`` (RFC
     3966 section 5.1.5)."""
     for_s: float
+    shown: Shown | None = None
+
+
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
+class Forward:
+    """Go on with another number in the name of a cloud number (FWD-01 to FWD-04).
+
+    The dialplan is asked again when the step begins, so that the rules for outgoing calls see what is used and who is there
+    then; its steps take the place of this one.
+    """
+
+    to: str
+    """Target, E.164."""
+    number: str
+    """Cloud number or Greeting that forwards, E.164."""
+    user: str = ""
+    """Ref of the user whose call the forwarded leg is; empty: the company's of the Greeting."""
+    account: str = ""
+    always: bool = False
+    """The call is forwarded without ringing anybody; else for the cause for which it was missed."""
+    when: tuple[str, ...] = ()
+    """Reasons of the ringing so far for which the step is done; empty: all."""
+
+
+VOICEMAIL: Final = "voicemail"
+ANNOUNCEMENT: Final = "announcement"
+
+
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
+class ToMedia:
+    """Let a media server answer: voicemail or an announcement (INC-03, INC-08, GRT-06)."""
+
+    kind: str
+    """``voicemail``, ``announcement``."""
+    uri: str
+    """SIP URI of the media server."""
+    number: str
+    """Cloud number or Greeting whose mailbox or announcement it is, E.164."""
+    name: str = ""
+    """Of an announcement."""
+    when: tuple[str, ...] = ()
+    """As of `Forward`."""
+    for_s: float = 30.0
+    """How long the server may take to answer, seconds."""
 
 
 @dataclass(slots=True, kw_only=True, unsafe_hash=True)
@@ -99,7 +214,7 @@ class Refuse:
     reason: str
 
 
-Step = Ring | ToTrunk | Refuse
+Step = Ring | Hunt | ToTrunk | Forward | ToMedia | Refuse
 
 
 @dataclass(slots=True, kw_only=True, unsafe_hash=True)
@@ -130,6 +245,15 @@ class Identity:
     """The caller asked for privacy (CLIR) or the number's hide switch is on."""
     diverted: tuple[Diversion, ...] = ()
     """Who forwarded the call, the first one first."""
+
+
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
+class Shown:
+    """How the legs of a step present the call where that is not what the plan says: the call was forwarded."""
+
+    caller: Identity
+    called: str
+    """Number that they are called for, E.164."""
 
 
 @dataclass(slots=True, kw_only=True, unsafe_hash=True)
@@ -167,6 +291,8 @@ class TraceLine:
     """Rule id of the product (``INC-01``) or a short name of our own."""
     outcome: str
     detail: str = ""
+    at: float = 0.0
+    """Seconds after the beginning of the call; 0: before anything was sent."""
 
 
 @dataclass(slots=True, kw_only=True, unsafe_hash=True)

@@ -28,6 +28,8 @@ QUARANTINED: Final = "quarantined"
 PORTED_OUT: Final = "ported_out"
 BLOCKED: Final = "blocked"
 NUMBER_OFF: Final = "number_off"
+CLOSED: Final = "closed"
+"""The company is closed at this time (GRT-05)."""
 LOOP: Final = "loop"
 HIDDEN_CALLER: Final = "hidden_caller"
 # refusals of a call to a gateway number, and of the request for one (OUT-02, DEV-01)

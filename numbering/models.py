@@ -11,10 +11,45 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from numbering.e164 import E164
+from numbering.hours import Hours
 from numbering.money import ZERO, Money
 
 ANONYMOUS = "anonymous"
 """The entry of a block list that stands for every caller who hides the number (INC-02)."""
+
+
+MISSED_CAUSES = ("no_answer", "busy", "declined", "unreachable")
+"""Why a call was missed: the causes for which it may be forwarded (FWD-01), words of ``dialplan.reasons``."""
+ANSWER_VOIP = "voip"
+ANSWER_GSM = "gsm"
+
+
+class ForwardMode(StrEnum):
+    """When a call is forwarded (FWD-01)."""
+
+    OFF = "off"
+    ALL = "all"
+    MISSED = "missed"
+
+
+class Strategy(StrEnum):
+    """In which order the members of a Greeting ring (GRT-01, GRT-02, GRT-09)."""
+
+    CASCADE = "cascade"
+    SIMULTANEOUS = "simultaneous"
+    ROUND_ROBIN = "round_robin"
+    LONGEST_IDLE = "longest_idle"
+    PRIORITY = "priority"
+
+
+class FlowAction(StrEnum):
+    """What a Greeting does with a call in one of its situations (GRT-05, GRT-06)."""
+
+    HUNT = "hunt"
+    FORWARD = "forward"
+    VOICEMAIL = "voicemail"
+    ANNOUNCE = "announce"
+    REFUSE = "refuse"
 
 
 class AccountKind(StrEnum):
@@ -59,6 +94,8 @@ class PlanLimits:
     """Outgoing calls of one user at the same time (OUT-10); 0: as the settings say."""
     calls_abroad: int = 0
     """As ``calls``, of those that leave the country."""
+    greeting: bool = True
+    """Companies with this plan may have Greetings (GRT-08)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +130,12 @@ class User:
     """Number of a contact -> cloud number of the user that is linked to it: what a call to it shows (OUT-01), both E.164."""
     suspended: bool = False
     """As for the account, for this user alone (NUM-13)."""
+    call_waiting: bool = False
+    """A Greeting rings the user also while the user talks (GRT-10)."""
+    block: tuple[str, ...] = ()
+    """Callers who are refused on all numbers of the user (BLK-01); entries as of `CloudNumber.block`."""
+    spam: tuple[str, ...] = ()
+    """The same, for callers whom the user has marked as spam."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +160,22 @@ class Device:
     """Country where the SIM is at home, as it was last seen, ISO 3166 alpha-2 (NUM-08); empty: never seen."""
     sim_seen_at: float = 0.0
     """Unix time when the network last showed us the SIM; 0: never."""
+    answer: str = ANSWER_VOIP
+    """``voip``: its registered contacts ring; ``gsm``: its SIM is called over a trunk instead (INC-05)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forwarding:
+    """Where calls to a number go instead of to its holder (FWD-01)."""
+
+    mode: ForwardMode = ForwardMode.OFF
+    to: str = ""
+    """Target, E.164; empty: none."""
+    causes: tuple[str, ...] = MISSED_CAUSES
+    """For mode ``missed``: for which causes."""
+
+
+NO_FORWARDING = Forwarding()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +199,17 @@ class CloudNumber:
     ring_seconds: float = 0.0
     """How long its devices ring (INC-08); 0: as long as the settings say."""
     block: tuple[str, ...] = ()
-    """Callers who are refused: E.164 numbers, and ``anonymous`` for everyone who hides (BLK-01)."""
+    """Callers who are refused (BLK-01): E.164 numbers; beginnings of numbers, ``+3316*``; classes of numbers,
+    ``class:premium``; and ``anonymous`` for everyone who hides."""
+    spam: tuple[str, ...] = ()
+    """Callers marked as spam; entries as of ``block``."""
+    hours: Hours | None = None
+    """When the number is on (SLOT-01); None: always."""
+    forward: Forwarding = NO_FORWARDING
+    voicemail: bool = False
+    """Calls that nobody takes go to voicemail (INC-03, INC-08)."""
+    gsm_fallback: bool = False
+    """Nobody reachable over VoIP by the wake deadline: the holder's SIM is called (INC-06)."""
     expires_at: float = 0.0
     """Unix time when the subscription ends (NUM-12); 0: it does not."""
     until: float = 0.0
@@ -157,6 +226,54 @@ class CloudNumber:
     nobody's business of today."""
     version: int = field(default=0, compare=False)
     """Grows with each change of the number: who changes it says which version he has seen."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GreetingMember:
+    """A user of the company whom the calls of a Greeting hunt for (GRT-04)."""
+
+    user: str
+    priority: int = 1
+    """Of strategy ``priority``: the lowest rings first, equal ones at the same time."""
+    ring_seconds: float = 0.0
+    """How long this member rings; 0: as long as the Greeting says."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flow:
+    """What a Greeting does in one situation (GRT-05, GRT-06)."""
+
+    action: FlowAction
+    to: str = ""
+    """Of ``forward``: the target, E.164; of ``announce``: the name of the announcement."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Greeting:
+    """A company number whose calls hunt over members."""
+
+    number: E164
+    """Its key: it is held by the company, and no user's."""
+    account: str
+    strategy: Strategy = Strategy.CASCADE
+    members: tuple[GreetingMember, ...] = ()
+    ring_seconds: float = 20.0
+    """How long a member, or a group that rings at once, rings."""
+    repeat: int = 0
+    """How often the whole hunt is repeated (GRT-03)."""
+    limit_seconds: float = 0.0
+    """The longest hunt, all repeats together; 0: as the settings say."""
+    hours: Hours | None = None
+    """When it is open (GRT-05); None: always."""
+    open: Flow = Flow(action=FlowAction.HUNT)
+    """During its hours."""
+    closed: Flow = Flow(action=FlowAction.REFUSE)
+    """Outside of them."""
+    unanswered: Flow = Flow(action=FlowAction.REFUSE)
+    """When the hunt found nobody (GRT-06)."""
+    block: tuple[str, ...] = ()
+    """Callers who are refused; entries as of `CloudNumber.block`."""
+    spam: tuple[str, ...] = ()
 
 
 PlanTable = Mapping[str, PlanLimits]

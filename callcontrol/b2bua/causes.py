@@ -51,6 +51,7 @@ _ROWS: Final = [
     Cause(r.PORTED_OUT, 410, 22, "rejected", "This number left the platform."),
     Cause(r.BLOCKED, 603, 21, "rejected", "The call was declined."),
     Cause(r.NUMBER_OFF, 480, 31, "rejected", "This number is switched off now."),
+    Cause(r.CLOSED, 480, 31, "rejected", "The company is closed now."),
     Cause(r.LOOP, 482, 25, "failed", "The call came back to where it had been."),
     Cause(r.HIDDEN_CALLER, 433, 21, "rejected", "Show your number and call again."),
     Cause(r.NO_LEASE, 403, 21, "rejected", "Ask for this call in the app, then dial."),

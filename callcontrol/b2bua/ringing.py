@@ -40,7 +40,7 @@ from callcontrol.sip.message import Message
 from callcontrol.sip.usage import CALLING, INCOMING, Turn, body_type
 from callcontrol.sip.usage_events import Answered, Failed, Progress
 from dialplan import reasons
-from dialplan.plan import Refuse, Ring, ToTrunk
+from dialplan.plan import Forward, Hunt, Refuse, Ring, ToMedia, ToTrunk
 
 if TYPE_CHECKING:
     from callcontrol.b2bua.call import Call
@@ -73,6 +73,10 @@ def run_step(call: Call, turn: Turn) -> None:
             by = "caller" if step.reason == reasons.CALLER_CANCELLED else "server"
             refuse_caller(call, turn, step.reason, 0, [], by)
             return
+        if isinstance(step, (Hunt, Forward, ToMedia)):
+            call.note("plan", reasons.UNREACHABLE, type(step).__name__.lower())
+            call.step += 1
+            continue
         call.tried = []
         waking.on_step(call, turn)
         call.deadlines["step"] = turn.now + step.for_s

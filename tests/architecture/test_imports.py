@@ -44,6 +44,7 @@ PURE = (
     "numbering.national",
     "numbering.planfile",
     "numbering.plans",
+    "numbering.hours",
     "numbering.models",
     "numbering.money",
     "numbering.directory",

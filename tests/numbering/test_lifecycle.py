@@ -15,8 +15,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from numbering import lifecycle
 from numbering.countries import DAY_S, quarantine_end
 from numbering.e164 import E164
+from numbering.hours import Hours
 from numbering.lifecycle import HELD, KEPT, LEGAL, Action, Cause, Moved
-from numbering.models import ANONYMOUS, CloudNumber, NumberState
+from numbering.models import ANONYMOUS, CloudNumber, Forwarding, ForwardMode, NumberState
 from numbering.policy import COUNTRIES
 from numbering.refusal import Fault, Refused
 
@@ -136,7 +137,19 @@ def test_what_lapsed_while_it_was_suspended_comes_back_expired() -> None:
 
 def full(state: NumberState) -> CloudNumber:
     """A number with something in every field."""
-    filled = number(state, calls=False, hide=True, ring_seconds=9.0, block=(ANONYMOUS,), held_since=1.0)
+    filled = number(
+        state,
+        calls=False,
+        hide=True,
+        ring_seconds=9.0,
+        block=(ANONYMOUS,),
+        spam=("+33639989999",),
+        hours=Hours(zone="Europe/Paris"),
+        forward=Forwarding(mode=ForwardMode.ALL, to="+33199001234"),
+        voicemail=True,
+        gsm_fallback=True,
+        held_since=1.0,
+    )
     for field in dataclasses.fields(CloudNumber):
         if field.name not in LIFE:
             assert getattr(filled, field.name) != field.default, f"{field.name}: give it a value here"
