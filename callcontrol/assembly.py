@@ -20,6 +20,7 @@ from callcontrol.ids import CallRefs, KeyedIds
 from callcontrol.intake import Intake
 from callcontrol.ladder import Ladders
 from callcontrol.limits import MALFORMED, Gate, GatePolicy
+from callcontrol.occupancy import MemoryOccupancy, Occupancy
 from callcontrol.phone_requests import PhonePolicy, PhoneRequests
 from callcontrol.plans import outgoing_policy
 from callcontrol.ports import CallStore, RecordSink, Resolver
@@ -80,6 +81,8 @@ class Surroundings:
     """Where verified SIMs are kept; None: none can be verified."""
     leases: LeaseStore | None = None
     """Leases of gateway numbers that the nodes share; None: this node keeps its own."""
+    occupancy: Occupancy = field(default_factory=MemoryOccupancy)
+    """Who of the members of Greetings is in a call."""
     channels: TrunkChannels | None = None
     """Channels of trunks that the nodes share; None: this node counts for itself."""
 
@@ -103,6 +106,7 @@ class Signalling:
         self.directory = directory
         self.trunks = trunks
         self.gateways = around.gateways
+        self.occupancy = around.occupancy
         self.bindings = around.bindings
         self._around = around
         self.verifier: SimVerifier | None = None
@@ -171,6 +175,7 @@ class Signalling:
             self.gate,
             self.runner,
             around.gateways,
+            around.occupancy,
         )
         self.core = Core(
             self.endpoint,

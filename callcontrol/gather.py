@@ -12,6 +12,7 @@ from typing import Final, Protocol
 from callcontrol.bindings import Binding, BindingStore
 from callcontrol.callers import diverted, from_device, from_trunk
 from callcontrol.dialled import OurHosts, Reader, classified, read_dialled
+from callcontrol.occupancy import MemoryOccupancy, Occupancy
 from callcontrol.registration import instance_id
 from callcontrol.sip.errors import RemoteProtocolError
 from callcontrol.sip.message import Message
@@ -80,6 +81,7 @@ class Gatherer:
         bindings: BindingStore,
         calls: CallIndex,
         gateways: GatewayDirectory | None = None,
+        occupancy: Occupancy | None = None,
     ) -> None:
         self._settings = settings
         self._gateways = GatewayDirectory() if gateways is None else gateways
@@ -87,6 +89,7 @@ class Gatherer:
         self._trunks = trunks
         self._bindings = bindings
         self._calls = calls
+        self._occupancy: Occupancy = MemoryOccupancy() if occupancy is None else occupancy
 
     def from_device(self, message: Message, uri: Uri, device: Device, now: float) -> CallFacts:
         """Facts of a call that a device makes."""

@@ -23,6 +23,7 @@ from callcontrol.dialled import asked_of_contact
 from callcontrol.gather import CallIndex, Gatherer, IntakeSettings
 from callcontrol.limits import AUTH, UNKNOWN_TARGET, address_key
 from callcontrol.live_facts import Asking, LiveSource
+from callcontrol.occupancy import Occupancy
 from callcontrol.sip import build
 from callcontrol.sip.digest import parse_credentials
 from callcontrol.sip.errors import RemoteProtocolError
@@ -135,6 +136,7 @@ class Intake:
         suspicions: Suspicions,
         calls: CallIndex,
         gateways: GatewayDirectory | None = None,
+        occupancy: Occupancy | None = None,
     ) -> None:
         self._settings = settings
         self._directory = directory
@@ -142,7 +144,7 @@ class Intake:
         self._bindings = bindings
         self._digest = digest
         self._suspicions = suspicions
-        self.gatherer = Gatherer(settings, directory, trunks, bindings, calls, gateways)
+        self.gatherer = Gatherer(settings, directory, trunks, bindings, calls, gateways, occupancy)
         self.live: list[LiveSource] = []
         """Sources of facts of the live store, in the order in which they are asked."""
         self.registrations: Registrations | None = None

@@ -1,0 +1,76 @@
+"""Who of the members of Greetings is in a call, rung by a hunt, or idle since when (GRT-09, GRT-10).
+
+Told by the calls, read when a hunt looks for members.  Whoever shares it among nodes keeps a copy on each, so that reading
+never waits; two calls that begin at the same moment on two nodes may then both find a member free.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+from dialplan.plan import FREE, OFFERED, TALKING
+
+_RANK: Final = {FREE: 0, OFFERED: 1, TALKING: 2}
+
+
+class Occupancy(Protocol):
+    """What hunts know of members on all nodes."""
+
+    def busy(self, user: str, now: float, without: str = "") -> str:
+        """``talking``, ``offered`` or empty; the call ``without`` does not count.  ``now``: Unix seconds."""
+        ...
+
+    def idle_since(self, user: str) -> float:
+        """Unix time when the user last ended a call; 0: not known."""
+        ...
+
+    def turns(self, greeting: str) -> int:
+        """How many calls the hunt of a Greeting has had."""
+        ...
+
+    def set(self, call: str, user: str, state: str, until: float, now: float) -> None:
+        """What the user does in the call from now on; empty: nothing any more.  Forgotten at ``until``, Unix seconds."""
+        ...
+
+    def took_turn(self, greeting: str) -> None:
+        """A hunt begins."""
+        ...
+
+
+class MemoryOccupancy:
+    """Of one node."""
+
+    __slots__ = ("_calls", "_idle", "_turns")
+
+    def __init__(self) -> None:
+        self._calls: dict[str, dict[str, tuple[str, float]]] = {}
+        """User -> call -> (state, until)."""
+        self._idle: dict[str, float] = {}
+        self._turns: dict[str, int] = {}
+
+    def busy(self, user: str, now: float, without: str = "") -> str:
+        found = FREE
+        for call, (state, until) in self._calls.get(user, {}).items():
+            if call != without and until > now and _RANK[state] > _RANK[found]:
+                found = state
+        return found
+
+    def idle_since(self, user: str) -> float:
+        return self._idle.get(user, 0.0)
+
+    def turns(self, greeting: str) -> int:
+        return self._turns.get(greeting, 0)
+
+    def set(self, call: str, user: str, state: str, until: float, now: float) -> None:
+        held = self._calls.get(user, {})
+        earlier = held.pop(call, None)
+        if state:
+            self._calls.setdefault(user, held)[call] = (state, until)
+        elif earlier is not None:
+            if earlier[0] == TALKING:
+                self._idle[user] = now
+            if not held:
+                self._calls.pop(user, None)
+
+    def took_turn(self, greeting: str) -> None:
+        self._turns[greeting] = self._turns.get(greeting, 0) + 1
