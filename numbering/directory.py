@@ -8,11 +8,11 @@ sees one state.  Objects are replaced, never altered: what a caller keeps stays 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
 from numbering.e164 import country_of
-from numbering.models import Account, CloudNumber, Device, NumberState, PlanLimits, PlanTable, User
+from numbering.models import Account, CloudNumber, Device, Greeting, NumberState, PlanLimits, PlanTable, User
 
 T = TypeVar("T")
 
@@ -25,9 +25,11 @@ class DirectoryChanges:
     users: Mapping[str, User | None]
     devices: Mapping[str, Device | None]
     numbers: Mapping[str, CloudNumber | None]
+    greetings: Mapping[str, Greeting | None] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        return len(self.accounts) + len(self.users) + len(self.devices) + len(self.numbers)
+        some = len(self.accounts) + len(self.users) + len(self.devices)
+        return some + len(self.numbers) + len(self.greetings)
 
 
 class _Held(Generic[T]):
@@ -80,6 +82,9 @@ _CONTENT: Final = (
     "_by_username",
     "_devices_of",
     "_numbers_of",
+    "_greetings",
+    "_greetings_of",
+    "_greetings_of_member",
     "_plans",
     "_states",
     "version",
@@ -98,6 +103,9 @@ class Directory:
         "_by_username",
         "_devices",
         "_devices_of",
+        "_greetings",
+        "_greetings_of",
+        "_greetings_of_member",
         "_numbers",
         "_numbers_of",
         "_plans",
@@ -115,6 +123,7 @@ class Directory:
         devices: Iterable[Device] = (),
         numbers: Iterable[CloudNumber] = (),
         *,
+        greetings: Iterable[Greeting] = (),
         plans: PlanTable | None = None,
         version: int = 0,
     ) -> None:
@@ -129,8 +138,11 @@ class Directory:
         self._by_username: dict[str, Device] = {}
         self._devices_of: _Held[Device] = _Held(_device_ref)
         self._numbers_of: _Held[CloudNumber] = _Held(_number_e164)
+        self._greetings: dict[str, Greeting] = {}
+        self._greetings_of: _Held[Greeting] = _Held(_greeting_number)
+        self._greetings_of_member: _Held[Greeting] = _Held(_greeting_number)
         self._states: dict[NumberState, int] = dict.fromkeys(NumberState, 0)
-        for group in (accounts, users, devices, numbers):
+        for group in (accounts, users, devices, numbers, greetings):
             for item in group:
                 self.put_one(item)
 
@@ -144,6 +156,10 @@ class Directory:
         else:
             self.hits += 1
         return found
+
+    def greeting(self, e164: str) -> Greeting | None:
+        """The Greeting with this number; whether the number lives is told by `number`."""
+        return self._greetings.get(e164)
 
     def device_by_username(self, username: str) -> Device | None:
         """The device with this digest user name (which is also the user part of its AOR)."""
@@ -171,6 +187,14 @@ class Directory:
         """Numbers that a user holds, whatever their state, in ascending order."""
         return self._numbers_of.of(user)
 
+    def greetings_of(self, account: str) -> tuple[Greeting, ...]:
+        """Greetings of a company in ascending order."""
+        return self._greetings_of.of(account)
+
+    def greetings_of_member(self, user: str) -> tuple[Greeting, ...]:
+        """Greetings that hunt for a user, in ascending order."""
+        return self._greetings_of_member.of(user)
+
     def numbers_by_state(self) -> Mapping[NumberState, int]:
         """How many numbers there are in each state."""
         return self._states
@@ -184,7 +208,11 @@ class Directory:
         known.
         """
         account = self.account_of(user)
-        return None if account is None else self._plans.get(account.plan)
+        return None if account is None else self.limits_of(account)
+
+    def limits_of(self, account: Account) -> PlanLimits | None:
+        """What the plan of an account allows; None when the plan is not known."""
+        return self._plans.get(account.plan)
 
     def default_number(self, user: str) -> CloudNumber | None:
         """The number that a user's call shows when it names none (OUT-01): the chosen one, else the first
@@ -213,7 +241,8 @@ class Directory:
         return "" if number is None else country_of(number.e164)
 
     def __len__(self) -> int:
-        return len(self._accounts) + len(self._users) + len(self._devices) + len(self._numbers)
+        some = len(self._accounts) + len(self._users) + len(self._devices)
+        return some + len(self._numbers) + len(self._greetings)
 
     # -- the cache's side -----------------------------------------------------------------------------------
 
@@ -234,6 +263,9 @@ class Directory:
         left.
         """
         indexes: tuple[dict[str, Any] | _Held[Any], ...] = (
+            self._greetings_of_member,
+            self._greetings_of,
+            self._greetings,
             self._numbers_of,
             self._devices_of,
             self._by_username,
@@ -248,12 +280,14 @@ class Directory:
                 count -= 1
         return any(indexes)
 
-    def put_one(self, item: Account | User | Device | CloudNumber) -> None:
+    def put_one(self, item: Account | User | Device | CloudNumber | Greeting) -> None:
         """Put one object in, in place of the one with its key."""
         if isinstance(item, CloudNumber):
             self._put_number(item.e164, item)
         elif isinstance(item, Device):
             self._put_device(item.ref, item)
+        elif isinstance(item, Greeting):
+            self._put_greeting(item.number, item)
         elif isinstance(item, User):
             self._users[item.ref] = item
         else:
@@ -267,6 +301,8 @@ class Directory:
             self._put_device(ref, device)
         for e164, number in changes.numbers.items():
             self._put_number(e164, number)
+        for e164, greeting in changes.greetings.items():
+            self._put_greeting(e164, greeting)
         self.version = version
 
     def _put_device(self, ref: str, device: Device | None) -> None:
@@ -295,6 +331,22 @@ class Directory:
             if number.user:
                 self._numbers_of.put(number.user, number)
 
+    def _put_greeting(self, e164: str, greeting: Greeting | None) -> None:
+        old = self._greetings.pop(e164, None)
+        if old is not None:
+            self._greetings_of.remove(old.account, e164)
+            for user in _members(old):
+                self._greetings_of_member.remove(user, e164)
+        if greeting is not None:
+            self._greetings[e164] = greeting
+            self._greetings_of.put(greeting.account, greeting)
+            for user in _members(greeting):
+                self._greetings_of_member.put(user, greeting)
+
+
+def _members(greeting: Greeting) -> set[str]:
+    return {member.user for member in greeting.members}
+
 
 def _merge(into: dict[str, T], changes: Mapping[str, T | None]) -> None:
     for ref, value in changes.items():
@@ -310,3 +362,7 @@ def _device_ref(device: Device) -> str:
 
 def _number_e164(number: CloudNumber) -> str:
     return number.e164
+
+
+def _greeting_number(greeting: Greeting) -> str:
+    return greeting.number

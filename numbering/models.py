@@ -188,7 +188,7 @@ class CloudNumber:
 
     e164: E164
     user: str
-    """Ref of the holder; empty while the state is one that has none."""
+    """Ref of the holder; empty while the state is one that has none, and while a Greeting has the number."""
     state: NumberState = NumberState.ACTIVE
     category: str = "standard"
     """``standard`` or ``vip`` (NUM-07)."""
@@ -210,6 +210,8 @@ class CloudNumber:
     """Calls that nobody takes go to voicemail (INC-03, INC-08)."""
     gsm_fallback: bool = False
     """Nobody reachable over VoIP by the wake deadline: the holder's SIM is called (INC-06)."""
+    account: str = ""
+    """Ref of the company that holds it for its Greeting, in place of a user; empty: none does."""
     expires_at: float = 0.0
     """Unix time when the subscription ends (NUM-12); 0: it does not."""
     until: float = 0.0
@@ -253,7 +255,7 @@ class Greeting:
     """A company number whose calls hunt over members."""
 
     number: E164
-    """Its key: it is held by the company, and no user's."""
+    """Its key: it is held by the company (`CloudNumber.account`), and no user's."""
     account: str
     strategy: Strategy = Strategy.CASCADE
     members: tuple[GreetingMember, ...] = ()

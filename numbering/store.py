@@ -15,25 +15,16 @@ from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from config.database import Base, DatabaseUnavailable, reading
+from numbering import store_rows
 from numbering.cache import DirectoryUnavailable, DirectoryUpdate
 from numbering.directory import Directory, DirectoryChanges
-from numbering.e164 import E164
-from numbering.models import (
-    Account,
-    AccountKind,
-    CloudNumber,
-    Device,
-    DeviceKind,
-    NumberState,
-    PlanTable,
-    User,
-)
-from numbering.money import Money
+from numbering.models import PlanTable
 from numbering.tables import (
     AccountRow,
     DeviceRow,
     DirectoryChangeRow,
     DirectoryStateRow,
+    GreetingRow,
     NumberRow,
     UserRow,
 )
@@ -172,128 +163,15 @@ class ObjectTable(Generic[T]):
             await connection.execute(delete(self.table).where(self._key.in_(keys[start : start + PAGE])))
 
 
-def _load_account(row: Row[Any]) -> Account:
-    return Account(
-        ref=row.ref,
-        kind=AccountKind(row.kind),
-        plan=row.plan,
-        manager=row.manager or "",
-        suspended=row.suspended,
-        credit=Money(row.credit),
-        packages=tuple(row.packages),
-    )
-
-
-def _dump_account(account: Account) -> dict[str, Any]:
-    return {
-        "ref": account.ref,
-        "kind": account.kind.value,
-        "plan": account.plan,
-        "manager": account.manager or None,
-        "suspended": account.suspended,
-        "credit": int(account.credit),
-        "packages": list(account.packages),
-    }
-
-
-def _load_user(row: Row[Any]) -> User:
-    return User(
-        ref=row.ref,
-        account=row.account,
-        name=row.name,
-        email=row.email,
-        default_number=row.default_number or "",
-        suspended=row.suspended,
-        contacts=dict(row.contacts),
-    )
-
-
-def _dump_user(user: User) -> dict[str, Any]:
-    return {
-        "ref": user.ref,
-        "account": user.account,
-        "name": user.name,
-        "email": user.email,
-        "default_number": user.default_number or None,
-        "suspended": user.suspended,
-        "contacts": dict(user.contacts),
-    }
-
-
-def _load_device(row: Row[Any]) -> Device:
-    return Device(
-        ref=row.ref,
-        user=row.user_ref,
-        kind=DeviceKind(row.kind),
-        sim=row.sim or "",
-        sim_verified=row.sim_verified,
-        sim_country=row.sim_country or "",
-        sim_seen_at=row.sim_seen_at,
-        sip_username=row.sip_username or "",
-        sip_password=row.sip_password,
-        mqtt_password=row.mqtt_password,
-    )
-
-
-def _dump_device(device: Device) -> dict[str, Any]:
-    return {
-        "ref": device.ref,
-        "user_ref": device.user,
-        "kind": device.kind.value,
-        "sim": device.sim or None,
-        "sim_verified": device.sim_verified,
-        "sip_username": device.sip_username or None,
-        "sip_password": device.sip_password,
-        "sim_country": device.sim_country or None,
-        "sim_seen_at": device.sim_seen_at,
-        "mqtt_password": device.mqtt_password,
-    }
-
-
-def _load_number(row: Row[Any]) -> CloudNumber:
-    return CloudNumber(
-        e164=E164(row.e164),
-        user=row.user_ref or "",
-        state=NumberState(row.state),
-        category=row.category,
-        calls=row.calls,
-        hide=row.hide,
-        ring_seconds=row.ring_seconds,
-        block=tuple(row.block),
-        expires_at=row.expires_at,
-        until=row.until_at,
-        kept_for=row.kept_for or "",
-        kept_account=row.kept_account or "",
-        since=row.since,
-        held_since=row.held_since,
-        version=row.version,
-    )
-
-
-def _dump_number(number: CloudNumber) -> dict[str, Any]:
-    return {
-        "e164": number.e164,
-        "user_ref": number.user or None,
-        "state": number.state.value,
-        "category": number.category,
-        "calls": number.calls,
-        "hide": number.hide,
-        "ring_seconds": number.ring_seconds,
-        "block": list(number.block),
-        "expires_at": number.expires_at,
-        "until_at": number.until,
-        "kept_for": number.kept_for or None,
-        "kept_account": number.kept_account or None,
-        "since": number.since,
-        "held_since": number.held_since,
-        "version": number.version,
-    }
-
-
-ACCOUNTS: Final = ObjectTable("account", AccountRow, "ref", _load_account, _dump_account)
-USERS: Final = ObjectTable("user", UserRow, "ref", _load_user, _dump_user)
-DEVICES: Final = ObjectTable("device", DeviceRow, "ref", _load_device, _dump_device, unique="sip_username")
-NUMBERS: Final = ObjectTable("number", NumberRow, "e164", _load_number, _dump_number)
+ACCOUNTS: Final = ObjectTable("account", AccountRow, "ref", store_rows.load_account, store_rows.dump_account)
+USERS: Final = ObjectTable("user", UserRow, "ref", store_rows.load_user, store_rows.dump_user)
+DEVICES: Final = ObjectTable(
+    "device", DeviceRow, "ref", store_rows.load_device, store_rows.dump_device, unique="sip_username"
+)
+NUMBERS: Final = ObjectTable("number", NumberRow, "e164", store_rows.load_number, store_rows.dump_number)
+GREETINGS: Final = ObjectTable(
+    "greeting", GreetingRow, "number", store_rows.load_greeting, store_rows.dump_greeting
+)
 
 
 async def lock_revision(connection: AsyncConnection) -> int:
@@ -337,7 +215,7 @@ class SqlDirectorySource:
             async with reading(self._engine) as connection:
                 revision, _ = await self._revision(connection)
                 directory = Directory(plans=plans, version=revision)
-                for table in (ACCOUNTS, USERS, DEVICES, NUMBERS):
+                for table in (ACCOUNTS, USERS, DEVICES, NUMBERS, GREETINGS):
                     async for page in table.pages(connection):
                         for item in page:
                             directory.put_one(item)
@@ -376,7 +254,10 @@ class SqlDirectorySource:
         users = await _changed(USERS, connection, keys)
         devices = await _changed(DEVICES, connection, keys)
         numbers = await _changed(NUMBERS, connection, keys)
-        changes = DirectoryChanges(accounts=accounts, users=users, devices=devices, numbers=numbers)
+        greetings = await _changed(GREETINGS, connection, keys)
+        changes = DirectoryChanges(
+            accounts=accounts, users=users, devices=devices, numbers=numbers, greetings=greetings
+        )
         return DirectoryUpdate(version=revision, changes=changes, kinds=frozenset(keys))
 
     @staticmethod

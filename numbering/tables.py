@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import JSON, BigInteger, Double, ForeignKey, Index, Integer, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -32,6 +34,9 @@ class UserRow(Base):
     default_number: Mapped[str | None] = mapped_column(String(16))
     suspended: Mapped[bool]
     contacts: Mapped[dict[str, str]] = mapped_column(JSON)
+    call_waiting: Mapped[bool]
+    block: Mapped[list[str]] = mapped_column(JSON)
+    spam: Mapped[list[str]] = mapped_column(JSON)
 
 
 class DeviceRow(Base):
@@ -47,6 +52,7 @@ class DeviceRow(Base):
     sim_country: Mapped[str | None] = mapped_column(String(2))
     sim_seen_at: Mapped[float] = mapped_column(Double)
     mqtt_password: Mapped[str] = mapped_column(String(160))
+    answer: Mapped[str] = mapped_column(String(8))
 
 
 class NumberRow(Base):
@@ -61,6 +67,14 @@ class NumberRow(Base):
     hide: Mapped[bool]
     ring_seconds: Mapped[float] = mapped_column(Double)
     block: Mapped[list[str]] = mapped_column(JSON)
+    spam: Mapped[list[str]] = mapped_column(JSON)
+    # As `numbering.store_forms` writes them.
+    hours: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    forward: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    voicemail: Mapped[bool]
+    gsm_fallback: Mapped[bool]
+    # Company whose Greeting has the number, in place of a user.
+    account: Mapped[str | None] = mapped_column(String(64), ForeignKey("accounts.ref"), index=True)
     expires_at: Mapped[float] = mapped_column(Double)
     until: Mapped[float] = mapped_column("until_at", Double)
     # No foreign keys: who had a number may be gone, and the number rests all the same.
@@ -76,6 +90,27 @@ class NumberRow(Base):
         Index("ix_numbers_state_expires_at", "state", "expires_at"),
         Index("ix_numbers_state_e164", "state", "e164"),
     )
+
+
+class GreetingRow(Base):
+    """Company numbers that hunt; their life is that of the number in ``numbers``."""
+
+    __tablename__ = "greetings"
+
+    number: Mapped[str] = mapped_column(String(16), ForeignKey("numbers.e164"), primary_key=True)
+    account: Mapped[str] = mapped_column(String(64), ForeignKey("accounts.ref"), index=True)
+    strategy: Mapped[str] = mapped_column(String(16))
+    # All of them are users of the account; provisioning sees to that.
+    members: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    ring_seconds: Mapped[float] = mapped_column(Double)
+    repeat: Mapped[int] = mapped_column("repeat_count")
+    limit_seconds: Mapped[float] = mapped_column(Double)
+    hours: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    open: Mapped[dict[str, Any]] = mapped_column("open_flow", JSON)
+    closed: Mapped[dict[str, Any]] = mapped_column("closed_flow", JSON)
+    unanswered: Mapped[dict[str, Any]] = mapped_column("unanswered_flow", JSON)
+    block: Mapped[list[str]] = mapped_column(JSON)
+    spam: Mapped[list[str]] = mapped_column(JSON)
 
 
 class NumberEventRow(Base):

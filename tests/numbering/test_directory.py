@@ -9,7 +9,16 @@ import pytest
 
 from numbering.directory import Directory, DirectoryChanges
 from numbering.e164 import E164
-from numbering.models import Account, CloudNumber, Device, NumberState, PlanLimits, User
+from numbering.models import (
+    Account,
+    CloudNumber,
+    Device,
+    Greeting,
+    GreetingMember,
+    NumberState,
+    PlanLimits,
+    User,
+)
 
 ANA = User(ref="ana", account="acme", default_number="+33639981002")
 BEN = User(ref="ben", account="acme")
@@ -46,6 +55,31 @@ def test_lookups() -> None:
     assert d.numbers_of("ana") == (ONE, TWO)
     assert d.version == 4
     assert len(d) == 8
+
+
+def greeting(number: str, *members: str, account: str = "acme") -> Greeting:
+    return Greeting(
+        number=E164(number), account=account, members=tuple(GreetingMember(user=user) for user in members)
+    )
+
+
+@pytest.mark.rule("GRT-04")
+def test_greetings_are_found_by_number_company_and_member() -> None:
+    one, two = greeting("+33639987000", "ana", "ben"), greeting("+33639987001", "ben")
+    d = Directory([ACME], [ANA, BEN], greetings=[two, one])
+    assert d.greeting("+33639987000") is one
+    assert d.greetings_of("acme") == (one, two)
+    assert (d.greetings_of_member("ana"), d.greetings_of_member("ben")) == ((one,), (one, two))
+    other = greeting("+33639987000", "ana", "ana", account="corp")
+    d.put(changes(greetings={"+33639987000": other, "+33639987001": None}), version=2)
+    assert d.greeting("+33639987001") is None
+    assert (d.greetings_of("acme"), d.greetings_of("corp")) == ((), (other,))
+    assert (d.greetings_of_member("ana"), d.greetings_of_member("ben")) == ((other,), ())
+    old = d.adopt(Directory())
+    assert d.greeting("+33639987000") is None
+    while old.shrink(1):
+        pass
+    assert len(old) == 0
 
 
 def test_what_is_not_there() -> None:

@@ -157,7 +157,7 @@ def full(state: NumberState) -> CloudNumber:
 
 
 LIFE = {"e164", "user", "state", "category", "expires_at", "until", "kept_for", "kept_account", "since"}
-LIFE |= {"held_since", "version"}
+LIFE |= {"held_since", "version", "account"}
 """Fields that tell of the number's life; all others are its holder's."""
 
 
