@@ -21,7 +21,7 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from callcontrol import demo as demo_data
-from callcontrol import logs, metric_wiring
+from callcontrol import logs, metric_wiring, neighbours
 from callcontrol.access.service import TokenCache
 from callcontrol.api.app import build_api
 from callcontrol.api.assembly import Upkeep, make_services
@@ -38,6 +38,7 @@ from callcontrol.cdr.store import SqlCallStore
 from callcontrol.census import register_parts
 from callcontrol.collector import Collector
 from callcontrol.ids import KeyedIds
+from callcontrol.lease_views import LeaseList
 from callcontrol.limits import Doorkeeper
 from callcontrol.live.link import LinkError
 from callcontrol.live.state import LiveState
@@ -51,6 +52,7 @@ from callcontrol.plans import plan_table
 from callcontrol.pricing.store import PriceFollower
 from callcontrol.probing import Prober
 from callcontrol.pushing import Wake
+from callcontrol.relay import FlowRelay
 from callcontrol.resolution import NameResolver
 from callcontrol.sim_writer import SimWriter
 from callcontrol.sip.flow import Listeners
@@ -64,6 +66,7 @@ from callcontrol.transport.tls import TlsError, TlsFiles
 from callcontrol.trunk_registration import Registrations
 from callcontrol.usage.outgoing import OutgoingStores
 from callcontrol.usage.reconcile import Reconciler
+from callcontrol.usage.report import UsageReports
 from callcontrol.usage.store import SqlUsageRecords
 from callcontrol.version import VERSION
 from config.database import DatabaseUnavailable, create_engine, upgrade
@@ -380,9 +383,21 @@ class App:
             if self.signalling.verifier is not None:
                 self.signalling.verifier.on_result = self.link.verified
         self.signalling.core.waiting_room.kick = self.driver.kick
+        self._open_neighbours(key)
         self._wired = True
         self._on_provisioning()
         await self._recover()
+
+    def _open_neighbours(self, key: bytes) -> None:
+        """What passes between the nodes for the sake of phones."""
+        self.relay: FlowRelay | None = None
+        live = self.live
+        if live is None:
+            return
+        address = self.settings.state.address
+        self.relay = neighbours.join(live, self.signalling, key, address)
+        for told in (live.members.on_come, live.members.on_gone):
+            told.append(lambda name: self._trust())
 
     def _open_registrations(self, ids: KeyedIds) -> None:
         core, trunks = self.signalling, self.settings.trunks
@@ -500,6 +515,11 @@ class App:
             inventory=self.numbers.inventory,
             phones=self.signalling.phone,
             kick=self.driver.kick,
+            prices=self.signalling.outgoing.book,
+            usage=UsageReports(
+                self.directory, self.signalling.outgoing.book, self.signalling.outgoing.counters
+            ),
+            leases=LeaseList(self.signalling.leases, lease_policy(settings), self._clock.wall),
         )
         services.counters.register(self.metrics)
         self.upkeep = Upkeep(services, stores)
@@ -556,10 +576,15 @@ class App:
 
     def _on_provisioning(self) -> None:
         if self._wired:
-            self.signalling.gate.trust(
-                network for trunk in self.trunks.all() for network in trunk.accept_from
-            )
+            self._trust()
             self.signalling.registrar.reconcile()
+
+    def _trust(self) -> None:
+        """Carriers and the other nodes are no strangers."""
+        known = [network for trunk in self.trunks.all() for network in trunk.accept_from]
+        if self.live is not None:
+            known += neighbours.networks(self.live.members)
+        self.signalling.gate.trust(known)
 
     def _hang_up(self, ref: str, reason: str) -> bool:
         done = self.signalling.runner.hang_up(ref, reason, self._clock.wall())
@@ -582,6 +607,8 @@ class App:
             self.registrations.tick()
             if self.signalling.pushing is not None:
                 self.signalling.pushing.tick(self._clock.wall())
+            if self.relay is not None:
+                self.relay.tick(self._clock.monotonic())
             self.driver.kick()
             if self.signalling.core.draining and not self.signalling.runner.calls:
                 self._idle.set()

@@ -10,10 +10,13 @@ from callcontrol.access.service import TokenCache, Tokens
 from callcontrol.api.metering import HttpCounters
 from callcontrol.api.services import Services
 from callcontrol.api.store import Stores
+from callcontrol.lease_views import LeaseList
 from callcontrol.logs import get_logger
 from callcontrol.node_view import Node
 from callcontrol.phone_requests import PhoneRequestHandler
+from callcontrol.pricing.rates import PriceBook
 from callcontrol.provisioning.editing import Editor
+from callcontrol.usage.report import UsageReports
 from config.database import DatabaseUnavailable
 from config.sections import HttpSettings
 from gateway.gateway_numbers import GatewayDirectory
@@ -47,6 +50,9 @@ def make_services(
     inventory: NumberInventory | None = None,
     phones: PhoneRequestHandler | None = None,
     kick: Callable[[], None] = lambda: None,
+    prices: PriceBook | None = None,
+    usage: UsageReports | None = None,
+    leases: LeaseList | None = None,
 ) -> Services:
     """Everything that the routes need, over the parts of one node."""
     log = get_logger("http")
@@ -85,6 +91,9 @@ def make_services(
         inventory=inventory,
         phones=phones,
         kick=kick,
+        prices=PriceBook() if prices is None else prices,
+        usage=usage,
+        leases=leases,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from callcontrol.access.audit import AuditEntry
@@ -11,9 +11,12 @@ from callcontrol.access.service import Tokens
 from callcontrol.access.tokens import Scope, Token
 from callcontrol.api.idempotency import AnswerStore
 from callcontrol.api.metering import HttpCounters
+from callcontrol.lease_views import LeaseList
 from callcontrol.node_view import Node
 from callcontrol.phone_requests import PhoneRequestHandler
+from callcontrol.pricing.rates import PriceBook
 from callcontrol.provisioning.editing import Editor
+from callcontrol.usage.report import UsageReports
 from config.sections import HttpSettings
 from gateway.gateway_numbers import GatewayDirectory
 from gateway.trunk import TrunkDirectory
@@ -91,5 +94,11 @@ class Services:
     """The number inventory; None: the node has none (a test)."""
     phones: PhoneRequestHandler | None = None
     """Who answers the apps of phones; None: nobody."""
+    prices: PriceBook = field(default_factory=PriceBook)
+    """Rates and packages."""
+    usage: UsageReports | None = None
+    """What numbers have used this month; None: nothing is counted (a test)."""
+    leases: LeaseList | None = None
+    """Leases of gateway numbers; None: there are none (a test)."""
     kick: Callable[[], None] = _nothing
     """Lets the signalling core send at once what a request made it want to send."""

@@ -11,6 +11,7 @@ import typer
 
 from callcontrol.cli import (
     calls_commands,
+    live_commands,
     mqtt_commands,
     number_commands,
     provisioning_commands,
@@ -37,6 +38,7 @@ app.add_typer(mqtt_commands.app, name="mqtt")
 app.add_typer(number_commands.app, name="number")
 app.add_typer(token_commands.app, name="token")
 provisioning_commands.add_to(app)
+app.command("leases")(live_commands.leases)
 
 _bans = typer.Typer(help="Addresses that are kept out.", invoke_without_command=True)
 _cdr = typer.Typer(help="Call records.", no_args_is_help=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from callcontrol.cli import line_commands, port_commands
+from callcontrol.cli import line_commands, live_commands, port_commands
 from callcontrol.cli.number_desk import AsJson, ConfigFile, actor, ask, number_json, stamp, when
 from callcontrol.cli.options import Limit
 from callcontrol.cli.output import moment, print_json, print_table
@@ -373,3 +373,4 @@ def renew(
 
 
 line_commands.add_to(app)
+app.command("usage")(live_commands.usage)

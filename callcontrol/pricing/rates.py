@@ -76,7 +76,7 @@ def cost(rate: Rate, seconds: int) -> Money:
 class PriceBook:
     """All rates and packages; one object for the life of a process, `replace` exchanges the content."""
 
-    __slots__ = ("_packages", "_sizes", "_tables", "version")
+    __slots__ = ("_by_ref", "_packages", "_sizes", "_tables", "version")
 
     def __init__(
         self, rates: Iterable[Rate] = (), packages: Iterable[Package] = (), *, version: int = 0
@@ -85,7 +85,8 @@ class PriceBook:
 
     def replace(self, rates: Iterable[Rate], packages: Iterable[Package], *, version: int) -> None:
         tables: dict[str, dict[str, list[Rate]]] = {}
-        for rate in rates:
+        self._by_ref = {rate.ref: rate for rate in rates}
+        for rate in self._by_ref.values():
             tables.setdefault(rate.table, {}).setdefault(rate.prefix, []).append(rate)
         for table in tables.values():
             for same in table.values():
@@ -109,6 +110,10 @@ class PriceBook:
                 if rate.valid_from <= day:
                     return rate
         return None
+
+    def get(self, ref: str) -> Rate | None:
+        """The rate of a natural key."""
+        return self._by_ref.get(ref)
 
     def package(self, ref: str) -> Package | None:
         return self._packages.get(ref)

@@ -18,6 +18,7 @@ from fastapi.routing import APIRoute
 from callcontrol.access.tokens import Scope
 from callcontrol.api.routing import Routes, ScopedRoute
 from callcontrol.provisioning import export
+from gateway.leases import LeaseRequest
 from tests.api.worlds import WORLD, ZETAS_WORDS, Phones, tokens
 from tests.support.api import ApiWorld, api_world, app_over, run, sqlite_url
 from tests.support.fake_node import FakeNode
@@ -132,6 +133,19 @@ CASES: dict[tuple[str, str], Case] = {
     ),
     ("GET", "/v1/verifications/{verification}"): Case("v1", "", query="?device=ana-phone"),
     ("GET", "/v1/prices"): Case(query="?device=ana-phone&to=%2B33199001234"),
+    ("GET", "/v1/leases"): Case(),
+    ("GET", "/v1/leases/{lease}"): Case("l1", "l-none"),
+    ("GET", "/v1/numbers/{e164}/usage"): Case(NUMBER, ZOES),
+    ("GET", "/v1/rates"): Case(),
+    ("POST", "/v1/rates"): Case(body={"prefix": "+49", "per_minute": "0.05"}),
+    ("GET", "/v1/rates/{ref:path}"): Case("standard/+44", "zetas/+44"),
+    ("PATCH", "/v1/rates/{ref:path}"): Case("standard/+44", "none/+44", {"per_minute": "0.07"}),
+    ("DELETE", "/v1/rates/{ref:path}"): Case("standard/+44", "none/+44"),
+    ("GET", "/v1/packages"): Case(),
+    ("POST", "/v1/packages"): Case(body={"ref": "world-60", "zones": ["world"]}),
+    ("GET", "/v1/packages/{ref}"): Case("europe-600", "zetas-600"),
+    ("PATCH", "/v1/packages/{ref}"): Case("europe-600", "none-600", {"minutes": 700}),
+    ("DELETE", "/v1/packages/{ref}"): Case("europe-600", "none-600", fine=(204, 409)),
     ("GET", "/v1/trunks"): Case(),
     ("GET", "/v1/routes"): Case(query="?number=%2B33199001234"),
     ("POST", "/v1/trunks"): Case(body={"ref": "carrier-z", "accept_from": ["192.0.2.0/24"]}),
@@ -198,6 +212,13 @@ async def world_of(world: ApiWorld) -> tuple[dict[Scope, str], dict[str, str]]:
     assert inventory is not None
     await inventory.add([FREE], actor="test")
     await world.cache.refresh()
+    world.leases.table.take(
+        LeaseRequest(
+            id="l1", kind="call_through", sim="+33639980001", user="ana", device="ana-phone", life_s=60
+        ),
+        ["+33199000001"],
+        world.clock.now,
+    )
     theirs = await world.token(Scope.DEVICE, "zoe-phone")
     own = await world.token(Scope.DEVICE, "ana-phone")
     return await tokens(world), {"{zoe}": theirs.split("_")[1], "{token}": own.split("_")[1]}

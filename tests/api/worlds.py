@@ -36,8 +36,26 @@ user = "zoe"
 e164 = "+33199000001"
 trunk = "carrier-a"
 kind = "call_through"
+
+[[rate]]
+prefix = "+44"
+per_minute = "0.05"
+
+[[package]]
+ref = "europe-600"
+zones = ["europe"]
+minutes = 600
+
+[[rate]]
+table = "zetas"
+prefix = "+44"
+per_minute = "0.01"
+
+[[package]]
+ref = "zetas-600"
+zones = ["world"]
 """
-WORLD = ACME + ZETA
+WORLD = ACME.replace('manager = "ana"\n', 'manager = "ana"\npackages = ["europe-600"]\n', 1) + ZETA
 ZETAS_WORDS = ("zeta", "zoe", "Zoe", "+33639980009", "+33639981009", "hush")
 """What nobody of acme may ever read."""
 

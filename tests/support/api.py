@@ -23,12 +23,18 @@ from callcontrol.api.assembly import Upkeep, make_services
 from callcontrol.api.server import HttpServer
 from callcontrol.api.services import Services
 from callcontrol.api.store import Stores, stores_of
+from callcontrol.lease_views import LeaseList
 from callcontrol.node_view import Node
 from callcontrol.phone_requests import PhoneRequestHandler
+from callcontrol.pricing.rates import PriceBook
+from callcontrol.pricing.store import PriceFollower
 from callcontrol.provisioning import Document, apply
+from callcontrol.usage.counters import MemoryUsageCounters
+from callcontrol.usage.report import UsageReports
 from config.database import create_engine, upgrade
 from config.sections import DatabaseSettings, HttpSettings, NumberSettings
 from gateway.gateway_numbers import GatewayDirectory
+from gateway.lease_store import MemoryLeaseStore
 from gateway.store import GatewayFollower, TrunkFollower
 from gateway.trunk import TrunkDirectory
 from numbering.cache import DirectoryCache
@@ -73,6 +79,7 @@ class ApiWorld:
         node: Node | None = None,
         settings: HttpSettings | None = None,
         phones: PhoneRequestHandler | None = None,
+        counters: MemoryUsageCounters | None = None,
     ) -> None:
         self.engine = create_engine(DatabaseSettings(url=url, timeout_seconds=5))
         self.clock = Clock()
@@ -81,6 +88,9 @@ class ApiWorld:
         self.directory = Directory(plans=PLANS)
         self.trunks = TrunkDirectory()
         self.gateways = GatewayDirectory()
+        self.book = PriceBook()
+        self.counters = MemoryUsageCounters() if counters is None else counters
+        self.leases = MemoryLeaseStore()
         self.token_cache = TokenCache()
         self.cache = DirectoryCache(
             SqlDirectorySource(self.engine),
@@ -89,6 +99,7 @@ class ApiWorld:
             followers=[
                 TrunkFollower(self.engine, self.trunks),
                 GatewayFollower(self.engine, self.gateways),
+                PriceFollower(self.engine, self.book),
                 self.token_cache,
             ],
         )
@@ -108,6 +119,9 @@ class ApiWorld:
             entropy=Entropy(),
             inventory=NumberInventory(InventoryStore(self.engine), PLANS, NumberSettings(), clock=self.clock),
             phones=phones,
+            prices=self.book,
+            usage=UsageReports(self.directory, self.book, self.counters),
+            leases=LeaseList(self.leases, self.leases.table.policy, self.clock),
         )
         self.upkeep = Upkeep(self.services, self.stores)
         self.app: FastAPI = build_api(self.services)
