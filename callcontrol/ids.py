@@ -41,17 +41,36 @@ _PAIRS: Final = [first + second for first in _DIGITS for second in _DIGITS]
 """Base 32 (RFC 4648), ten bits at a time: the standard library's takes longer than all the rest of an identifier."""
 
 
+MAX_PLACES: Final = 32
+
+
+def place_of(ref: str, places: int) -> int:
+    """Which of so many places, counted from 0, a call reference belongs to: its first letter tells."""
+    return _DIGITS.index(ref[0]) % places
+
+
 class CallRefs:
-    """Makes call references: 80 random bits in 16 letters and digits, fit for a user part and a Call-ID."""
+    """Makes call references: 80 random bits in 16 letters and digits, fit for a user part and a Call-ID.
 
-    __slots__ = ("_entropy",)
+    With several ``places`` (workers of a node) each makes references of its own, which lead to it (`place_of`).
+    """
 
-    def __init__(self, entropy: Callable[[int], bytes]) -> None:
+    __slots__ = ("_entropy", "_place", "_places")
+
+    def __init__(self, entropy: Callable[[int], bytes], place: int = 0, places: int = 1) -> None:
+        """``places``: at most ``MAX_PLACES``."""
         self._entropy = entropy
+        self._place = place
+        self._places = places
 
     def new(self) -> str:
         drawn = self._entropy(10)
-        return _letters(int.from_bytes(drawn[:5], "big")) + _letters(int.from_bytes(drawn[5:], "big"))
+        ref = _letters(int.from_bytes(drawn[:5], "big")) + _letters(int.from_bytes(drawn[5:], "big"))
+        if self._places == 1:
+            return ref
+        rounds = MAX_PLACES // self._places  # each place has as many first letters as every other
+        drawn_round = _DIGITS.index(ref[0]) % rounds
+        return _DIGITS[drawn_round * self._places + self._place] + ref[1:]
 
 
 def _letters(bits: int) -> str:

@@ -94,7 +94,9 @@ class Listener:
         port: int,
         advertise_host: str = "",
         advertise_port: int = 0,
+        mark: str = "",
     ) -> None:
+        """``mark``: parameters for our Via, each with its semicolon; responses bring them back."""
         if transport not in TRANSPORTS:
             raise ValueError(f"unknown transport {transport!r}")
         self.name: str = name
@@ -107,7 +109,7 @@ class Listener:
         self.sent_by: str = f"{bracketed(self.advertise_host)}:{self.advertise_port}"
         """What our Via carries as sent-by (RFC 3261 §18.1.1)."""
         self.sent_by_lower: str = self.sent_by.lower()
-        self.via: str = f"Via: SIP/2.0/{_VIA_NAME[transport]} {self.sent_by};branch="
+        self.via: str = f"Via: SIP/2.0/{_VIA_NAME[transport]} {self.sent_by}{mark};branch="
         """Start of our Via line, up to the branch."""
 
     def __repr__(self) -> str:

@@ -27,14 +27,19 @@ Accepted = Callable[[Listener, socket.socket, str, int, Monotonic], None]
 """Takes a new connection over: listener, socket, address, port, now.  May raise OSError when it is dead already."""
 
 
-def open_tcp(host: str, port: int) -> socket.socket:
-    """A listening socket.  Raises OSError when the address cannot be bound."""
+def open_tcp(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    """A listening socket.  Raises OSError when the address cannot be bound.
+
+    ``shared``: other processes of ours listen there too, and the kernel spreads new connections over them (SO_REUSEPORT).
+    """
     six = ":" in host
     sock = socket.socket(
         socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK
     )
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if six:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind((host, port))

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from callcontrol.sip.flow import Listener
+from callcontrol.sip.flow import Flow, Listener
 from callcontrol.transport.accepting import open_tcp
 from callcontrol.transport.bounds import StreamBounds
 from callcontrol.transport.counters import Counters, LagMeter
 from callcontrol.transport.listening import make_listener, parse_listen
-from callcontrol.transport.ports import Clock, Gate, SipEndpoint
+from callcontrol.transport.poller import READ
+from callcontrol.transport.ports import Clock, Gate, SipEndpoint, Sockets, Source
 from callcontrol.transport.shared import Shared
 from callcontrol.transport.streams import ConnectionRow, Streams
 from callcontrol.transport.tls import TlsContexts, TlsError, TlsFiles
@@ -58,7 +60,9 @@ class Driver:
         websocket: WebSocketPolicy | None = None,
         on_connection_lost: Callable[[int], None] | None = None,
         needs_tick: Callable[[], bool] | None = None,
+        sockets: Sockets | None = None,
     ) -> None:
+        """``sockets``: None: this process opens its own, and nobody else uses them."""
         self.endpoint = endpoint
         self.lag = LagMeter()
         """How late ticks come: the lag of the event loop."""
@@ -69,7 +73,10 @@ class Driver:
         bounds = bounds or StreamBounds()
         policy = websocket or WebSocketPolicy(message_bytes=bounds.message_bytes)
         self._shared = Shared(endpoint, gate, clock)
-        self._streams = Streams(self._shared, bounds, policy, on_connection_lost)
+        self._sockets = sockets
+        first_id = 0 if sockets is None else sockets.first_connection
+        self._streams = Streams(self._shared, bounds, policy, on_connection_lost, first_id)
+        self._sources: list[Source] = []
         self._udp: dict[str, UdpSocket] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -109,15 +116,21 @@ class Driver:
         self._arm()
 
     def _listen(self, text: str, transport: str, host: str, port: int, advertise: str) -> None:
-        sock = open_udp(host, port) if transport == "udp" else open_tcp(host, port)
+        sockets = self._sockets
+        if sockets is None:
+            sock = open_udp(host, port) if transport == "udp" else open_tcp(host, port)
+        else:
+            sock = sockets.udp(host, port) if transport == "udp" else sockets.tcp(host, port)
+        mark = "" if sockets is None else sockets.mark
         try:
-            listener = make_listener(parse_listen(text), sock.getsockname()[1], advertise)
+            listener = make_listener(parse_listen(text), sock.getsockname()[1], advertise, mark)
         except BaseException:
             sock.close()
             raise
         self.endpoint.listeners.add(listener)
         if transport == "udp":
-            self._udp[listener.name] = UdpSocket(listener, sock, self._shared)
+            reads = sockets is None or sockets.reads
+            self._udp[listener.name] = UdpSocket(listener, sock, self._shared, reads)
         else:
             self._streams.acceptor.listen(listener, sock)
         log.info("listening on %s as %s", listener.name, listener.sent_by)
@@ -156,6 +169,38 @@ class Driver:
         for listener in self.endpoint.listeners.all():
             self.endpoint.listeners.remove(listener.name)
         self._shared.poller.close()
+
+    def attach(self, source: Source, sock: socket.socket, on_ready: Callable[[int], None]) -> None:
+        """Take input by another way too, over ``sock`` (after ``start``)."""
+        self._sources.append(source)
+        self._shared.poller.add(sock, READ, on_ready)
+
+    def detach(self, source: Source, sock: socket.socket) -> None:
+        """No more of it; the socket is closed."""
+        self._sources.remove(source)
+        self._shared.poller.close_socket(sock)
+
+    def watch(self, sock: socket.socket, events: int) -> None:
+        """Which events of an attached socket are waited for."""
+        self._shared.poller.modify(sock, events)
+
+    def join(self, elsewhere: Callable[[Flow, bytes], bool], on_error: Callable[[Flow, str], None]) -> None:
+        """This process is one of several of a node (after ``start``).
+
+        ``elsewhere`` sends over connections of the others; ``on_error`` is told of each ICMP error, which may be about a datagram
+        of another one.
+        """
+        self._streams.elsewhere = elsewhere
+        for udp in self._udp.values():
+            udp.on_error = on_error
+
+    def has_connection(self, conn_id: int) -> bool:
+        """Whether a stream connection of this process is there."""
+        return self._streams.get(conn_id) is not None
+
+    def put(self, flow: Flow, data: bytes) -> None:
+        """Send bytes over a stream connection of this process; failures go to the endpoint, as always."""
+        self._streams.send(flow, data, self._clock.monotonic())
 
     # -- turns -----------------------------------------------------------------------------------------------------
 
@@ -233,6 +278,8 @@ class Driver:
                 self.kick()
                 raise
         self._streams.flush(now)
+        for source in self._sources:
+            source.flush()
         return shared.unfinished or bool(out)
 
     def _pick_udp(self, host: str) -> UdpSocket | None:
@@ -340,6 +387,8 @@ class Driver:
         worst = 0.0
         for udp in self._udp.values():
             worst = max(worst, udp.queue_delay_s(now))
+        for source in self._sources:
+            worst = max(worst, source.delay_s(now))
         return worst
 
     def kernel_drops(self) -> int:

@@ -52,7 +52,7 @@ def _split(text: str, whole: str) -> tuple[str, int | None]:
     return host, int(digits)
 
 
-def make_listener(address: ListenAddress, port: int, advertise: str) -> Listener:
+def make_listener(address: ListenAddress, port: int, advertise: str, mark: str = "") -> Listener:
     """The listener bound to ``address`` with the real ``port``, named to peers as ``advertise`` (``host[:port]``).
 
     The port of ``advertise`` is that of SIP and stands for udp and tcp; tls, ws and wss keep the port they listen on.  A
@@ -65,7 +65,7 @@ def make_listener(address: ListenAddress, port: int, advertise: str) -> Listener
         host = primary_address(":" in address.host)
     if address.transport not in ("udp", "tcp"):
         advertised_port = None
-    return Listener(name, address.transport, address.host, port, host, advertised_port or 0)
+    return Listener(name, address.transport, address.host, port, host, advertised_port or 0, mark)
 
 
 def primary_address(six: bool) -> str:

@@ -47,6 +47,33 @@ class Watcher(Protocol):
     def close(self) -> None: ...
 
 
+class Sockets(Protocol):
+    """Where the listening sockets of a driver come from."""
+
+    mark: str
+    """Parameters for our Via, each with its semicolon; empty: none."""
+    reads: bool
+    """Whether datagrams are read from the UDP sockets here; else they only send, and a `Source` brings what comes."""
+    first_connection: int
+    """Connection ids are above this."""
+
+    def udp(self, host: str, port: int) -> socket.socket: ...
+
+    def tcp(self, host: str, port: int) -> socket.socket: ...
+
+
+class Source(Protocol):
+    """Input that comes by another way than the listening sockets."""
+
+    def flush(self) -> None:
+        """Write what this turn has produced for the other side."""
+        ...
+
+    def delay_s(self, now: float) -> float:
+        """How long what comes lately had to wait, seconds."""
+        ...
+
+
 class OpenGate:
     """Admits everybody: for tests and for networks that something else protects."""
 

@@ -28,6 +28,8 @@ from callcontrol.transport.tls_layer import TlsLayer
 from callcontrol.transport.websocket import WebSocket, WebSocketPolicy
 
 MAX_TARGETS: Final = 4096
+OWN_BITS: Final = 47
+"""Lower bits of a connection id; those above say which process of the node has it."""
 # A peer that is gone without a word is noticed in two minutes when silent, in 20 s when something was sent to it.
 _TCP_OPTIONS: Final = (
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
@@ -79,14 +81,19 @@ class Streams:
         bounds: StreamBounds,
         policy: WebSocketPolicy,
         on_lost: Callable[[int], None] | None,
+        first_id: int = 0,
     ) -> None:
+        """``first_id``: a multiple of ``2 ** OWN_BITS`` that tells this process's connections from those of others."""
         self.tls: TlsContexts | None = None
+        self.elsewhere: Callable[[Flow, bytes], bool] | None = None
+        """Sends over a connection that another process of this node may have; False: it has none."""
         self._shared = shared
         self._bounds = bounds
         self._policy = policy
         self._on_lost = on_lost
         self.acceptor = Acceptor(shared, bounds, self._accepted)
-        self._next_id = (secrets.randbits(30) << 22) + 1  # with the counter below 2**53, exact in any store
+        # with the counter below 2**53, exact in any store; of equal length behind what tells whose connections they are
+        self._next_id = first_id + (secrets.randbits(30 if not first_id else OWN_BITS - 22) << 22) + 1
         self._next_target = -self._next_id
         self._connections: dict[int, Connection] = {}
         self._by_peer: dict[str, Connection] = {}
@@ -143,18 +150,20 @@ class Streams:
 
     def send(self, flow: Flow, data: bytes, now: Monotonic) -> None:
         """Send one message over the flow's connection, opening it if need be.  Failures go to the endpoint."""
-        connection = self._existing(flow, now) if flow.conn > 0 else self._to_peer(flow, now)
+        connection = self._existing(flow, data, now) if flow.conn > 0 else self._to_peer(flow, now)
         if connection is not None and not connection.send(data, now):
             self._shared.send_failed(
                 flow, "queue full" if connection.phase < OPEN else "connection closing", now
             )
 
-    def _existing(self, flow: Flow, now: Monotonic) -> Connection | None:
+    def _existing(self, flow: Flow, data: bytes, now: Monotonic) -> Connection | None:
         connection = self._connections.get(flow.conn)
         if connection is not None:
             its = connection.flow
             if its.port == flow.port and its.host == flow.host and its.transport == flow.transport:
                 return connection
+        elif self.elsewhere is not None and self.elsewhere(flow, data):
+            return None
         self._shared.send_failed(flow, "no connection", now)
         return None
 

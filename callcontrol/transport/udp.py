@@ -14,6 +14,7 @@ import socket
 import struct
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Final
 
 from callcontrol.sip.clock import Monotonic
@@ -107,15 +108,18 @@ class UdpSocket:
         "_next_sample",
         "_own",
         "_queue_delay_s",
+        "_read",
         "_shared",
         "_sock",
         "_valid_hosts",
         "listener",
         "name",
+        "on_error",
         "receive_buffer",
     )
 
-    def __init__(self, listener: Listener, sock: socket.socket, shared: Shared) -> None:
+    def __init__(self, listener: Listener, sock: socket.socket, shared: Shared, reads: bool = True) -> None:
+        """``reads``: False for a socket that another process reads from; here it only sends."""
         self.listener = listener
         self.name = listener.name
         self._queue_delay_s = 0.0
@@ -131,7 +135,10 @@ class UdpSocket:
         """An epoll set of this socket alone, opened with the first datagram."""
         for table in (shared.counters.messages_out, shared.counters.bytes_out):
             table.setdefault("udp", 0)
-        shared.poller.add(sock, READ, self._on_ready)
+        self.on_error: Callable[[Flow, str], None] | None = None
+        """Told of each ICMP error too: others send over the same socket, and their destinations come up here."""
+        self._read = READ if reads else 0
+        shared.poller.add(sock, self._read, self._on_ready)
 
     def _on_ready(self, events: int) -> None:
         now = self._shared.clock.monotonic()
@@ -231,6 +238,8 @@ class UdpSocket:
 
     def kernel_queue(self) -> tuple[int, int]:
         """Bytes waiting in the receive buffer, and datagrams the kernel has dropped since it is open (SO_MEMINFO)."""
+        if not self._read:
+            return 0, 0  # whoever reads from it tells
         words = struct.unpack("=9I", self._sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 36))
         return words[_MEMINFO_RMEM], words[_MEMINFO_DROPS]
 
@@ -250,7 +259,7 @@ class UdpSocket:
             self._keep(flow, data)
         elif not self._send_now(flow, data, now):
             self._keep(flow, data)
-            self._shared.poller.modify(self._sock, READ | WRITE)
+            self._shared.poller.modify(self._sock, self._read | WRITE)
 
     def _send_now(self, flow: Flow, data: bytes, now: Monotonic) -> bool:
         """False when the send buffer is full; everything else is settled here."""
@@ -312,7 +321,7 @@ class UdpSocket:
             if not self._send_now(flow, data, now):
                 return
             self._backlog.popleft()
-        self._shared.poller.modify(self._sock, READ)
+        self._shared.poller.modify(self._sock, self._read)
 
     def _read_errors(self, now: Monotonic) -> None:
         """Empty the error queue; each entry names the destination that its ICMP error is about."""
@@ -333,9 +342,10 @@ class UdpSocket:
             count(self._shared.counters.dropped, f"ignored {errno.errorcode.get(code, os.strerror(code))}")
             return
         self._shared.counters.icmp_errors += 1
-        self._shared.send_failed(
-            self._flow_of((address[0], address[1])), errno.errorcode.get(code, "ICMP"), now
-        )
+        flow, name = self._flow_of((address[0], address[1])), errno.errorcode.get(code, "ICMP")
+        if self.on_error is not None:
+            self.on_error(flow, name)
+        self._shared.send_failed(flow, name, now)
 
     def waiting(self) -> int:
         """Datagrams that wait for room in the send buffer."""
