@@ -107,19 +107,21 @@ class CallbackDesk:
             if is_answered(done):
                 self._leases.finish(use.lease.id, ref, False, now)
                 return
-            plan = self._begin(ref, device, called.dialled, decision, use.lease, now)
+            plan = self._begin(ref, device, facts, decision, use.lease, now)
             done(self._told(ref, plan))
 
         self._leases.take(request, pool, now, taken)
 
     def _begin(
-        self, ref: str, device: Device, dialled: str, decision: Decision, lease: Lease, now: float
+        self, ref: str, device: Device, facts: CallFacts, decision: Decision, lease: Lease, now: float
     ) -> Plan:
         first = ToSim(number=device.sim, shown=lease.gateway, for_s=self._ring_s)
         plan = replace(decision.plan, gateway=lease.gateway, lease=lease.id, sim=device.sim, first=first)
         detail = f"{device.ref} asked to be called back and to be led to {plan.called}"
         trace = (Line(rule="OUT-03", outcome="asked", detail=detail), *decision.trace)
-        call = Call(ref, plan, trace, self._runner.env, dialled, "", device.ref)
+        call = Call(ref, plan, trace, self._runner.env, facts.called.dialled, "", device.ref)
+        if self._runner.env.keep_facts:
+            call.facts.append(facts)
         self._latest[device.ref] = ref
         while len(self._latest) > MAX_REMEMBERED:
             self._latest.popitem(last=False)

@@ -549,6 +549,7 @@ class Runner:
             self._index.forget(call)
             # its legs stay as long as transactions hold on to them: a fork that answers now is still released
             call.trace = []
+            call.facts = []
         self.epochs.pop(ref, None)
         self._resumed.discard(ref)
         self._stored.discard(ref)

@@ -52,7 +52,8 @@ from callcontrol.sip.usage_events import (
     Replied,
     UsageEvent,
 )
-from dialplan import reasons
+from dialplan import reasons, stored
+from dialplan.facts import CallFacts
 from dialplan.plan import Plan, TraceLine
 
 CALL_FIELDS: Final = (
@@ -90,6 +91,7 @@ CALL_FIELDS: Final = (
     "over",
     "waking",
     "callback",
+    "facts",
 )
 
 
@@ -152,6 +154,8 @@ class Call:
         """Devices of the steps so far that a push can wake."""
         self.callback: Callback | None = None
         """The caller was called first (OUT-03)."""
+        self.facts: list[CallFacts | bytes] = []
+        """What its decisions were made of, the first one first; as bytes once it was stored.  Empty: not kept."""
         self.dirty = False
         """Something changed that another node must know; the runner clears it when it saves."""
         self.stored_plan = b""
@@ -416,6 +420,14 @@ class Call:
     def note(self, rule: str, outcome: str, detail: str = "") -> None:
         """Add a line to the trace (OPS-02)."""
         self.trace.append(TraceLine(rule=rule, outcome=outcome, detail=detail))
+
+    def stored_facts(self) -> list[bytes]:
+        """The facts of its decisions as bytes; each is encoded once."""
+        found: list[bytes] = []
+        for item in self.facts:
+            found.append(item if isinstance(item, bytes) else stored.dump(item))
+        self.facts = [*found]
+        return found
 
     def ignore(self, what: str) -> None:
         self.ignored.append(what)

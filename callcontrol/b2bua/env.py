@@ -13,6 +13,7 @@ class CallEnv:
     __slots__ = (
         "device_class",
         "domain",
+        "keep_facts",
         "node",
         "progress_s",
         "push_delay_s",
@@ -49,3 +50,5 @@ class CallEnv:
         """How long a step waits for somebody to be reachable (INC-06), from its beginning or the last push."""
         self.push_delay_s = push_delay_s
         """How long a device that was silent for long may take to answer its INVITE before it is pushed as well."""
+        self.keep_facts = True
+        """Calls keep what their decisions were made of, for their records (OPS-02)."""

@@ -104,6 +104,8 @@ _decoder: Final = msgspec.msgpack.Decoder()
 
 def dump(call: Call, unsent: Sequence[Effect] = ()) -> bytes:
     """The call as bytes, with the effects that are to be performed after the save."""
+    if call.facts:
+        call.stored_facts()
     fields = [item if type(item) in _PLAIN else _pack(item) for item in _CALL_VALUES(call)]
     outbox = [packed for effect in unsent if (packed := _pack_effect(effect))]
     try:
