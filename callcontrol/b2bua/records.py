@@ -9,6 +9,7 @@ import msgspec
 from callcontrol.b2bua.causes import CAUSES
 from callcontrol.b2bua.leg import CALLEE, ELSEWHERE, Leg
 from callcontrol.cdr import CallRecord, LegRecord
+from dialplan import stored
 
 if TYPE_CHECKING:
     from callcontrol.b2bua.call import Call
@@ -123,6 +124,7 @@ def of_call(call: Call) -> CallRecord:
         legs=tuple(legs),
         lease=plan.lease,
         sim=plan.sim,
+        facts=stored.join(call.stored_facts()),
     )
 
 

@@ -105,6 +105,8 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """Lease of the gateway number that the call used up, or id of the callback (OUT-02, OUT-03)."""
     sim: str = ""
     """SIM of that lease, E.164: the party that the gateway number stands between."""
+    facts: bytes = b""
+    """What its decisions were made of (``dialplan.stored``); empty: not kept, or not any more."""
 
     @property
     def duration_ms(self) -> int:

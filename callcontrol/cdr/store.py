@@ -152,6 +152,7 @@ def _call(row: Row[Any], legs: tuple[LegRecord, ...]) -> CallRecord:
     values = {_RENAMED.get(name, name): value for name, value in row._mapping.items()}
     known = {name: values[name] for name in CallRecord.__struct_fields__ if name != "legs"}
     known["diversions"] = tuple(known["diversions"])
+    known["facts"] = known["facts"] or b""
     return CallRecord(**known, legs=legs)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Integer, String, Text
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Integer, LargeBinary, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from config.database import Base
@@ -52,6 +52,7 @@ class CallRow(Base):
     trace: Mapped[str] = mapped_column(Text)
     lease: Mapped[str] = mapped_column(Text, server_default="")
     sim: Mapped[str] = mapped_column(Text, server_default="")
+    facts: Mapped[bytes | None] = mapped_column(LargeBinary)
 
 
 class LegRow(Base):

@@ -66,6 +66,6 @@ def test_a_record_with_fewer_fields_gets_the_defaults() -> None:
 
 
 def test_a_record_of_a_later_version_loses_only_what_we_do_not_know() -> None:
-    known = msgspec.to_builtins(call(1))
+    known = msgspec.to_builtins(call(1), builtin_types=(bytes,))
     later = msgspec.msgpack.encode([*known, "a new field", 7])
     assert msgspec.msgpack.decode(later, type=CallRecord) == call(1)

@@ -51,7 +51,7 @@ def test_the_tables_have_every_field() -> None:
 @pytest.mark.rule("CDR-01")
 def test_every_field_comes_back(database_url: str) -> None:
     async def scenario(store: SqlCallStore) -> None:
-        record = call(1, gateway_number="+33199000001", caller_hidden=True, reason="busy")
+        record = call(1, gateway_number="+33199000001", caller_hidden=True, reason="busy", facts=b"\x00\xff")
         assert await store.write([record]) == []
         assert await store.get("call-1") == record
         assert await store.get("call-2") is None
