@@ -488,8 +488,8 @@ class App:
         if self.link is not None:
             self.link.register(self.metrics, self.signalling.pushing)
         self.numbers.register(self.metrics, self.directory)
-        if self.live is not None:
-            metric_wiring.live_state(self.metrics, self.live)
+        if self.live is not None and self.relay is not None:
+            metric_wiring.live_state(self.metrics, self.live, self.relay.passed)
 
     async def _open_http(self, stack: AsyncExitStack) -> None:
         settings = self.settings

@@ -15,7 +15,7 @@ from callcontrol.callbacks import CallbackDesk
 from callcontrol.core import Core
 from callcontrol.dialled import our_hosts
 from callcontrol.gateway_calls import GatewayCalls, GatewayRecords
-from callcontrol.gather import IntakeSettings, one_flow_each, target_of
+from callcontrol.gather import IntakeSettings, one_flow_each, target_of, targets_of
 from callcontrol.ids import CallRefs, KeyedIds
 from callcontrol.intake import Intake
 from callcontrol.ladder import Ladders
@@ -259,7 +259,7 @@ class Signalling:
     def _targets_of(self, user: str, since: float, now: float) -> list[DeviceTarget]:
         held = self.bindings.bindings_of_user(user, now)
         bindings = one_flow_each([b for b in held if not b.asleep and b.refreshed_at >= since])
-        return [target_of(binding) for binding in bindings]
+        return list(targets_of(bindings, self.bindings))
 
     def _other_flow(self, user: str, device: str, tried: list[str], now: float) -> DeviceTarget | None:
         flows = [
@@ -267,7 +267,8 @@ class Signalling:
             for binding in self.bindings.bindings_of_user(user, now)
             if binding.device == device and binding.reg_id and not binding.asleep and binding.key not in tried
         ]
-        return target_of(max(flows, key=lambda binding: binding.refreshed_at)) if flows else None
+        latest = max(flows, key=lambda binding: binding.refreshed_at) if flows else None
+        return target_of(latest, self.bindings) if latest is not None else None
 
     def turn(self) -> None:
         """Work off everything that the endpoint reported; once per batch of input."""

@@ -18,8 +18,10 @@ from typing import Final, Protocol
 
 from callcontrol.limits import address_key
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 """Version of what `Binding.dump` writes; a change of the fields needs a new one."""
+_BEFORE_NODES: Final = 1
+"""Schema without ``node``."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -69,6 +71,8 @@ class Binding:
     user_agent: str = ""
     gruu: bool = False
     """The device knows GRUUs (RFC 5627)."""
+    node: str = ""
+    """The node that took the REGISTER, and has its flow; "" where there is only one."""
 
     @property
     def asleep(self) -> bool:
@@ -91,9 +95,12 @@ class Binding:
         """What `dump` wrote.  ValueError for another schema, an unknown field, a missing one, or a wrong
         type.
         """
-        if data.get("schema") != SCHEMA:
-            raise ValueError(f"binding of schema {data.get('schema')!r}, expected {SCHEMA}")
+        schema = data.get("schema")
+        if schema not in (SCHEMA, _BEFORE_NODES):
+            raise ValueError(f"binding of schema {schema!r}, expected {SCHEMA}")
         values = {name: value for name, value in data.items() if name != "schema"}
+        if schema == _BEFORE_NODES:
+            values["node"] = ""
         if values.keys() != _FIELDS.keys():
             raise ValueError(f"fields of a binding differ: {sorted(values.keys() ^ _FIELDS.keys())}")
         path = values["path"]
@@ -160,6 +167,10 @@ class BindingRemoved:
     ``device_gone``."""
 
 
+Way = tuple[str, tuple[str, ...]]
+"""``Flow.dump()`` to send over, or "" to resolve the Route set, else the contact; and the Route set."""
+
+
 class BindingStore(Protocol):
     """Where bindings live.  Synchronous: a shared store keeps a copy at hand and writes behind it."""
 
@@ -192,7 +203,15 @@ class BindingStore(Protocol):
         ...
 
     def all(self) -> list[Binding]:
-        """Everything, for lists and for reconciling with the directory."""
+        """Everything, for lists."""
+        ...
+
+    def own(self) -> list[Binding]:
+        """Those that this node has to look after: it took their REGISTER."""
+        ...
+
+    def way(self, binding: Binding) -> Way | None:
+        """How this node reaches a contact that is awake; None: not at all, its node is gone."""
         ...
 
     def __len__(self) -> int: ...
@@ -268,6 +287,12 @@ class MemoryBindingStore:
 
     def all(self) -> list[Binding]:
         return [binding for held in self._by_aor.values() for binding in held.values()]
+
+    def own(self) -> list[Binding]:
+        return self.all()
+
+    def way(self, binding: Binding) -> Way | None:
+        return binding.flow, binding.path
 
     def snapshot(self) -> list[dict[str, object]]:
         """Everything as plain data, for another store or process."""

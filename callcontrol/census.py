@@ -78,7 +78,7 @@ def register_parts(
         metrics, signalling.runner.stats, lambda: by_state(calls.values()), lambda: dialogs(calls.values())
     )
     metric_wiring.registrar(
-        metrics, signalling.registrar, signalling.digest, lambda: len(signalling.bindings)
+        metrics, signalling.registrar, signalling.digest, lambda: len(signalling.bindings.own())
     )
     metric_wiring.gate(metrics, gate, lambda: gate.list_bans(wall()))
     metric_wiring.records(metrics, outbox, exporter, wall)
@@ -99,6 +99,7 @@ def register_parts(
     verifier = signalling.verifier
     metrics.register_all(
         {
+            "registrations_known": lambda: len(signalling.bindings),
             "gateway_numbers": lambda: by_kind(signalling.gateways),
             "leases": lambda: signalling.leases.counts(wall()),
             "gateway_calls": lambda: signalling.gateway_calls.uses,

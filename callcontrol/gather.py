@@ -240,7 +240,7 @@ class Gatherer:
             user=ref,
             account="" if user is None else user.account,
             suspended=self._is_suspended(ref),
-            targets=tuple(target_of(binding) for binding in bindings),
+            targets=targets_of(bindings, self._bindings),
             wake=wake,
         )
 
@@ -300,15 +300,24 @@ def one_flow_each(bindings: list[Binding]) -> list[Binding]:
     return [b for b in bindings if not b.reg_id or latest[(b.aor, b.instance)] is b]
 
 
-def target_of(binding: Binding) -> DeviceTarget:
-    """A binding as the dialplan sees it; push tokens stay behind (RFC 8599 §4.1)."""
+def targets_of(bindings: list[Binding], store: BindingStore) -> tuple[DeviceTarget, ...]:
+    """Those of the bindings that can be reached, as the dialplan sees them."""
+    found = [target_of(binding, store) for binding in bindings]
+    return tuple([target for target in found if target is not None])
+
+
+def target_of(binding: Binding, store: BindingStore) -> DeviceTarget | None:
+    """A binding as the dialplan sees it; push tokens stay behind (RFC 8599 §4.1).  None: its node is gone."""
+    way = store.way(binding)
+    if way is None:
+        return None
     return DeviceTarget(
         user=binding.user,
         device=binding.device,
         aor=binding.aor,
         contact=binding.target,
-        flow=binding.flow,
-        path=binding.path,
+        flow=way[0],
+        path=way[1],
         binding=binding.key,
         q=binding.q,
     )

@@ -216,7 +216,8 @@ _ALL = (
         {"event": ()},
     ),
     # Registrar
-    Metric("registrations", "gauge", "Bindings.", {}),
+    Metric("registrations", "gauge", "Bindings that this node took.", {}),
+    Metric("registrations_known", "gauge", "Bindings of all nodes that this node knows.", {}),
     Metric("register_requests", "counter", "REGISTER requests answered, by outcome.", {"result": ()}),
     Metric("auth_failures", "counter", "Credentials that were given and did not do.", {"reason": ()}),
     # Strangers
@@ -370,6 +371,12 @@ _ALL = (
     Metric("redis_connections_lost", "counter", "Connections to Redis that ended, or were given up.", {}),
     Metric("store_steps", "counter", "Steps done on the tables that all nodes share.", {}),
     Metric("store_reloads", "counter", "Times the shared tables were brought into step again.", {}),
+    Metric(
+        "relayed_messages",
+        "counter",
+        "SIP messages passed on between a phone of one node and a call of another, by direction.",
+        {"direction": ("to_phone", "to_node", "response", "flow_gone", "node_gone")},
+    ),
     Metric("store_unsaved_calls", "gauge", "Calls whose latest state is not in Redis.", {}),
     Metric(
         "store_failed_saves", "counter", "Saves of calls of which it is not known that they happened.", {}

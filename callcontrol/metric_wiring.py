@@ -269,8 +269,8 @@ def trunks(
     )
 
 
-def live_state(metrics: Metrics, live: LiveState) -> None:
-    """Live state in Redis: link and saves."""
+def live_state(metrics: Metrics, live: LiveState, relayed: Mapping[str, int]) -> None:
+    """Live state in Redis: link and saves; ``relayed``: messages passed on for other nodes."""
     link, calls = live.link, live.calls
     metrics.register_all(
         {
@@ -281,5 +281,6 @@ def live_state(metrics: Metrics, live: LiveState) -> None:
             "store_unsaved_calls": lambda: calls.unsaved,
             "store_failed_saves": lambda: calls.failed,
             "store_save_seconds": lambda: calls.save_seconds,
+            "relayed_messages": lambda: relayed,
         }
     )

@@ -8,7 +8,6 @@ from callcontrol.b2bua.env import CallEnv
 from callcontrol.b2bua.events import TargetJoined
 from callcontrol.b2bua.leg import CALLER, Leg
 from callcontrol.bindings import BindingAdded
-from callcontrol.gather import target_of
 from callcontrol.intake import Admitted
 from callcontrol.ladder import Ladders
 from callcontrol.registrar import Registrar
@@ -85,7 +84,9 @@ def join_ringing(runner: Runner, registrar: Registrar, event: BindingAdded, now:
         for other in registrar.bindings_of(binding.aor, now)
     ):
         return  # a further flow of a device that rings over another one (RFC 5626 §5.3)
-    target = target_of(binding)
+    target = registrar.target(binding)
+    if target is None:
+        return
     for call in runner.ringing(target.user):
         runner.handle(call, TargetJoined(target, anew), now)
 

@@ -32,6 +32,7 @@ from callcontrol.bindings import (
     BindingRemoved,
     BindingStore,
 )
+from callcontrol.gather import target_of
 from callcontrol.limits import AUTH, UNKNOWN_TARGET, Suspicious
 from callcontrol.registration import (
     EXTENSIONS,
@@ -55,6 +56,7 @@ from callcontrol.sip.flow import Flow
 from callcontrol.sip.message import Message
 from callcontrol.sip.screening import MAX_NAMED
 from callcontrol.sip.uri import Uri, escape_user, parse_uri
+from dialplan.plan import DeviceTarget
 from numbering.models import Device, PlanLimits
 
 
@@ -354,6 +356,10 @@ class Registrar:
         """Contacts of all devices of a user (INC-05)."""
         return self._store.bindings_of_user(user, now)
 
+    def target(self, binding: Binding) -> DeviceTarget | None:
+        """How a device that is awake is rung; None: it cannot be reached."""
+        return target_of(binding, self._store)
+
     def by_gruu(self, uri: Uri, now: float) -> list[Binding]:
         """The binding that a public GRUU of ours names, or its flows in order of preference."""
         instance = uri.params.get("gr")
@@ -388,6 +394,20 @@ class Registrar:
         self.events += [BindingAsleep(binding) for binding in asleep]
         self.events += [BindingRemoved(binding, "connection_lost") for binding in gone]
 
+    def heard(self, binding: Binding, previous: Binding | None) -> None:
+        """A device has registered with another node."""
+        self.events.append(BindingAsleep(binding) if binding.asleep else BindingAdded(binding, previous))
+        self._leave(previous)
+
+    def heard_gone(self, binding: Binding, reason: str) -> None:
+        """Another node has ended a registration."""
+        self.events.append(BindingRemoved(binding, reason))
+        self._leave(binding)
+
+    def _leave(self, binding: Binding | None) -> None:
+        if binding is not None and binding.conn and not self._store.on_connection(binding.conn):
+            self.orphans.append(binding.conn)
+
     def sign_out(self, device: Device, now: float) -> int:
         """End all bindings of a device (DEV-02); how many.  With its password it may register again."""
         return self._drop(
@@ -398,7 +418,7 @@ class Registrar:
     def reconcile(self) -> int:
         """After a change of the directory: end the bindings of devices that are gone or changed hands."""
         gone: list[Binding] = []
-        for binding in self._store.all():
+        for binding in self._store.own():
             device = self._directory.device(binding.device)
             if (
                 device is None

@@ -120,6 +120,7 @@ class StateSettings(Section):
     lease_seconds: Annotated[float, Field(ge=1, le=60)] = 4.0
     durability: Literal["commit", "async"] = "commit"
     outage: Literal["accept", "refuse"] = "accept"
+    address: str = ""
 
     @field_validator("url")
     @classmethod

@@ -1,18 +1,21 @@
 """Names of the keys in Redis, each with its owner and its end.
 
-- ``cl:call:<ref>``: epoch (10 digits), owner and snapshot of a call, written by that owner; goes with the call, at the latest
+- ``{cl}:call:<ref>``: epoch (10 digits), owner and snapshot of a call, written by that owner; goes with the call, at the latest
   ``state.keep_seconds`` after its last save.
-- ``cl:{calls}:<node>``: set of the references of a node's calls, written by that node and by whoever takes them over.
-- ``cl:{nodes}``: sorted set, node -> when its lease lapses (ms by the clock of Redis); goes once its calls have been taken.
-- ``cl:{nodes}:<node>``: the process that is the node; goes a day after its last sign of life.
-- ``cl:binding:<aor>:<hash>``: one registered contact, written by the node that took the REGISTER; goes with the
+- ``{cl}:calls:<node>``: set of the references of a node's calls, written by that node and by whoever takes them over.
+- ``{cl}:nodes``: sorted set, node -> when its lease lapses (ms by the clock of Redis); goes once its calls have been taken.
+- ``{cl}:nodes:<node>``: the process that is the node; goes a day after its last sign of life.
+- ``{cl}:addresses``: hash, node -> ``host:port`` where other nodes reach it, written by that node; goes with its lease.
+- ``{cl}:binding:<aor>:<hash>``: time of the REGISTER (ms, 13 digits), node that took it, and the contact; goes with the
   registration.
-- ``cl:{log}``: stream of the steps that all nodes do on their tables; trimmed to what those who start may need.
-- ``cl:{log}:copy``: the tables as they were after a number of steps, left by any node.
-- ``cl:secret``: what identifiers and nonces are made with where ``registrar.secret`` is not set, written by the first node;
+- ``{cl}:bindings``: stream of changes of registrations, read by all nodes; the oldest are dropped.
+- ``{cl}:log``: stream of the steps that all nodes do on their tables; trimmed to what those who start may need.
+- ``{cl}:log:copy``: the tables as they were after a number of steps, left by any node.
+- ``{cl}:secret``: what identifiers and nonces are made with where ``registrar.secret`` is not set, written by the first node;
   stays.
 
-Braces say which keys a Redis Cluster must keep together.
+The braces keep all keys of a deployment together on one master of a Redis Cluster: scripts touch several of them, and one
+connection is all that a node needs.
 """
 
 from __future__ import annotations
@@ -20,19 +23,23 @@ from __future__ import annotations
 from hashlib import blake2s
 from typing import Final
 
-NODES: Final = "cl:{nodes}"
-LOG: Final = "cl:{log}"
-LOG_COPY: Final = "cl:{log}:copy"
-SECRET: Final = "cl:secret"
-BINDINGS: Final = "cl:binding:"
+TAG: Final = "{cl}"
+"""What a Redis Cluster finds the place of all keys by."""
+NODES: Final = f"{TAG}:nodes"
+ADDRESSES: Final = f"{TAG}:addresses"
+LOG: Final = f"{TAG}:log"
+LOG_COPY: Final = f"{TAG}:log:copy"
+SECRET: Final = f"{TAG}:secret"
+BINDINGS: Final = f"{TAG}:binding:"
+BINDING_CHANGES: Final = f"{TAG}:bindings"
 
 
 def call(ref: str) -> str:
-    return f"cl:call:{ref}"
+    return f"{TAG}:call:{ref}"
 
 
 def calls_of(node: str) -> str:
-    return f"cl:{{calls}}:{node}"
+    return f"{TAG}:calls:{node}"
 
 
 def node(name: str) -> str:

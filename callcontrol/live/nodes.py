@@ -16,6 +16,7 @@ from typing import Final
 from callcontrol.live import keys
 from callcontrol.live.calls import TAKE, RedisCallStore
 from callcontrol.live.link import LinkError, RedisLink, Replies, Script, command
+from callcontrol.live.members import Members, written
 
 _log = logging.getLogger(__name__)
 
@@ -35,6 +36,20 @@ return {1, unpack(lapsed)}
 """
 )
 """KEYS: leases, this node.  ARGV: name, process, lease in ms, 1 to take the name.  Returns 1 and the names of the dead, or 0."""
+
+BURY: Final = Script(
+    """
+local time = redis.call('TIME')
+local held = redis.call('ZSCORE', KEYS[1], ARGV[1])
+if held and tonumber(held) >= time[1] * 1000 + math.floor(time[2] / 1000) then return 0 end
+redis.call('ZREM', KEYS[1], ARGV[1])
+redis.call('HDEL', KEYS[2], ARGV[1])
+return 1
+"""
+)
+"""KEYS: leases, addresses.  ARGV: name of a dead node, which is forgotten unless it has come back meanwhile."""
+
+NODE_SCRIPTS: Final = (BEAT, BURY)
 
 HERE: Final = "here"
 ELSEWHERE: Final = "elsewhere"
@@ -60,6 +75,7 @@ class NodeLease:
         resume: Resume,
         may_move: Callable[[bytes], bool],
         on_usurped: Callable[[], None],
+        members: Members | None = None,
     ) -> None:
         """``process``: a word that no other process has.  ``may_move``: whether a call may change nodes while its owner lives,
         by its snapshot.  ``on_usurped``: another process is this node now."""
@@ -71,6 +87,8 @@ class NodeLease:
         self._resume = resume
         self._may_move = may_move
         self._on_usurped = on_usurped
+        self.members = members or Members(node)
+        """The other nodes, as of the last beat."""
         self.recovered = 0
         """Calls taken over and gone on with."""
         self.orphaned = 0
@@ -79,6 +97,10 @@ class NodeLease:
     async def begin(self) -> None:
         """Take the name, so that a process that had it before stops.  Raises LinkError."""
         await self._beat(takes=True)
+
+    async def renew(self) -> None:
+        """Give a sign of life now.  Raises LinkError."""
+        await self._beat()
 
     async def recover(self) -> int:
         """Take the calls that this node had in its last life; how many.  Raises LinkError."""
@@ -93,7 +115,7 @@ class NodeLease:
             try:
                 for dead in await self._beat():
                     taken = await self._adopt(dead)
-                    await self._link.ask("ZREM", keys.NODES, dead)
+                    await self._link.ask_all([BURY.call((keys.NODES, keys.ADDRESSES), dead)])
                     _log.warning("live state: node %s is gone; %d of its calls are here now", dead, taken)
             except LinkError as error:
                 _log.warning("live state: %s", error)
@@ -103,7 +125,11 @@ class NodeLease:
         if self._link.is_up:
             try:
                 await self._link.ask_all(
-                    [command("ZREM", keys.NODES, self._node), command("DEL", keys.node(self._node))]
+                    [
+                        command("ZREM", keys.NODES, self._node),
+                        command("HDEL", keys.ADDRESSES, self._node),
+                        command("DEL", keys.node(self._node)),
+                    ]
                 )
             except LinkError as error:
                 _log.warning("live state: %s", error)
@@ -111,8 +137,7 @@ class NodeLease:
     async def alive(self) -> dict[str, float]:
         """Nodes with a lease, and when it lapses, Unix seconds by the clock of Redis.  Raises LinkError."""
         reply = await self._link.ask("ZRANGE", keys.NODES, 0, -1, "WITHSCORES")
-        words = [_text(word) for word in reply] if isinstance(reply, list) else []
-        return {name: float(at) / 1000 for name, at in zip(words[::2], words[1::2], strict=True)}
+        return {name: float(at) / 1000 for name, at in _pairs(reply).items()}
 
     def fetch(self, ref: str, done: Fetched) -> None:
         """Take one call over because a request for it came here; ``done`` is told whether it is here now."""
@@ -143,12 +168,22 @@ class NodeLease:
         names = (keys.NODES, keys.node(self._node))
         lease_ms = int(self._lease_s * 1000)
         beat = BEAT.call(names, self._node, self._process, lease_ms, int(takes))
-        (reply,) = await self._link.ask_all([beat])
+        reply, _, leases, addresses = await self._link.ask_all(
+            [
+                beat,
+                command("HSET", keys.ADDRESSES, self._node, written(self.members.address)),
+                command("ZRANGE", keys.NODES, 0, -1),
+                command("HGETALL", keys.ADDRESSES),
+            ]
+        )
         if not isinstance(reply, list) or not reply or reply[0] != 1:
             _log.error("live state: another process runs as node %s; this one stops", self._node)
             self._on_usurped()
             return []
-        return [name for word in reply[1:] if (name := _text(word)) != self._node]
+        dead = {_text(word) for word in reply[1:]} - {self._node}
+        known = _pairs(addresses)
+        self.members.update({name: known.get(name, "") for name in _texts(leases) if name not in dead})
+        return sorted(dead)
 
     async def _adopt(self, owner: str) -> int:
         """Take the calls of a node, in slices; those that another survivor takes meanwhile are its."""
@@ -193,3 +228,13 @@ class NodeLease:
 
 def _text(word: object) -> str:
     return word.decode("utf-8", "replace") if isinstance(word, bytes) else str(word)
+
+
+def _texts(reply: object) -> list[str]:
+    return [_text(word) for word in reply] if isinstance(reply, list) else []
+
+
+def _pairs(reply: object) -> dict[str, str]:
+    """What Redis tells as name, value, name, value ..."""
+    words = _texts(reply)
+    return dict(zip(words[::2], words[1::2], strict=True))

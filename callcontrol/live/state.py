@@ -10,12 +10,16 @@ from typing import Final, Protocol
 
 from callcontrol.b2bua import snapshot
 from callcontrol.b2bua.phases import ENDED, TALKING
+from callcontrol.live import bindings as binding_scripts
 from callcontrol.live import keys
+from callcontrol.live.binding_changes import BindingChanges
 from callcontrol.live.bindings import RedisBindingStore
 from callcontrol.live.calls import SCRIPTS, RedisCallStore
 from callcontrol.live.link import Address, LinkError, RedisLink
 from callcontrol.live.log import BLOCK_MS, LEAVE_COPY, SharedLog
-from callcontrol.live.nodes import BEAT, NodeLease
+from callcontrol.live.members import Address as NodeAddress
+from callcontrol.live.members import Members
+from callcontrol.live.nodes import NODE_SCRIPTS, NodeLease
 from callcontrol.live.tables import SharedChannels, SharedCounters, SharedLeases, SharedSlots, SharedTables
 from config.sections import StateSettings
 from gateway.leases import LeasePolicy
@@ -70,15 +74,15 @@ class LiveState:
         self._back = asyncio.Event()
         self.link = RedisLink(
             Address(settings.url),
-            scripts=(*SCRIPTS, BEAT, LEAVE_COPY),
+            scripts=(*SCRIPTS, *binding_scripts.SCRIPTS, *NODE_SCRIPTS, LEAVE_COPY),
             timeout_s=settings.timeout_seconds,
             on_turn=kick,
             on_defect=on_defect,
         )
-        # steps are read over a link of their own: a reader waits in Redis for the next one
-        self._reader = RedisLink(
-            Address(settings.url), timeout_s=settings.timeout_seconds + 2 * BLOCK_MS / 1000
-        )
+        # steps and changes are read over links of their own: a reader waits in Redis for the next one
+        patience_s = settings.timeout_seconds + 2 * BLOCK_MS / 1000
+        self._reader = RedisLink(Address(settings.url), timeout_s=patience_s)
+        self._changes_reader = RedisLink(Address(settings.url), timeout_s=patience_s)
         self.tables = SharedTables(leases, channel_lease_s)
         process = secrets.token_hex(8)
         self.log = SharedLog(
@@ -99,7 +103,12 @@ class LiveState:
         self.calls = RedisCallStore(
             self.link, node, keep_s=int(max_call_s) + _GRACE_S, waits=settings.durability == "commit"
         )
-        self.bindings = RedisBindingStore(self.link, wall)
+        self.members = Members(node)
+        self.bindings = RedisBindingStore(self.link, wall, self.members, process)
+        self.changes = BindingChanges(
+            self._changes_reader, self.bindings, node, process, on_turn=kick, on_defect=on_defect
+        )
+        self.members.on_come.append(lambda name: self.changes.look_again())
         self.lease = NodeLease(
             self.link,
             self.calls,
@@ -109,14 +118,21 @@ class LiveState:
             resume=self._resume,
             may_move=_may_move,
             on_usurped=on_usurped,
+            members=self.members,
         )
+
+    def announce(self, address: NodeAddress, listener: str) -> None:
+        """Where other nodes reach this one, and over which of its sockets it reaches them; they learn it by the next beat."""
+        self.members.address = address
+        self.bindings.listener = listener
 
     async def open(self) -> None:
         """Connect, take the node's name, and read bindings and tables.  Raises LinkError."""
         await self.link.connect()
         await self._reader.connect()
+        await self._changes_reader.connect()
         await self.lease.begin()
-        await self.bindings.load()
+        await self.changes.open()
         await self.log.open()
 
     async def shared_secret(self) -> bytes:
@@ -130,6 +146,7 @@ class LiveState:
     async def recover(self, calls: Calls) -> int:
         """Go on with the calls that this node had when it last ran; how many.  Raises LinkError."""
         self._calls = calls
+        await self.lease.renew()  # the others learn where this node is reached
         count = await self.lease.recover()
         self._kick()
         return count
@@ -139,7 +156,9 @@ class LiveState:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.link.run(), name="live state: link")
             group.create_task(self._reader.run(), name="live state: reader")
+            group.create_task(self._changes_reader.run(), name="live state: reader of changes")
             group.create_task(self.log.run(), name="live state: tables")
+            group.create_task(self.changes.run(), name="live state: registrations")
             group.create_task(self.lease.run(), name="live state: lease")
             group.create_task(self._heal(), name="live state: healing")
 
@@ -149,6 +168,7 @@ class LiveState:
             await self.lease.leave()
         await self.link.close()
         await self._reader.close()
+        await self._changes_reader.close()
 
     def _on_up(self) -> None:
         self._back.set()
@@ -167,7 +187,7 @@ class LiveState:
     async def _write_everything(self) -> None:
         """The connection was lost, and perhaps what Redis held with it: nothing is taken for saved."""
         self.calls.distrust()
-        self.bindings.write_all()
+        self.changes.look_again(rewrite=True)
         if self._calls is None:
             return
         refs = list(self._calls.calls)

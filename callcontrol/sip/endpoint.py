@@ -66,6 +66,8 @@ class Endpoint(ClientHalf):
         self.priority: Callable[[Message], bool] | None = priority
         self.on_malformed: Callable[[Flow], None] | None = None
         """Told the flow of what is no SIP message, for those who keep watch over strangers."""
+        self.relay: Callable[[Message, Flow, float], bool] | None = None
+        """Asked first about every message: True if it was for somebody else and has been passed on."""
         self.overloaded: bool = False
         """Set from outside while the queue delay is too long: INVITEs that would open a dialog are shed."""
         self._servers: dict[str, ServerTransaction] = {}
@@ -90,9 +92,13 @@ class Endpoint(ClientHalf):
             self.tap("in", flow, data, message.call_id)
         if message.is_request:
             self.counters.request("in", message.method, flow.transport)
-            self._receive_request(message, flow, now)
         else:
             self.counters.response("in", message.status, flow.transport)
+        if self.relay is not None and self.relay(message, flow, now):
+            return
+        if message.is_request:
+            self._receive_request(message, flow, now)
+        else:
             self._receive_response(message, flow, now)
 
     def _receive_malformed(self, data: bytes, error: RemoteProtocolError, flow: Flow) -> None:

@@ -135,8 +135,8 @@ def test_redis_is_restarted_empty_while_people_talk(shared: World, store: RedisS
     second = Leg.dial(shared.carrier("carrier-b"), BEN, OUTSIDE)
     second.expect_failure(480, 480)  # and new ones are decided: nobody is registered for Ben
     store.start()
-    assert proc.wait_until(lambda: store.ask("KEYS", "cl:call:*").startswith("cl:call:"), 8)
-    assert proc.wait_until(lambda: "cl:binding:" in store.ask("KEYS", "cl:binding:*"), 8)
+    assert proc.wait_until(lambda: store.ask("KEYS", "{cl}:call:*").startswith("{cl}:call:"), 8)
+    assert proc.wait_until(lambda: "{cl}:binding:" in store.ask("KEYS", "{cl}:binding:*"), 8)
     die_and_come_back(shared)
     assert leg.hang_up().status == 200
     call.expect_hang_up()

@@ -6,15 +6,14 @@ Parties send to the survivor what a load balancer in front of the nodes would br
 from __future__ import annotations
 
 import json
-import signal
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from loadtests import proc
 from tests.e2e.harness.dialog import Leg
+from tests.e2e.harness.pair import GATEWAY, MOBILE, SIM, Pair
 from tests.e2e.harness.server import HOST, Server
 from tests.e2e.harness.world import ANA, BEN, CLEO, OUTSIDE, World
 from tests.support.redis import RedisServer
@@ -24,46 +23,6 @@ pytestmark = [
     pytest.mark.needs("openssl", "redis-server", "redis-cli"),
     pytest.mark.rule("LIVE-02", "LIVE-03"),
 ]
-
-
-SIM, GATEWAY, MOBILE = "+33639980001", "+33199000001", "carrier-ouest"
-"""The SIM of ana's phone, the number that it dials to reach us, and the carrier that brings its calls."""
-
-
-class Lines(World):
-    """The usual world with a gateway number, and a carrier that takes one call at a time."""
-
-    def document(self, **changes: str) -> str:
-        text = super().document(**changes).replace('prefixes = ["+332"]', 'prefixes = ["+33639980"]')
-        text = text.replace('prefixes = ["+44"]', 'prefixes = ["+44"]\nmax_channels = 1')
-        return f'{text}\n[[gateway_number]]\ne164 = "{GATEWAY}"\ntrunk = "{MOBILE}"\nkind = "call_through"\n'
-
-
-class Pair:
-    """Two nodes with one Redis and one database."""
-
-    def __init__(self, folder: Path, server: RedisServer) -> None:
-        state = f'\n[state]\nurl = "{server.url}"\nlease_seconds = 1.0\n'
-        self.world: World = Lines(folder / "one", settings=state)
-        self.second = Server(folder / "two", settings=state)
-        text = self.second.config.read_text().replace('id = "e2e"', 'id = "second"')
-        self.second.config.write_text(
-            text.replace(str(self.second.database), str(self.world.server.database))
-        )
-        self.second.database = self.world.server.database
-
-    def start(self) -> None:
-        self.world.start()
-        self.second.start()
-
-    def close(self) -> None:
-        self.world.close()
-        self.second.stop()
-
-    def lose_the_first(self) -> None:
-        """Kill it, and bring its parties to the second."""
-        self.world.server.signal(signal.SIGKILL)
-        proc.wait_until(lambda: not self.world.server.alive, 5)
 
 
 @pytest.fixture(scope="module")

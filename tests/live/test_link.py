@@ -117,8 +117,8 @@ def test_what_was_not_saved_is_written_when_redis_is_back(redis: RedisServer) ->
             store.write_unsaved()
             await until("the save", lambda: not store.waiting)
             assert store.unsaved == 0
-            assert await link.ask("GET", "cl:call:a") == b"0000000001node-1\nlast"
-            assert await link.ask("GET", "cl:call:b") is None
+            assert await link.ask("GET", "{cl}:call:a") == b"0000000001node-1\nlast"
+            assert await link.ask("GET", "{cl}:call:b") is None
 
     asyncio.run(play())
 
@@ -136,7 +136,7 @@ def test_scripts_that_redis_forgot_are_loaded_again(redis: RedisServer) -> None:
             await until("a new link", lambda: link.breaks == 1 and link.is_up)
             store.write_unsaved()
             await until("the save", lambda: not store.waiting)
-            assert await link.ask("GET", "cl:call:a") == b"0000000001node-1\none"
+            assert await link.ask("GET", "{cl}:call:a") == b"0000000001node-1\none"
 
     asyncio.run(play())
 
@@ -156,7 +156,7 @@ def test_a_full_redis_costs_no_call(redis: RedisServer) -> None:
             store.write_unsaved()
             await until("the save", lambda: not store.waiting)
             assert not store.refusal
-            assert await link.ask("GET", "cl:call:a") == b"0000000001node-1\none"
+            assert await link.ask("GET", "{cl}:call:a") == b"0000000001node-1\none"
 
     asyncio.run(play())
 
@@ -176,7 +176,7 @@ def test_an_older_state_that_failed_does_not_come_back(redis: RedisServer) -> No
             await until("the save", lambda: len(told) == 2)
             store.write_unsaved()
             await until("rest", lambda: not store.waiting)
-            assert await link.ask("GET", "cl:call:a") == b"0000000001node-1\ntwo"
+            assert await link.ask("GET", "{cl}:call:a") == b"0000000001node-1\ntwo"
 
     asyncio.run(play())
 

@@ -131,7 +131,7 @@ def test_a_newcomer_has_what_the_others_have(redis: RedisServer) -> None:
                 assert young.tally.words == first.tally.words  # every step was still there
             await first.log._leave_copy()
             await first.ask("after the copy")
-            await first.links[0].ask("XTRIM", "cl:{log}", "MAXLEN", 1)
+            await first.links[0].ask("XTRIM", "{cl}:log", "MAXLEN", 1)
             async with node(redis, "c") as late:
                 assert late.tally.words == first.tally.words
 
@@ -143,7 +143,7 @@ def test_a_step_that_cannot_be_done_stops_nobody(redis: RedisServer) -> None:
         async with node(redis, "a") as one, node(redis, "b") as two:
             one.log.submit("tally", "fail", ())
             one.log.submit("nothing", "add", ("x",))
-            await one.links[0].ask("XADD", "cl:{log}", "*", "s", b"\xc1 nonsense")
+            await one.links[0].ask("XADD", "{cl}:log", "*", "s", b"\xc1 nonsense")
             assert await two.ask("fine") == 1
             await settled(one, two, steps=1)
             assert len(one.defects) == len(two.defects) == 3

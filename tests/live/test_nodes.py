@@ -10,7 +10,7 @@ import pytest
 
 from callcontrol.live.calls import SCRIPTS, RedisCallStore
 from callcontrol.live.link import Address, LinkError, RedisLink
-from callcontrol.live.nodes import BEAT, ELSEWHERE, GONE, HERE, NodeLease
+from callcontrol.live.nodes import ELSEWHERE, GONE, HERE, NODE_SCRIPTS, NodeLease
 from tests.support.redis import RedisServer, redis
 
 __all__ = ["redis"]
@@ -63,7 +63,7 @@ class Node:
 async def nodes(server: RedisServer, *names: str) -> AsyncIterator[list[Node]]:
     made = []
     for number, name in enumerate(names):
-        link = RedisLink(Address(server.url), scripts=(*SCRIPTS, BEAT))
+        link = RedisLink(Address(server.url), scripts=(*SCRIPTS, *NODE_SCRIPTS))
         await link.connect()
         made.append(Node(link, name, f"process {number}"))
     try:
@@ -121,7 +121,7 @@ def test_a_node_that_comes_back_takes_its_own_calls(redis: RedisServer) -> None:
             await before.save("call-1", b"talking")
             await before.save("call-2", b"unreadable")
             await before.save("call-3", b"gone")
-            await before.link.ask("DEL", "cl:call:call-3")
+            await before.link.ask("DEL", "{cl}:call:call-3")
             await after.lease.begin()
             assert await after.lease.recover() == 1
             assert after.resumed == {b"talking": 2}
@@ -152,6 +152,34 @@ def test_a_call_is_fetched_when_a_request_for_it_comes_here(redis: RedisServer) 
             assert other.resumed.keys() | third.resumed.keys() == {b"talking", b"ringing"}
             assert other.resumed[b"talking"] == 2
             assert b"talking" not in third.resumed
+
+    asyncio.run(play())
+
+
+def test_every_beat_tells_who_lives_and_where(redis: RedisServer) -> None:
+    async def play() -> None:
+        async with nodes(redis, "a", "b", "c") as (first, second, third):
+            told: list[str] = []
+            members = first.lease.members
+            members.on_come.append(lambda name: told.append(f"+{name}"))
+            members.on_gone.append(lambda name: told.append(f"-{name}"))
+            second.lease.members.address = ("192.0.2.2", 5060)
+            third.lease.members.address = ("2001:db8::3", 5060)
+            for node in (first, second, third):
+                await node.lease.begin()
+            await first.lease.renew()
+            assert members.names() == ["a", "b", "c"]
+            assert members.address_of("b") == ("192.0.2.2", 5060)
+            assert members.lives_at(("2001:db8::3", 5060))
+            assert members.address_of("a") is None
+            await second.lease.leave()
+            await watch(first)  # the third one falls silent
+            assert members.names() == ["a"]
+            assert not members.lives_at(("192.0.2.2", 5060))
+            assert told == ["+b", "+c", "-b", "-c"]
+            await third.lease.begin()
+            await first.lease.renew()
+            assert told[-1] == "+c"
 
     asyncio.run(play())
 

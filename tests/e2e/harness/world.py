@@ -85,6 +85,10 @@ class World:
             self._leaving.pop()()
         self._agents.clear()
 
+    def leaves(self, leave: Callable[[], None]) -> None:
+        """Somebody else to be seen out."""
+        self._leaving.append(leave)
+
     # ---- people
 
     def phone(self, name: str, kind: str = "pjsua", transport: str = "udp", **options: object) -> Phone:
