@@ -8,26 +8,24 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from dialplan import gateways, incoming, outgoing, paying, reasons
+from dialplan import forwarded, gateways, incoming, outgoing, paying, reasons
 from dialplan.facts import CallerDevice, CallerNumber, CallFacts, GatewayFacts
 from dialplan.plan import Decision, Identity, Plan, Refuse, Step, ToTrunk
 from dialplan.trace import DIAL, PASS, Trace
 from numbering.classes import local_number
-from numbering.models import NumberState
 from numbering.plans import NumberClass
 
 INCOMING = "incoming"
 OUTGOING = "outgoing"
 INTERNAL = "internal"
 
-# A number that left us, or that has not come yet, is a number of the outside world (NUM-10, NUM-11).
-_OUTSIDE = frozenset({NumberState.PORTED_OUT, NumberState.PORTING_IN})
-
 
 def evaluate(facts: CallFacts) -> Decision:
     """What happens to this call, and why."""
     trace = Trace()
-    if facts.gateway is not None:
+    if facts.forward is not None:
+        plan = forwarded.plan(facts, facts.forward, trace)
+    elif facts.gateway is not None:
         plan = _by_gateway(facts, facts.gateway, trace)
     elif facts.device is not None:
         plan = _from_device(facts, facts.device, trace)
@@ -64,12 +62,24 @@ def _from_trunk(facts: CallFacts, trace: Trace) -> Plan:
         steps=steps,
         caller=caller,
         called=facts.called.e164 or facts.called.dialled,
-        number="" if facts.number is None else facts.number.e164,
+        number=_called_number(facts),
         user="" if facts.callee is None else facts.callee.user,
-        account="" if facts.callee is None else facts.callee.account,
+        account=_called_account(facts),
         max_duration_s=facts.limits.max_duration_s,
         config_version=facts.config_version,
     )
+
+
+def _called_number(facts: CallFacts) -> str:
+    if facts.greeting is not None:
+        return facts.greeting.greeting.number
+    return "" if facts.number is None else facts.number.e164
+
+
+def _called_account(facts: CallFacts) -> str:
+    if facts.greeting is not None:
+        return facts.greeting.greeting.account
+    return "" if facts.callee is None else facts.callee.account
 
 
 def _presented(caller: CallerNumber) -> Identity:
@@ -120,7 +130,7 @@ def _from_device(facts: CallFacts, device: CallerDevice, trace: Trace) -> Plan:
 
 def _steps(facts: CallFacts, identity: Identity, trace: Trace) -> tuple[Step, ...]:
     if facts.colleague:
-        return incoming.to_colleague(facts, trace)
+        return incoming.to_colleague(facts, identity, trace)
     called = facts.called
     number = local_number(called.short, called.country) if called.short else called.e164
     if not number:
@@ -141,7 +151,7 @@ def _steps(facts: CallFacts, identity: Identity, trace: Trace) -> tuple[Step, ..
 
 
 def _is_internal(facts: CallFacts) -> bool:
-    return facts.colleague or (facts.number is not None and facts.number.state not in _OUTSIDE)
+    return facts.colleague or incoming.is_ours(facts)
 
 
 def _looks_like_number(dialled: str) -> bool:

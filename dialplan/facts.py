@@ -71,7 +71,8 @@ class CallerNumber:
     """Header that was believed: ``p-asserted-identity``, ``remote-party-id``, ``p-preferred-identity``,
     ``from``."""
     number_class: NumberClass = NumberClass.UNKNOWN
-    """Kind of number that calls, by the national tables of the time of the call (INC-02)."""
+    """Kind of number that calls, by the national tables of the time of the call, where a block list asks for it
+    (INC-02)."""
     labels: tuple[str, ...] = ()
     """What else the tables say of it: ``commercial`` for ranges reserved for selling."""
 
@@ -144,6 +145,8 @@ class Callee:
     """SIMs of the user's devices that answer by GSM (INC-05)."""
     fallback: tuple[SimTarget, ...] = ()
     """SIMs that may be called when no device can be reached over VoIP (INC-06)."""
+    unproved: tuple[str, ...] = ()
+    """Devices that answer by GSM and have no verified SIM: they ring over VoIP, if they are there."""
     block: tuple[str, ...] = ()
     """Callers whom the user refuses on all numbers."""
     spam: tuple[str, ...] = ()
@@ -158,6 +161,8 @@ class MemberFacts:
     """As `dialplan.plan.Reach.busy`."""
     idle_since: float = 0.0
     """Unix time when the member last ended a call; 0: never, as far as is known (GRT-09)."""
+    calls: bool = False
+    """The call is the member's own, by a device, a SIM or a cloud number."""
 
 
 @dataclass(slots=True, kw_only=True, unsafe_hash=True)
@@ -187,6 +192,11 @@ class ForwardFacts:
     """The caller, with those who have forwarded the call, this number the last."""
     cause: str = ""
     """Word of RFC 5806: why it is forwarded."""
+    caller_user: str = ""
+    """User of ours who calls; empty: somebody else."""
+    number_class: NumberClass = NumberClass.UNKNOWN
+    """Of the caller, as of `CallerNumber`, where a block list asks for it."""
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(slots=True, kw_only=True, unsafe_hash=True)

@@ -171,7 +171,9 @@ class Forward:
     always: bool = False
     """The call is forwarded without ringing anybody; else for the cause for which it was missed."""
     when: tuple[str, ...] = ()
-    """Reasons of the ringing so far for which the step is done; empty: all."""
+    """Reasons of the ringing so far for which the step is done; empty: all, also where nothing has rung."""
+    shown: Shown | None = None
+    """How the call looked to those who forward it: they were not the first to do so."""
 
 
 VOICEMAIL: Final = "voicemail"
@@ -194,6 +196,7 @@ class ToMedia:
     """As of `Forward`."""
     for_s: float = 30.0
     """How long the server may take to answer, seconds."""
+    shown: Shown | None = None
 
 
 @dataclass(slots=True, kw_only=True, unsafe_hash=True)
@@ -212,6 +215,8 @@ class Refuse:
     """Answer the caller with a reason of the closed list (``dialplan.reasons``)."""
 
     reason: str
+    status: int = 0
+    """SIP status that the caller is told; 0: the one of the reason."""
 
 
 Step = Ring | Hunt | ToTrunk | Forward | ToMedia | Refuse

@@ -72,7 +72,7 @@ NESTED: Final[dict[type[Any], dict[str, type[Any]]]] = {
     Callee: {"targets": DeviceTarget, "wake": WakeTarget, "sims": SimTarget, "fallback": SimTarget},
     MemberFacts: {"callee": Callee},
     GreetingFacts: {"greeting": Greeting, "members": MemberFacts, "clock": LocalClock},
-    ForwardFacts: {"caller": Identity},
+    ForwardFacts: {"caller": Identity, "number_class": NumberClass},
     Identity: {"diverted": Diversion},
     Diversion: {},
     LoopFacts: {"own_calls": OwnCall},

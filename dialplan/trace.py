@@ -12,6 +12,12 @@ PASS: Final = "pass"
 RING: Final = "ring"
 WAKE: Final = "wake"
 DIAL: Final = "dial"
+HUNT: Final = "hunt"
+FORWARD: Final = "forward"
+VOICEMAIL: Final = "voicemail"
+ANNOUNCE: Final = "announce"
+SKIP: Final = "skip"
+"""A member of a hunt is left out; the detail says why."""
 CHOOSE: Final = "choose"
 """The rule picked one of several; the detail says which and why."""
 REFUSE: Final = "refuse"
@@ -28,6 +34,10 @@ class Trace:
 
     def add(self, rule: str, outcome: str, detail: str) -> None:
         self._lines.append(TraceLine(rule=rule, outcome=outcome, detail=detail))
+
+    def join(self, other: Trace) -> None:
+        """Go on with the lines of another."""
+        self._lines.extend(other.lines)
 
     def refuse(self, rule: str, reason: str, detail: str) -> str:
         """Write down a refusal and hand the reason back."""
