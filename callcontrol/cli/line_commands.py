@@ -9,8 +9,10 @@ import typer
 from callcontrol.cli.number_desk import (
     AsJson,
     ConfigFile,
+    Deed,
     actor,
     ask,
+    do,
     number_json,
     port_json,
     stamp,
@@ -44,7 +46,8 @@ def port_out(
 ) -> None:
     """Let a number leave for another operator."""
     leaves_at = stamp(at)
-    port = ask(config, lambda desk: desk.ports.out(number, rio, leaves_at, actor=actor(), reason=reason))
+    deed = Deed("port_out", "port", "", "scheduled")
+    port = do(config, deed, lambda desk: desk.ports.out(number, rio, leaves_at, actor=actor(), reason=reason))
     if as_json:
         print_json(port_json(port))
     else:
@@ -57,7 +60,8 @@ def come_back(
     number: Number, reason: Reason = "given up elsewhere", as_json: AsJson = False, config: ConfigFile = None
 ) -> None:
     """A number that had left falls back to us: it rests in quarantine."""
-    result = ask(config, lambda desk: desk.ports.come_back(number, actor=actor(), reason=reason))
+    deed = Deed("come_back", "number", number, reason)
+    result = do(config, deed, lambda desk: desk.ports.come_back(number, actor=actor(), reason=reason))
     if as_json:
         print_json(number_json(result))
     else:
@@ -66,7 +70,7 @@ def come_back(
 
 def rio(number: Number, as_json: AsJson = False, config: ConfigFile = None) -> None:
     """The RIO of one of our lines."""
-    code = ask(config, lambda desk: desk.ports.rio(number, actor=actor()))
+    code = do(config, Deed("rio", "number", number), lambda desk: desk.ports.rio(number, actor=actor()))
     if as_json:
         print_json({"number": number, "rio": str(code)})
     else:
@@ -119,5 +123,6 @@ def sent(
     config: ConfigFile = None,
 ) -> None:
     """Say that a message was sent: from now on the line has its time to answer."""
-    done = ask(config, lambda desk: desk.ports.sent(message, actor=actor()))
+    deed = Deed("sent", "message", str(message))
+    done = do(config, deed, lambda desk: desk.ports.sent(message, actor=actor()))
     typer.echo(f"message {done.id} to {done.e164}: sent")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from callcontrol.cli import line_commands, live_commands, port_commands
-from callcontrol.cli.number_desk import AsJson, ConfigFile, actor, ask, number_json, stamp, when
+from callcontrol.cli.number_desk import AsJson, ConfigFile, Deed, actor, ask, do, number_json, stamp, when
 from callcontrol.cli.options import Limit
 from callcontrol.cli.output import moment, print_json, print_table
 
@@ -185,7 +185,8 @@ def add(
     config: ConfigFile = None,
 ) -> None:
     """Bring numbers into the stock, all or none."""
-    added = ask(config, lambda desk: desk.add(numbers, category=category, actor=actor(), reason=reason))
+    deed = Deed("add", "number", numbers[0], f"{len(numbers)} numbers")
+    added = do(config, deed, lambda desk: desk.add(numbers, category=category, actor=actor(), reason=reason))
     if as_json:
         print_json([number_json(each) for each in added])
         return
@@ -196,7 +197,11 @@ def add(
 @app.command()
 def withdraw(number: Number, reason: Reason = "withdrawn from the stock", config: ConfigFile = None) -> None:
     """Take a number that nobody holds out of the stock, for good."""
-    ask(config, lambda desk: desk.withdraw(number, actor=actor(), reason=reason))
+    do(
+        config,
+        Deed("withdraw", "number", number),
+        lambda desk: desk.withdraw(number, actor=actor(), reason=reason),
+    )
     typer.echo(f"{number}: none of our numbers any more")
 
 
@@ -212,8 +217,9 @@ def reserve(
     config: ConfigFile = None,
 ) -> None:
     """Keep numbers for a user for a while, all or none."""
-    kept = ask(
-        config, lambda desk: desk.reserve(numbers, user, seconds=seconds, actor=actor(), reason=reason)
+    deed = Deed("reserve", "number", numbers[0], f"{len(numbers)} numbers for {user}")
+    kept = do(
+        config, deed, lambda desk: desk.reserve(numbers, user, seconds=seconds, actor=actor(), reason=reason)
     )
     if as_json:
         print_json([number_json(each) for each in kept])
@@ -227,7 +233,11 @@ def unreserve(
     number: Number, reason: Reason = "not wanted", as_json: AsJson = False, config: ConfigFile = None
 ) -> None:
     """End a reservation."""
-    result = ask(config, lambda desk: desk.unreserve(number, actor=actor(), reason=reason))
+    result = do(
+        config,
+        Deed("unreserve", "number", number),
+        lambda desk: desk.unreserve(number, actor=actor(), reason=reason),
+    )
     shown(result, as_json, "not reserved any more")
 
 
@@ -242,7 +252,10 @@ def assign(
 ) -> None:
     """Give a number of the stock, or one that the user has reserved, to a user."""
     at = stamp(expires)
-    result = ask(config, lambda desk: desk.assign(number, user, expires_at=at, actor=actor(), reason=reason))
+    deed = Deed("assign", "number", number, f"to {user}")
+    result = do(
+        config, deed, lambda desk: desk.assign(number, user, expires_at=at, actor=actor(), reason=reason)
+    )
     shown(result, as_json, f"held by {user}")
 
 
@@ -251,7 +264,11 @@ def release(
     number: Number, reason: Reason = "released", as_json: AsJson = False, config: ConfigFile = None
 ) -> None:
     """Take a number from its holder: it rests in quarantine, and only he may have it back."""
-    result = ask(config, lambda desk: desk.release(number, actor=actor(), reason=reason))
+    result = do(
+        config,
+        Deed("release", "number", number, reason),
+        lambda desk: desk.release(number, actor=actor(), reason=reason),
+    )
     shown(result, as_json, "given up")
 
 
@@ -266,8 +283,9 @@ def take_back(
 ) -> None:
     """Give a number in quarantine back to its former holder, as a new number."""
     at = stamp(expires)
-    result = ask(
-        config, lambda desk: desk.take_back(number, user, expires_at=at, actor=actor(), reason=reason)
+    deed = Deed("take_back", "number", number)
+    result = do(
+        config, deed, lambda desk: desk.take_back(number, user, expires_at=at, actor=actor(), reason=reason)
     )
     shown(result, as_json, f"held by {user}")
 
@@ -285,8 +303,9 @@ def reassign(
     config: ConfigFile = None,
 ) -> None:
     """Pass a number on to another user of the same company."""
-    result = ask(
+    result = do(
         config,
+        Deed("reassign", "number", number, f"to {user}"),
         lambda desk: desk.reassign(number, user, with_history=with_history, actor=actor(), reason=reason),
     )
     shown(result, as_json, f"held by {user}")
@@ -333,16 +352,19 @@ def _suspend(
 ) -> None:
     if sum(map(bool, (number, user, account))) != 1:
         raise typer.BadParameter("give a number, --user or --account")
+    action = "suspend" if suspended else "resume"
     words = "suspended" if suspended else "not suspended any more"
     if number:
-        result = ask(
+        result = do(
             config,
+            Deed(action, "number", number, reason),
             lambda desk: (desk.suspend if suspended else desk.resume)(number, actor=actor(), reason=reason),
         )
         shown(result, as_json, words)
         return
-    count = ask(
+    count = do(
         config,
+        Deed(action, "user" if user else "account", user or account, reason),
         lambda desk: (
             desk.suspend_user(user, actor=actor(), reason=reason, suspended=suspended)
             if user
@@ -368,7 +390,11 @@ def renew(
 ) -> None:
     """Let the subscription of a number run until a time."""
     at = 0.0 if expires == "never" else stamp(expires)
-    result = ask(config, lambda desk: desk.renew(number, at, actor=actor(), reason=reason))
+    result = do(
+        config,
+        Deed("renew", "number", number),
+        lambda desk: desk.renew(number, at, actor=actor(), reason=reason),
+    )
     shown(result, as_json, "renewed")
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from callcontrol.cli.client import Failure
-from callcontrol.cli.number_desk import AsJson, ConfigFile, actor, ask, port_json, when
+from callcontrol.cli.number_desk import AsJson, ConfigFile, Deed, actor, ask, do, port_json, when
 from callcontrol.cli.options import Limit
 from callcontrol.cli.output import moment, print_json, print_table
 
@@ -53,7 +53,11 @@ def request_(
     """Ask for a number; its line has to confirm."""
     on = day(wished)
     shown(
-        ask(config, lambda desk: desk.ports.request(number, user, rio, on, actor=actor(), reason=reason)),
+        do(
+            config,
+            Deed("request", "port", number),
+            lambda desk: desk.ports.request(number, user, rio, on, actor=actor(), reason=reason),
+        ),
         as_json,
     )
 
@@ -101,7 +105,14 @@ def confirm(
     port: PortId, reason: Reason = "confirmed by the line", as_json: AsJson = False, config: ConfigFile = None
 ) -> None:
     """The line has confirmed."""
-    shown(ask(config, lambda desk: desk.ports.confirm(port, actor=actor(), reason=reason)), as_json)
+    shown(
+        do(
+            config,
+            Deed("confirm", "port", port),
+            lambda desk: desk.ports.confirm(port, actor=actor(), reason=reason),
+        ),
+        as_json,
+    )
 
 
 @app.command()
@@ -112,7 +123,8 @@ def reply(
     config: ConfigFile = None,
 ) -> None:
     """Carry out what a line replied to our question."""
-    port = ask(config, lambda desk: desk.ports.reply(number, text, actor=actor()))
+    deed = Deed("reply", "port", "", only_done=True)
+    port = do(config, deed, lambda desk: desk.ports.reply(number, text, actor=actor()))
     if port is None:
         raise Failure(f"{number} has no question to answer, or {text!r} says neither yes nor no")
     shown(port, as_json)
@@ -129,7 +141,12 @@ def schedule(
     """The other operator has agreed to the day."""
     agreed = day(on) if on else None
     shown(
-        ask(config, lambda desk: desk.ports.schedule(port, on=agreed, actor=actor(), reason=reason)), as_json
+        do(
+            config,
+            Deed("schedule", "port", port),
+            lambda desk: desk.ports.schedule(port, on=agreed, actor=actor(), reason=reason),
+        ),
+        as_json,
     )
 
 
@@ -138,7 +155,14 @@ def cancel(
     port: PortId, reason: Reason = "cancelled", as_json: AsJson = False, config: ConfigFile = None
 ) -> None:
     """Call a port off, in or out, as long as that is possible."""
-    shown(ask(config, lambda desk: desk.ports.cancel(port, actor=actor(), reason=reason)), as_json)
+    shown(
+        do(
+            config,
+            Deed("cancel", "port", port),
+            lambda desk: desk.ports.cancel(port, actor=actor(), reason=reason),
+        ),
+        as_json,
+    )
 
 
 @app.command()
@@ -155,7 +179,14 @@ def refuse(
     config: ConfigFile = None,
 ) -> None:
     """The other operator refuses."""
-    shown(ask(config, lambda desk: desk.ports.refuse(port, why, actor=actor(), reason=reason)), as_json)
+    shown(
+        do(
+            config,
+            Deed("refuse", "port", port, why),
+            lambda desk: desk.ports.refuse(port, why, actor=actor(), reason=reason),
+        ),
+        as_json,
+    )
 
 
 @app.command()
@@ -163,4 +194,11 @@ def complete(
     port: PortId, reason: Reason = "the number has passed", as_json: AsJson = False, config: ConfigFile = None
 ) -> None:
     """The number has passed before its date came."""
-    shown(ask(config, lambda desk: desk.ports.complete(port, actor=actor(), reason=reason)), as_json)
+    shown(
+        do(
+            config,
+            Deed("complete", "port", port),
+            lambda desk: desk.ports.complete(port, actor=actor(), reason=reason),
+        ),
+        as_json,
+    )
