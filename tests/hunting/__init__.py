@@ -1,0 +1,1 @@
+"""The hunt held against its specification, ``docs/hunting.md``."""
