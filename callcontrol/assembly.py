@@ -166,6 +166,8 @@ class Signalling:
                     max_duration_s=calls.max_duration_seconds,
                     barred_classes=tuple(calls.barred_classes),
                     verified_sim=settings.outgoing.verified_sim,
+                    voicemail_uri=settings.media.voicemail_uri,
+                    announcement_uri=settings.media.announcement_uri,
                 ),
             ),
             directory,

@@ -19,6 +19,7 @@ def plan_table(settings: Settings) -> dict[str, PlanLimits]:
             rates=plan.rates,
             calls=plan.calls,
             calls_abroad=plan.calls_abroad,
+            greeting=plan.greeting,
         )
         for name, plan in settings.plans.items()
     }

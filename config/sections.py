@@ -7,6 +7,7 @@ reload builds new ones.
 
 from __future__ import annotations
 
+import re
 import socket
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -166,12 +167,21 @@ class HttpSettings(Section):
 class MediaSettings(Section):
     mode: Literal["direct", "embedded", "rtpengine"] = "direct"
     rtpengine: tuple[str, ...] = ("udp:127.0.0.1:2223",)
+    voicemail_uri: str = ""
+    announcement_uri: str = ""
 
     @field_validator("mode")
     @classmethod
     def _direct(cls, value: str) -> str:
         if value != "direct":
             raise ValueError('this version lets media pass directly between the ends: mode = "direct"')
+        return value
+
+    @field_validator("voicemail_uri", "announcement_uri")
+    @classmethod
+    def _server(cls, value: str) -> str:
+        if value and re.fullmatch(r"sips?:[^\s@;<>]+(@[^\s@;<>]+)?(;[^\s<>]+)?", value) is None:
+            raise ValueError(f"{value!r} is no SIP URI; write sip:voicemail@media.example")
         return value
 
 
@@ -381,11 +391,12 @@ class PlanSettings(Section):
     rates: str = Field(default="standard", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$")
     calls: CountOrNone = 0
     calls_abroad: CountOrNone = 0
+    greeting: bool = True
 
 
 def standard_plans() -> dict[str, PlanSettings]:
     return {
-        "starter": PlanSettings(devices=1, numbers=5),
+        "starter": PlanSettings(devices=1, numbers=5, greeting=False),
         "standard": PlanSettings(devices=3, numbers=5),
         "advanced": PlanSettings(devices=3, numbers=10),
         "premium": PlanSettings(devices=3, numbers=20),

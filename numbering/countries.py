@@ -69,6 +69,8 @@ class CountryRules:
     """Days after the end of a contract during which the line may still leave."""
     rio_service: str = ""
     """Short number on which a line learns its RIO (NUM-11); empty: the country has no RIO."""
+    greeting_numbers: tuple[str, ...] = ()
+    """Beginnings of the national numbers that a Greeting may have (GRT-07); empty: any."""
     port_in: PortInRules | None = None
     """None: numbers of the country cannot come to us."""
     sources: tuple[Source, ...] = ()

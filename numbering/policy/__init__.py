@@ -27,6 +27,7 @@ _RULE_KEYS: Final = frozenset(
         "capabilities",
         "portable_days",
         "rio_service",
+        "greeting_numbers",
         "territories",
         "port_in",
         "sources",
@@ -86,9 +87,16 @@ def _rules(country: str, table: Any, default: CountryRules | None) -> CountryRul
         capabilities=capabilities,
         portable_days=int(table.get("portable_days", 0)),
         rio_service=str(table.get("rio_service", "")),
+        greeting_numbers=_beginnings(f"{key}.greeting_numbers", table.get("greeting_numbers", [])),
         port_in=_port_in(f"{key}.port_in", table["port_in"]) if "port_in" in table else None,
         sources=tuple(_source(f"{key}.sources", item) for item in table.get("sources", ())),
     )
+
+
+def _beginnings(key: str, found: Any) -> tuple[str, ...]:
+    if not isinstance(found, list) or not all(isinstance(each, str) and each.isdigit() for each in found):
+        raise _fail(key, "digits belong here, with which national numbers begin")
+    return tuple(found)
 
 
 def _inherited(key: str, default: CountryRules | None) -> Quarantine:
