@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from functools import partial
 
 import msgspec
@@ -13,6 +13,7 @@ from callcontrol.b2bua.call import Call
 from callcontrol.b2bua.leg import Leg
 from callcontrol.b2bua.phases import ENDED, RINGING, TALKING
 from callcontrol.bindings import Binding, BindingStore
+from callcontrol.call_places import CallKey, Place, after_place
 from callcontrol.cdr import CallRecord
 from callcontrol.cdr.store import CallFilter, SqlCallStore
 from callcontrol.ladder import Ladders, Line
@@ -20,7 +21,6 @@ from callcontrol.limits import Gate
 from callcontrol.metrics import Metrics
 from callcontrol.node_view import (
     BanView,
-    CallKey,
     CallView,
     CdrPage,
     ComponentView,
@@ -47,7 +47,7 @@ from dialplan.plan import Plan, Refuse, Ring, Step, ToTrunk
 
 
 class LiveNode:
-    """See the module.  Everything but ``cdrs`` and ``reload`` is synchronous and only reads memory."""
+    """See the module.  Only ``cdrs`` and ``reload`` wait for something; all the rest reads memory."""
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class LiveNode:
         self._draining = draining
         self._wakes = wakes
 
-    def info(self) -> NodeView:
+    async def info(self) -> NodeView:
         return NodeView(
             id=self._id,
             version=self._version,
@@ -107,35 +107,36 @@ class LiveNode:
             config_version=self._config_version(),
         )
 
-    def health(self) -> Sequence[ComponentView]:
+    async def health(self) -> Sequence[ComponentView]:
         return self._health()
 
-    def readiness(self) -> Sequence[ComponentView]:
+    async def readiness(self) -> Sequence[ComponentView]:
         return self._readiness()
 
-    def metrics_page(self) -> bytes:
+    async def metrics_page(self) -> bytes:
         return self._metrics.render()
 
     # -- calls ----------------------------------------------------------------------------------------------
 
-    def call_keys(self, ended: bool) -> Iterator[CallKey]:
-        return self._calls.ended_keys() if ended else self._calls.running_keys()
+    async def call_keys(self, ended: bool, place: Place | None = None) -> AsyncIterator[CallKey]:
+        for key in after_place(self._calls.ended_keys() if ended else self._calls.running_keys(), place):
+            yield key
 
-    def call_key(self, ref: str) -> CallKey | None:
+    async def call_key(self, ref: str) -> CallKey | None:
         running = self._calls.running(ref)
         if running is not None:
             return running_key(running)
         record = self._calls.ended(ref)
         return ended_key(record) if record is not None else None
 
-    def call(self, ref: str) -> CallView | None:
+    async def call(self, ref: str) -> CallView | None:
         running = self._calls.running(ref)
         if running is not None:
             return running_view(running)
         record = self._calls.ended(ref)
         return ended_view(record) if record is not None else None
 
-    def ladder(self, ref: str) -> LadderView | None:
+    async def ladder(self, ref: str) -> LadderView | None:
         lines = self._calls.lines(ref)
         if not lines:
             return None
@@ -149,7 +150,7 @@ class LiveNode:
             names = {}
         return ladder_view(ref, lines, names, self._calls.dropped(ref))
 
-    def hang_up(self, ref: str) -> bool:
+    async def hang_up(self, ref: str) -> bool:
         return self._calls.hang_up(ref, reasons.OPERATOR)
 
     # -- live state -----------------------------------------------------------------------------------------
@@ -180,9 +181,9 @@ class LiveNode:
     def lift_ban(self, address: str) -> bool:
         return self._bans.lift(address)
 
-    def drain(self) -> NodeView:
+    async def drain(self) -> NodeView:
         self._on_drain()
-        return self.info()
+        return await self.info()
 
     async def reload(self) -> ReloadView:
         return await self._on_reload()

@@ -7,13 +7,14 @@ out). Instants are Unix time in seconds inside, and RFC 3339 in UTC on the wire;
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Protocol
 
 from pydantic import PlainSerializer, WithJsonSchema
 
+from callcontrol.call_places import CallKey, Place
 from callcontrol.cdr.records import CallRecord, LegRecord
 
 if TYPE_CHECKING:
@@ -44,6 +45,18 @@ class ComponentView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerView:
+    """One process of a node that has several."""
+
+    worker: int
+    state: str
+    """``starting``, ``up``, ``away`` (it died and starts again), ``gone`` (it has finished)."""
+    pid: int = 0
+    calls: int = 0
+    restarts: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeView:
     """The node itself."""
 
@@ -57,6 +70,8 @@ class NodeView:
     """``udp:127.0.0.1:5060`` …, with the ports that were really taken."""
     domain: str = ""
     config_version: int = 0
+    workers: tuple[WorkerView, ...] = ()
+    """Empty: the node is one process."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,18 +105,6 @@ class TraceView:
     rule: str
     outcome: str
     detail: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallKey:
-    """As little of a call as tells where it stands in a list and whose it is."""
-
-    ref: str
-    started_at: float
-    account: str
-    user: str
-    devices: tuple[str, ...]
-    """Devices of its legs: who was called sees the call too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -303,39 +306,40 @@ class ReloadView:
 
 
 class Node(Protocol):
-    """A running node.  Everything but :meth:`cdrs` and :meth:`reload` is synchronous, cheap and does no
-    I/O.
+    """A running node, be it one process or several.  What it knows by itself is synchronous, cheap and does no I/O; what its
+    other processes have to be asked for is awaited, and is without those that do not answer.
     """
 
-    def info(self) -> NodeView: ...
+    async def info(self) -> NodeView: ...
 
-    def health(self) -> Sequence[ComponentView]:
+    async def health(self) -> Sequence[ComponentView]:
         """Parts without which the process should be restarted."""
         ...
 
-    def readiness(self) -> Sequence[ComponentView]:
+    async def readiness(self) -> Sequence[ComponentView]:
         """Parts without which the node should get no new traffic."""
         ...
 
-    def metrics_page(self) -> bytes:
+    async def metrics_page(self) -> bytes:
         """``Metrics.render()``."""
         ...
 
-    def call_keys(self, ended: bool) -> Iterator[CallKey]:
-        """The running calls, or the recent ones that are still remembered; the latest first, as they are now."""
+    def call_keys(self, ended: bool, place: Place | None = None) -> AsyncIterator[CallKey]:
+        """The running calls, or the recent ones that are still remembered, the latest first, as they are now; those after
+        ``place``, where a page ended."""
         ...
 
-    def call_key(self, ref: str) -> CallKey | None:
+    async def call_key(self, ref: str) -> CallKey | None:
         """Whose a call is; None if it is not known (any more)."""
         ...
 
-    def call(self, ref: str) -> CallView | None:
+    async def call(self, ref: str) -> CallView | None:
         """A running or recent call; None if it is not known (any more)."""
         ...
 
-    def ladder(self, ref: str) -> LadderView | None: ...
+    async def ladder(self, ref: str) -> LadderView | None: ...
 
-    def hang_up(self, ref: str) -> bool:
+    async def hang_up(self, ref: str) -> bool:
         """Start to end a call (reason ``operator``); False if it does not run."""
         ...
 
@@ -359,7 +363,7 @@ class Node(Protocol):
         """Forget a ban; False if there is none."""
         ...
 
-    def drain(self) -> NodeView:
+    async def drain(self) -> NodeView:
         """Take no new calls, finish the running ones, then exit (OPS-04); saying it twice is saying it
         once.
         """

@@ -150,6 +150,6 @@ def test_no_database_no_key() -> None:
         async with without_database() as world:
             answer = await world.ask("POST", "/v1/drain", headers=KEY)
         assert answer.status_code == 503
-        assert not world.node.info().draining
+        assert not (await world.node.info()).draining
 
     run(scenario())

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
+from callcontrol.call_places import CallKey, Place, after_place
 from callcontrol.cdr.records import CallRecord, LegRecord
 from callcontrol.node_view import (
     BanView,
-    CallKey,
     CallView,
     CdrPage,
     ComponentView,
@@ -79,7 +79,7 @@ class FakeNode:
         self.database_up = True
         self.broken = False
 
-    def info(self) -> NodeView:
+    async def info(self) -> NodeView:
         return NodeView(
             id="node-1",
             version="0.1.0",
@@ -92,19 +92,20 @@ class FakeNode:
             config_version=7,
         )
 
-    def health(self) -> Sequence[ComponentView]:
+    async def health(self) -> Sequence[ComponentView]:
         return self.parts
 
-    def readiness(self) -> Sequence[ComponentView]:
+    async def readiness(self) -> Sequence[ComponentView]:
         return (*self.parts, ComponentView(name="draining", ok=not self.draining, detail="3 calls left"))
 
-    def metrics_page(self) -> bytes:
+    async def metrics_page(self) -> bytes:
         return full_metrics().render()
 
-    def call_keys(self, ended: bool) -> Iterator[CallKey]:
-        return (self._key(ref) for ref in (self.ended if ended else self.running))
+    async def call_keys(self, ended: bool, place: Place | None = None) -> AsyncIterator[CallKey]:
+        for key in after_place((self._key(ref) for ref in (self.ended if ended else self.running)), place):
+            yield key
 
-    def call_key(self, ref: str) -> CallKey | None:
+    async def call_key(self, ref: str) -> CallKey | None:
         return self._key(ref) if ref in self.running or ref in self.ended else None
 
     def _key(self, ref: str) -> CallKey:
@@ -113,7 +114,7 @@ class FakeNode:
             ref=ref, started_at=T0 - number, account="acme", user="ana", devices=("ana-phone", "ana-desk")
         )
 
-    def call(self, ref: str) -> CallView | None:
+    async def call(self, ref: str) -> CallView | None:
         if self.broken:
             raise RuntimeError("password=hunter2")
         if ref not in self.running and ref not in self.ended:
@@ -158,10 +159,10 @@ class FakeNode:
             )
         return view
 
-    def ladder(self, ref: str) -> LadderView | None:
+    async def ladder(self, ref: str) -> LadderView | None:
         return replace(LADDER, call_ref=ref) if ref in self.running or ref in self.ended else None
 
-    def hang_up(self, ref: str) -> bool:
+    async def hang_up(self, ref: str) -> bool:
         if ref not in self.running:
             return False
         self.hung_up.append(ref)
@@ -230,9 +231,9 @@ class FakeNode:
         self.banned.remove(address)
         return True
 
-    def drain(self) -> NodeView:
+    async def drain(self) -> NodeView:
         self.draining = True
-        return self.info()
+        return await self.info()
 
     async def reload(self) -> ReloadView:
         self.reloads += 1

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import replace
-from itertools import islice
 from typing import Annotated
 
 from fastapi import FastAPI, Query
@@ -19,8 +17,14 @@ from callcontrol.api.problems import Problem
 from callcontrol.api.routing import MANAGERS, OPERATOR, USERS, Routes
 from callcontrol.api.services import Services
 from callcontrol.api.sight import Sight
+from callcontrol.call_places import CallKey, Place
 from callcontrol.masking import mask_message
-from callcontrol.node_view import CallKey, CallView, CdrPage, CdrView, LadderView
+from callcontrol.node_view import (
+    CallView,
+    CdrPage,
+    CdrView,
+    LadderView,
+)
 from numbering.directory import Directory
 
 ANONYMOUS = "anonymous"
@@ -77,9 +81,9 @@ def add_to(api: FastAPI, services: Services, sight: Sight) -> None:
             legs = tuple(replace(leg, party=ANONYMOUS) if leg.role == "caller" else leg for leg in legs)
         return replace(view, caller=caller, legs=legs, trunk="", plan=(), trace=())
 
-    def seen(who: Principal, ref: str) -> CallView:
-        key = node.call_key(ref)
-        view = node.call(ref) if key is not None and parties.sees(who, key) else None
+    async def seen(who: Principal, ref: str) -> CallView:
+        key = await node.call_key(ref)
+        view = await node.call(ref) if key is not None and parties.sees(who, key) else None
         if view is None:
             raise no_call()
         return view
@@ -93,11 +97,16 @@ def add_to(api: FastAPI, services: Services, sight: Sight) -> None:
     ) -> Page[CallView]:
         """Running calls, or the ended ones that the node still remembers; the latest first."""
         found: list[CallKey] = []
-        waiting = _after(node.call_keys(state == "ended"), _place(cursor))
-        while len(found) <= limit and (part := list(islice(waiting, _SLICE))):
-            found.extend(key for key in part if parties.sees(who, key))
-            await asyncio.sleep(0)
-        views = (node.call(key.ref) for key in found[:limit])
+        looked = 0
+        async for key in node.call_keys(state == "ended", _place(cursor)):
+            if parties.sees(who, key):
+                found.append(key)
+                if len(found) > limit:
+                    break
+            looked += 1
+            if looked % _SLICE == 0:
+                await asyncio.sleep(0)
+        views = [await node.call(key.ref) for key in found[:limit]]
         last = found[limit - 1] if len(found) > limit else None
         return Page(
             items=tuple(shown(who, view) for view in views if view is not None),
@@ -107,12 +116,12 @@ def add_to(api: FastAPI, services: Services, sight: Sight) -> None:
     @routes.get("/v1/calls/{ref}", USERS, problems=[404])
     async def call(who: Who, ref: str) -> CallView:
         """A call with its legs; for operators with its plan and the trace of the decisions."""
-        return shown(who, seen(who, ref))
+        return shown(who, await seen(who, ref))
 
     @routes.get("/v1/calls/{ref}/ladder", OPERATOR, problems=[404])
     async def ladder(ref: str) -> LadderView:
         """Every SIP message of a call in order; credentials are removed."""
-        view = node.ladder(ref)
+        view = await node.ladder(ref)
         if view is None:
             raise no_call()
         return masked_ladder(view)
@@ -120,8 +129,8 @@ def add_to(api: FastAPI, services: Services, sight: Sight) -> None:
     @routes.delete("/v1/calls/{ref}", MANAGERS, 202, problems=[404], response_class=Response)
     async def hang_up(who: Who, ref: str) -> Response:
         """End a running call: every leg is released, and the call record says that it was ended so."""
-        account = seen(who, ref).account
-        if not node.hang_up(ref):
+        account = (await seen(who, ref)).account
+        if not await node.hang_up(ref):
             raise no_call()
         await note(services, who, "hang_up", "call", ref, account)
         return Response(status_code=202)
@@ -144,24 +153,11 @@ def add_to(api: FastAPI, services: Services, sight: Sight) -> None:
         return replace(page, items=tuple(_record(who, record) for record in page.items))
 
 
-def _place(cursor: str) -> tuple[float, str] | None:
+def _place(cursor: str) -> Place | None:
     if not cursor:
         return None
     started_at, ref = read_cursor(cursor, float, str)
     return float(started_at), str(ref)
-
-
-def _after(keys: Iterator[CallKey], place: tuple[float, str] | None) -> Iterator[CallKey]:
-    """The keys after a place.  Calls come the latest first, so the place is found also when the call that stood there
-    is gone."""
-    if place is not None:
-        for key in keys:
-            if key.ref == place[1]:
-                break
-            if key.started_at < place[0]:
-                yield key
-                break
-    yield from keys
 
 
 def _record(who: Principal, record: CdrView) -> CdrView:

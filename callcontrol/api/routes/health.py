@@ -36,12 +36,12 @@ def add_to(api: FastAPI, services: Services, sight: Sight) -> None:
     @api.get("/healthz", tags=["health"], responses=unwell)
     async def healthz(response: Response) -> HealthView:
         """Whether the process works; 503 asks for a restart."""
-        return health(node.health(), response)
+        return health(await node.health(), response)
 
     @api.get("/readyz", tags=["health"], responses=unwell)
     async def readyz(response: Response) -> HealthView:
         """Whether the node should get new traffic; 503 while it starts, drains or lacks a part."""
-        return health(node.readiness(), response)
+        return health(await node.readiness(), response)
 
     text: dict[int | str, dict[str, Any]] = {
         200: {"description": "Prometheus text.", "content": {"text/plain": {"schema": {"type": "string"}}}}
@@ -50,4 +50,4 @@ def add_to(api: FastAPI, services: Services, sight: Sight) -> None:
     @api.get("/metrics", tags=["health"], response_class=Response, responses=text)
     async def metrics() -> Response:
         """The metrics of `docs/metrics.md` for Prometheus."""
-        return Response(node.metrics_page(), headers={"Content-Type": CONTENT_TYPE})
+        return Response(await node.metrics_page(), headers={"Content-Type": CONTENT_TYPE})

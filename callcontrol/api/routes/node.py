@@ -22,12 +22,12 @@ def add_to(api: FastAPI, services: Services, sight: Sight) -> None:
     @routes.get("/v1/node", OPERATOR)
     async def info() -> NodeView:
         """The node: version, listeners, how many calls and registrations."""
-        return node.info()
+        return await node.info()
 
     @routes.post("/v1/drain", OPERATOR, 202)
     async def drain(who: Who) -> NodeView:
         """Take no new calls, finish the running ones, then exit."""
-        view = node.drain()
+        view = await node.drain()
         await note(services, who, "drain", "node", view.id)
         return view
 
@@ -40,5 +40,5 @@ def add_to(api: FastAPI, services: Services, sight: Sight) -> None:
         """Read certificates and provisioning again."""
         view = await node.reload()
         response.status_code = 200 if view.ok else 409
-        await note(services, who, "reload", "node", node.info().id, detail=", ".join(view.changes))
+        await note(services, who, "reload", "node", (await node.info()).id, detail=", ".join(view.changes))
         return view
