@@ -31,6 +31,7 @@ _NO_NAMES: Final = frozenset(
 )
 """Display names that carriers and phones put in for want of one."""
 _MAX_DISPLAY: Final = 64
+_PSAP_CALLBACK: Final = "psap-callback"
 
 
 class _Identity:
@@ -94,6 +95,11 @@ def _believed(identities: list[_Identity], reader: Reader) -> tuple[str, str, st
     return ("", "", "") if first is None else (first.user, "", first.source)
 
 
+def is_psap_callback(message: Message) -> bool:
+    """Whether the request says that an emergency service calls back (``Priority: psap-callback``, RFC 7090 §5)."""
+    return (message.get("priority") or "").strip().lower() == _PSAP_CALLBACK
+
+
 def wants_privacy(message: Message) -> bool:
     """Whether a Privacy header hides the caller's number.
 
@@ -122,12 +128,13 @@ def display_name(text: str, user: str, e164: str) -> str:
 
 
 def diverted(message: Message, reader: Reader) -> tuple[str, ...]:
-    """E.164 numbers that diverted this call before (RFC 5806, RFC 7044; mapping of RFC 7544 §3).
+    """E.164 numbers that diverted this call before, the first one first (RFC 5806, RFC 7044; mapping of RFC 7544 §3).
 
     In History-Info a diverting number is an entry followed by one whose URI has a ``cause``; the others only
     tell how the call was routed, and the last is the target itself.
     """
-    users = [uri.user for _, uri in _addresses(message, "diversion")]
+    # The topmost Diversion is the latest (RFC 5806 §4).
+    users = [uri.user for _, uri in reversed(_addresses(message, "diversion"))]
     history = [uri for _, uri in _addresses(message, "history-info")]
     users.extend(uri.user for uri, after in pairwise(history) if "cause" in after.params)
     found: dict[str, None] = {}

@@ -6,42 +6,60 @@ one state of the configuration.  What is read where is the whole of this module;
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Final, Protocol
+from dataclasses import replace
+from typing import Final, Protocol, TypeGuard
 
-from callcontrol.bindings import Binding, BindingStore
-from callcontrol.callers import diverted, from_device, from_trunk
-from callcontrol.dialled import OurHosts, Reader, classified, read_dialled
+from callcontrol.bindings import BindingStore
+from callcontrol.callers import diverted, from_device, from_trunk, is_psap_callback
+from callcontrol.dialled import MAX_TEXT, Reader, classified, read_dialled
+from callcontrol.gather_callee import CalleeGatherer
+from callcontrol.gather_callee import IntakeSettings as IntakeSettings
+from callcontrol.gather_callee import one_flow_each as one_flow_each
+from callcontrol.gather_callee import target_of as target_of
+from callcontrol.gather_callee import targets_of as targets_of
 from callcontrol.occupancy import MemoryOccupancy, Occupancy
-from callcontrol.registration import instance_id
 from callcontrol.sip.errors import RemoteProtocolError
 from callcontrol.sip.message import Message
 from callcontrol.sip.uri import Uri, parse_uri
+from dialplan import reasons, screening, states
 from dialplan.facts import (
     FROM_DEVICE,
+    FROM_FORWARD,
     FROM_TRUNK,
     CalledNumber,
     Callee,
     CallerDevice,
     CallerNumber,
     CallFacts,
+    ForwardFacts,
     GatewayFacts,
-    Limits,
+    GreetingFacts,
     LoopFacts,
     OwnCall,
 )
-from dialplan.plan import FLOW_DEAD, LIVE, NO_BINDING, STALE, DeviceTarget, WakeTarget
+from dialplan.outgoing import choose_number
+from dialplan.plan import Diversion, Forward, Identity, Reach
+from dialplan.trace import Trace
 from gateway.gateway_numbers import GatewayDirectory
 from gateway.routes import read_number, terminating
 from gateway.trunk import Trunk, TrunkDirectory
-from numbering.classes import local_number
+from numbering.classes import classify, labels_of, local_number
 from numbering.directory import Directory
 from numbering.e164 import E164, NumberError, country_of, read
-from numbering.models import AccountKind, CloudNumber, Device, DeviceKind
+from numbering.models import AccountKind, CloudNumber, Device
+from numbering.plans import NumberClass
 
 CALL_HEADER: Final = "x-cloudline-call"
 """Our call reference on legs towards our own devices."""
 DEFAULT_MAX_FORWARDS: Final = 70
+UNCONDITIONAL: Final = "unconditional"
+_CAUSES: Final[dict[str, str]] = {
+    reasons.NO_ANSWER: "no-answer",
+    reasons.BUSY: "user-busy",
+    reasons.DECLINED: "deflection",
+    reasons.UNREACHABLE: "unavailable",
+}
+"""Why a call was missed -> why it is diverted, as RFC 5806 says it."""
 
 
 class CallIndex(Protocol):
@@ -50,24 +68,6 @@ class CallIndex(Protocol):
     def own_calls(self, sip_call_id: str, call_ref: str) -> tuple[OwnCall, ...]:
         """Calls of ours with a leg of this Call-ID, or with this call reference; empty: none."""
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IntakeSettings:
-    """What intake must know of the configuration."""
-
-    hosts: OurHosts
-    country: str = ""
-    """Country in which digits are read when neither SIM nor number nor trunk tells one."""
-    trust_datagram_flows: bool = True
-    """A datagram from the address and port that a device registered from is taken for the device's.  Off:
-    only connections are proof, and each INVITE over UDP is challenged; for networks in which source addresses
-    can be forged."""
-    limits: Limits = field(default_factory=Limits)
-    push: bool = False
-    """Devices with push credentials can be woken (DEV-04)."""
-    stale_s: float = 120.0
-    """A phone on UDP that was not heard for so long may be out of reach: networks forget the way to it."""
 
 
 class Gatherer:
@@ -87,9 +87,8 @@ class Gatherer:
         self._gateways = GatewayDirectory() if gateways is None else gateways
         self._directory = directory
         self._trunks = trunks
-        self._bindings = bindings
         self._calls = calls
-        self._occupancy: Occupancy = MemoryOccupancy() if occupancy is None else occupancy
+        self.callees = CalleeGatherer(settings, directory, bindings, occupancy or MemoryOccupancy())
 
     def from_device(self, message: Message, uri: Uri, device: Device, now: float) -> CallFacts:
         """Facts of a call that a device makes."""
@@ -129,20 +128,86 @@ class Gatherer:
             return read_number(text, trunk, country)
 
         dialled = read_dialled(uri, reader, self._settings.hosts)
-        number = self._number(dialled.called.e164)
+        called = dialled.called.e164
+        number = self._number(called)
+        callee = self.callees.callee(number.user, now, "", number.gsm_fallback) if _is_held(number) else None
+        caller = from_trunk(message, reader)
+        greeting = self._greeting(number, called, caller.e164, "", now)
+        if _asks_for_class(number, callee, greeting) and caller.e164:
+            caller = replace(caller, number_class=classify(caller.e164), labels=labels_of(caller.e164))
         return CallFacts(
             source=FROM_TRUNK,
             now=now,
             config_version=self._directory.version,
             trunk=trunk.ref,
-            caller=from_trunk(message, reader),
+            caller=caller,
             called=dialled.called,
             number=number,
-            callee=self._callee(number.user, now) if number is not None and number.user else None,
+            callee=callee,
             loop=self._loop(message, reader),
             limits=self._settings.limits,
-            gateway=self._gateway(dialled.called.e164),
+            gateway=self._gateway(called),
+            clock=None if number is None else self.callees.clock(number.hours, now),
+            greeting=greeting,
+            psap_callback=is_psap_callback(message),
         )
+
+    def reach(self, user: str, now: float, without: str = "") -> Reach:
+        """How a member of a hunt can be reached at this moment; the call ``without`` makes nobody busy."""
+        return self.callees.reach(user, now, without)
+
+    def forwarded(
+        self, forward: Forward, caller: Identity, cause: str, loop: LoopFacts, now: float
+    ) -> CallFacts:
+        """Facts of the call that a forward makes (FWD-02, FWD-03).
+
+        ``caller``: as those who forward saw it, with whoever has forwarded it before; ``cause``: why the call was missed, a
+        word of ``dialplan.reasons``.
+        """
+        word = UNCONDITIONAL if forward.always else _CAUSES.get(cause, "unavailable")
+        shown = replace(caller, diverted=(*caller.diverted, Diversion(number=forward.number, reason=word)))
+        about = self._forwarder(forward)
+        try:
+            uri = parse_uri(f"tel:{forward.to}")
+        except RemoteProtocolError:
+            called = CalledNumber(dialled=forward.to[:MAX_TEXT], fault="not_a_number")
+        else:
+            reader = self._reader(about.country)
+            dialled = read_dialled(uri, reader, self._settings.hosts)
+            called = classified(dialled, about.country or self._settings.country, about.emergency_countries)
+        number = self._number(called.e164)
+        callee = self.callees.callee(number.user, now, "", number.gsm_fallback) if _is_held(number) else None
+        who = self._number(caller.asserted)
+        caller_user = "" if who is None else who.user
+        greeting = self._greeting(number, called.e164, caller.asserted, caller_user, now)
+        classes = bool(caller.asserted) and _asks_for_class(number, callee, greeting)
+        return CallFacts(
+            source=FROM_FORWARD,
+            now=now,
+            config_version=self._directory.version,
+            device=about,
+            caller=CallerNumber(presented=forward.number, e164=forward.number, source="forward"),
+            called=called,
+            number=number,
+            callee=callee,
+            trunk_available=self._is_terminated(called),
+            loop=loop,
+            limits=self._settings.limits,
+            clock=None if number is None else self.callees.clock(number.hours, now),
+            greeting=greeting,
+            forward=ForwardFacts(
+                number=forward.number,
+                caller=shown,
+                cause=word,
+                caller_user=caller_user,
+                number_class=classify(caller.asserted) if classes else NumberClass.UNKNOWN,
+                labels=labels_of(caller.asserted) if classes else (),
+            ),
+        )
+
+    def forward_loop(self, own_ref: str, max_forwards: int) -> LoopFacts:
+        """What tells that a forwarded call comes back (FWD-04): the call itself, and how many hops are left."""
+        return LoopFacts(max_forwards=max_forwards, own_calls=self._calls.own_calls("", own_ref))
 
     def _gateway(self, called: str) -> GatewayFacts | None:
         gateway = self._gateways.get(called) if called else None
@@ -160,7 +225,17 @@ class Gatherer:
         home = country or self._settings.country
         called = classified(dialled, "" if colleague else home, about.emergency_countries)
         number = None if colleague else self._number(called.e164)
-        callee = colleague or ("" if number is None else number.user)
+        user = colleague or ("" if number is None else number.user)
+        callee = None
+        if user:
+            fallback = number is not None and number.gsm_fallback
+            callee = self.callees.callee(user, now, uri.params.get("gr") or "", fallback)
+        greeting = None if colleague else self._greeting(number, called.e164, "", device.user, now)
+        if _asks_for_class(number, callee, greeting):
+            chosen = choose_number(about, caller, required=True, trace=Trace()).number
+            if chosen is not None:
+                e164 = chosen.e164
+                caller = replace(caller, number_class=classify(e164), labels=labels_of(e164))
         return CallFacts(
             source=FROM_DEVICE,
             now=now,
@@ -169,12 +244,23 @@ class Gatherer:
             caller=caller,
             called=called,
             number=number,
-            callee=self._callee(callee, now, uri.params.get("gr") or "") if callee else None,
+            callee=callee,
             colleague=bool(colleague),
             trunk_available=self._is_terminated(called),
             loop=loop,
             limits=self._settings.limits,
+            clock=None if number is None else self.callees.clock(number.hours, now),
+            greeting=greeting,
         )
+
+    def _greeting(
+        self, number: CloudNumber | None, called: str, caller: str, caller_user: str, now: float
+    ) -> GreetingFacts | None:
+        """The Greeting that has the number called; None: none has."""
+        if not called or _is_held(number) or (number is not None and states.is_outside(number)):
+            return None
+        found = self._directory.greeting(called)
+        return None if found is None else self.callees.greeting(found, caller, caller_user, now)
 
     def _is_terminated(self, called: CalledNumber) -> bool:
         number = local_number(called.short, called.country) if called.country else called.e164
@@ -216,7 +302,7 @@ class Gatherer:
             sim=device.sim,
             country=country,
             name="" if user is None else user.name,
-            suspended=self._is_suspended(device.user),
+            suspended=self.callees.is_suspended(device.user),
             company=account is not None and account.kind is AccountKind.COMPANY,
             has_sim=bool(sims),
             sim_verified=any(own.sim_verified for own in sims),
@@ -226,55 +312,42 @@ class Gatherer:
             emergency_countries=tuple(name for name in countries if name),
         )
 
-    def _callee(self, ref: str, now: float, instance: str = "") -> Callee:
-        """``instance``: the one device that a GRUU names (RFC 5627 §5.1); empty: all of the user's."""
-        user = self._directory.user(ref)
-        held = self._bindings.bindings_of_user(ref, now)
-        wake = self._wakeable(ref, held, now) if self._settings.push else ()
-        if instance:
-            held = [b for b in held if instance_id(b.instance) == instance_id(instance)]
-            named = {b.device for b in held}
-            wake = tuple(target for target in wake if target.device in named)
-        bindings = one_flow_each([b for b in held if not b.asleep])
-        return Callee(
-            user=ref,
-            account="" if user is None else user.account,
-            suspended=self._is_suspended(ref),
-            targets=targets_of(bindings, self._bindings),
-            wake=wake,
+    def _forwarder(self, forward: Forward) -> CallerDevice:
+        """In whose name a call is forwarded: of the user who holds the number, or of the company whose Greeting it is."""
+        country = country_of(forward.number)
+        if not forward.user:
+            account = self._directory.account(forward.account)
+            number = self._number(forward.number) or CloudNumber(e164=E164(forward.number), user="")
+            return CallerDevice(
+                device="",
+                user="",
+                account=forward.account,
+                country=country,
+                suspended=account is None or account.suspended,
+                company=True,
+                numbers=(number,),
+                emergency_countries=(country,) if country else (),
+            )
+        user = self._directory.user(forward.user)
+        account = self._directory.account_of(forward.user)
+        sims = [device for device in self._directory.devices_of(forward.user) if device.sim]
+        numbers = self._directory.numbers_of(forward.user)
+        countries = dict.fromkeys(
+            [*(country_of(own.sim) for own in sims), *(country_of(n.e164) for n in numbers)]
         )
-
-    def _wakeable(self, user: str, bindings: list[Binding], now: float) -> tuple[WakeTarget, ...]:
-        """Devices with push credentials, and whether they sleep (DEV-04).
-
-        Who is not registered at all is woken only where a further device may register (DEV-02).
-        """
-        held: dict[str, list[Binding]] = {}
-        for binding in bindings:
-            held.setdefault(binding.device, []).append(binding)
-        plan = self._directory.plan_of(user)
-        room = plan is None or len(held) < plan.devices
-        found: list[WakeTarget] = []
-        for device in self._directory.devices_of(user):
-            if not device.mqtt_password or (device.ref not in held and not room):
-                continue
-            awake = [b for b in held.get(device.ref, ()) if not b.asleep]
-            if not awake:
-                why = FLOW_DEAD if device.ref in held else NO_BINDING
-            else:
-                is_phone = device.kind is DeviceKind.PHONE
-                why = STALE if is_phone and all(self._is_stale(b, now) for b in awake) else LIVE
-            found.append(WakeTarget(user=user, device=device.ref, why=why))
-        return tuple(found)
-
-    def _is_stale(self, binding: Binding, now: float) -> bool:
-        return binding.flow.startswith("udp|") and now - binding.refreshed_at > self._settings.stale_s
-
-    def _is_suspended(self, ref: str) -> bool:
-        """Also a user who is not in the directory (any more): nothing is done in the name of nobody."""
-        user = self._directory.user(ref)
-        account = self._directory.account_of(ref)
-        return user is None or account is None or user.suspended or account.suspended
+        return CallerDevice(
+            device="",
+            user=forward.user,
+            account="" if user is None else user.account,
+            country=country,
+            name="" if user is None else user.name,
+            suspended=self.callees.is_suspended(forward.user),
+            company=account is not None and account.kind is AccountKind.COMPANY,
+            has_sim=bool(sims),
+            sim_verified=any(own.sim_verified for own in sims),
+            numbers=numbers,
+            emergency_countries=tuple(name for name in countries if name),
+        )
 
     def _loop(self, message: Message, reader: Reader) -> LoopFacts:
         hops = message.max_forwards
@@ -285,39 +358,23 @@ class Gatherer:
         )
 
 
-def one_flow_each(bindings: list[Binding]) -> list[Binding]:
-    """The bindings, but of a device with several outbound flows only the one it refreshed last.
+def _is_held(number: CloudNumber | None) -> TypeGuard[CloudNumber]:
+    """Whether a number is some user's."""
+    return number is not None and bool(number.user)
 
-    Rung over each of them it would ring several times (RFC 5626 §5.3: never more than one contact with the same instance).
+
+def _asks_for_class(
+    number: CloudNumber | None, callee: Callee | None, greeting: GreetingFacts | None
+) -> bool:
+    """Whether a list that counts cannot be read without the class of the caller's number.
+
+    Asked for each call; most have no list at all, and pay a few comparisons.
     """
-    latest: dict[tuple[str, str], Binding] = {}
-    for binding in bindings:
-        if binding.reg_id:
-            key = (binding.aor, binding.instance)
-            known = latest.get(key)
-            if known is None or known.refreshed_at <= binding.refreshed_at:
-                latest[key] = binding
-    return [b for b in bindings if not b.reg_id or latest[(b.aor, b.instance)] is b]
-
-
-def targets_of(bindings: list[Binding], store: BindingStore) -> tuple[DeviceTarget, ...]:
-    """Those of the bindings that can be reached, as the dialplan sees them."""
-    found = [target_of(binding, store) for binding in bindings]
-    return tuple([target for target in found if target is not None])
-
-
-def target_of(binding: Binding, store: BindingStore) -> DeviceTarget | None:
-    """A binding as the dialplan sees it; push tokens stay behind (RFC 8599 §4.1).  None: its node is gone."""
-    way = store.way(binding)
-    if way is None:
-        return None
-    return DeviceTarget(
-        user=binding.user,
-        device=binding.device,
-        aor=binding.aor,
-        contact=binding.target,
-        flow=way[0],
-        path=way[1],
-        binding=binding.key,
-        q=binding.q,
-    )
+    lists: list[tuple[str, ...]] = []
+    if number is not None and (number.block or number.spam):
+        lists.extend((number.block, number.spam))
+    if callee is not None and (callee.block or callee.spam):
+        lists.extend((callee.block, callee.spam))
+    if greeting is not None:
+        lists.extend((greeting.greeting.block, greeting.greeting.spam))
+    return any(screening.asks_for_class(entries) for entries in lists)

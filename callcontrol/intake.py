@@ -33,7 +33,7 @@ from callcontrol.sip.message import Message
 from callcontrol.sip.uri import Uri, parse_uri, unescape
 from dialplan.evaluate import evaluate
 from dialplan.facts import CallFacts
-from dialplan.plan import Decision
+from dialplan.plan import Decision, Forward, Identity
 from gateway.gateway_numbers import GatewayDirectory
 from gateway.trunk import Trunk, TrunkDirectory
 from numbering.directory import Directory
@@ -44,6 +44,7 @@ BY_FLOW: Final = "flow"
 BY_DIGEST: Final = "digest"
 BY_SOURCE: Final = "source"
 BY_TRANSFER: Final = "transfer"
+BY_FORWARD: Final = "forward"
 _MAX_CREDENTIALS: Final = 4
 
 
@@ -88,7 +89,7 @@ class Admitted:
     trunk: str = ""
     """Ref of the trunk the call came by; empty for devices."""
     by: str
-    """How the caller was recognised: ``flow``, ``digest``, ``source``, ``transfer``."""
+    """How the caller was recognised: ``flow``, ``digest``, ``source``, ``transfer``, ``forward``."""
 
     @property
     def asserted(self) -> str:
@@ -178,8 +179,20 @@ class Intake:
         facts = self._told(self.gatherer.from_transfer(uri, caller, number, now))
         return Admitted(facts=facts, decision=evaluate(facts), device=caller.ref, by=BY_TRANSFER)
 
+    def route_forward(
+        self, forward: Forward, caller: Identity, cause: str, max_forwards: int, own_ref: str, now: float
+    ) -> Admitted:
+        """Where a forward leads (FWD-01 to FWD-04): to a call in the name of the number that forwards.
+
+        ``caller``: as those who forward saw it; ``cause``: why the call was missed, a word of ``dialplan.reasons``;
+        ``max_forwards``: hops that the call has left; ``own_ref``: reference of the call that is forwarded.
+        """
+        loop = self.gatherer.forward_loop(own_ref, max_forwards)
+        facts = self._told(self.gatherer.forwarded(forward, caller, cause, loop, now))
+        return Admitted(facts=facts, decision=evaluate(facts), by=BY_FORWARD)
+
     def _told(self, facts: CallFacts) -> CallFacts:
-        """Facts with what live state has at hand; a transfer waits for nothing, so the rest is missing."""
+        """Facts with what live state has at hand; transfers and forwards wait for nothing, so the rest is missing."""
         if not any(source.wants(facts) for source in self.live):
             return facts
         asking = Asking(self.live, facts, "")

@@ -54,6 +54,14 @@ def classify(number: str, country: str = "") -> NumberClass:
     return _of_short(number, country)
 
 
+@lru_cache(maxsize=65536)
+def labels_of(number: str) -> tuple[str, ...]:
+    """What the national tables say of the range of a number in E.164 beyond its class: words of ``LABELS``."""
+    code = country_code(number)
+    label = PLANS.label_of(code, number[1 + len(code) :]) if code else ""
+    return (label,) if label else ()
+
+
 def _of_e164(number: str) -> NumberClass:
     code = country_code(number)
     digits = number[1:]

@@ -12,6 +12,7 @@ from datetime import date
 from typing import Any, Final
 
 from numbering.plans import (
+    LABELS,
     MAX_SHORT,
     SEEN,
     SHORT_CLASSES,
@@ -33,6 +34,7 @@ _KEYS: Final = frozenset(
         "sources",
         "short",
         "ranges",
+        "labels",
         "lengths",
         "porting",
         "overseas",
@@ -170,6 +172,14 @@ class _Reading:
                 found[digits] = place, number_class
         return found
 
+    def labels(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for label, items in self.get("labels", dict, {}).items():
+            if label not in LABELS:
+                raise self.fail(f"labels.{label}", f"is none of {', '.join(LABELS)}")
+            found.update((digits, label) for digits, _ in self.patterns(f"labels.{label}", items))
+        return found
+
     def lengths(self) -> dict[str, tuple[int, ...]]:
         found: dict[str, tuple[int, ...]] = {}
         for prefix, value in self.get("lengths", dict, {}).items():
@@ -211,6 +221,7 @@ def parse(name: str, document: Mapping[str, Any]) -> NumberingPlan:
         own_again=frozenset(own_again),
         overseas_sizes=tuple(sorted({len(digits) for digits in own_again.union(overseas)}, reverse=True)),
         lengths=reading.lengths(),
+        labels=reading.labels(),
         porting=frozenset(digits for digits, _ in reading.patterns("porting.prefixes", porting)),
         fiction=None if fiction is None else reading.number_class("fiction", fiction),
     )

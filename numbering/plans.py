@@ -36,6 +36,11 @@ class NumberClass(StrEnum):
     """A number of full length in a range that nobody here knows: ranges are opened faster than told."""
 
 
+COMMERCIAL: Final = "commercial"
+"""Label of ranges that the regulator keeps for selling over the telephone."""
+LABELS: Final = (COMMERCIAL,)
+"""What a table may say of ranges beyond their class: calls from there may be refused (INC-02)."""
+
 MAX_PREFIX: Final = 9
 """Digits of the longest prefix in a table."""
 MAX_SHORT: Final = 6
@@ -105,6 +110,8 @@ class NumberingPlan:
     """Prefix -> lengths that its numbers have, where it is not the usual one."""
     porting: frozenset[str] = frozenset()
     """What carriers put before ported numbers."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Prefix -> word of ``LABELS``; numbers overseas that keep their national digits have those of the country."""
     fiction: NumberClass | None = None
     """Class of numbers kept for fiction whose range names none."""
 
@@ -160,6 +167,8 @@ class Plans:
     def __init__(self, plans: Iterable[NumberingPlan]) -> None:
         self._by_country: dict[str, NumberingPlan] = {}
         self._by_code: dict[str, NumberingPlan] = {}
+        self._labels: dict[str, Mapping[str, str]] = {}
+        """Country code -> prefix -> label."""
         self.territories: dict[str, dict[str, tuple[str, NumberClass]]] = {}
         """Country code of a territory -> prefix -> territory and class."""
         for plan in plans:
@@ -176,6 +185,10 @@ class Plans:
             other = self._by_code[plan.code].country
             raise PlanError(f"{plan.country}.toml: ranges: those of +{plan.code} stand in {other}.toml")
         self._by_code[plan.code] = plan
+        if plan.labels:
+            codes = {place.code for place, _ in plan.overseas_ranges.values() if not place.strip}
+            for code in (plan.code, *codes):
+                self._labels[code] = plan.labels
         for digits, (place, number_class) in plan.overseas_ranges.items():
             # Where the country code replaces the whole prefix, nothing is left to know the number by.
             kept = digits.removeprefix(place.strip) if place.strip else digits
@@ -188,6 +201,11 @@ class Plans:
     def of_code(self, code: str) -> NumberingPlan | None:
         """The plan that holds the ranges of a country code."""
         return self._by_code.get(code)
+
+    def label_of(self, code: str, national: str) -> str:
+        """The label of a range; empty: it has none."""
+        labels = self._labels.get(code)
+        return "" if labels is None else by_prefix(labels, national) or ""
 
     def all(self) -> tuple[NumberingPlan, ...]:
         return tuple(plan for country, plan in self._by_country.items() if country == plan.country)
