@@ -9,10 +9,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final, Protocol, TypeGuard
 
-from callcontrol.bindings import BindingStore
 from callcontrol.callers import diverted, from_device, from_trunk, is_psap_callback
 from callcontrol.dialled import MAX_TEXT, Reader, classified, read_dialled
-from callcontrol.gather_callee import CalleeGatherer
+from callcontrol.gather_callee import CalleeGatherer, Registered
 from callcontrol.gather_callee import IntakeSettings as IntakeSettings
 from callcontrol.gather_callee import one_flow_each as one_flow_each
 from callcontrol.gather_callee import target_of as target_of
@@ -78,7 +77,7 @@ class Gatherer:
         settings: IntakeSettings,
         directory: Directory,
         trunks: TrunkDirectory,
-        bindings: BindingStore,
+        bindings: Registered,
         calls: CallIndex,
         gateways: GatewayDirectory | None = None,
         occupancy: Occupancy | None = None,
@@ -89,6 +88,26 @@ class Gatherer:
         self._trunks = trunks
         self._calls = calls
         self.callees = CalleeGatherer(settings, directory, bindings, occupancy or MemoryOccupancy())
+
+    def over(
+        self,
+        bindings: Registered,
+        occupancy: Occupancy,
+        directory: Directory | None = None,
+        trunks: TrunkDirectory | None = None,
+        gateways: GatewayDirectory | None = None,
+    ) -> Gatherer:
+        """The same reading of other live state, and of another provisioning where one is given: for calls that are only
+        explained."""
+        return Gatherer(
+            self._settings,
+            directory or self._directory,
+            trunks or self._trunks,
+            bindings,
+            self._calls,
+            gateways or self._gateways,
+            occupancy,
+        )
 
     def from_device(self, message: Message, uri: Uri, device: Device, now: float) -> CallFacts:
         """Facts of a call that a device makes."""
@@ -313,14 +332,17 @@ class Gatherer:
         )
 
     def _forwarder(self, forward: Forward) -> CallerDevice:
-        """In whose name a call is forwarded: of the user who holds the number, or of the company whose Greeting it is."""
+        """In whose name a call is forwarded: of the user who holds the number, or of the company whose Greeting it is.
+
+        What a Greeting uses counts as its manager's, who answers for it; the plan is the company's anyhow.
+        """
         country = country_of(forward.number)
         if not forward.user:
             account = self._directory.account(forward.account)
             number = self._number(forward.number) or CloudNumber(e164=E164(forward.number), user="")
             return CallerDevice(
                 device="",
-                user="",
+                user="" if account is None else account.manager,
                 account=forward.account,
                 country=country,
                 suspended=account is None or account.suspended,

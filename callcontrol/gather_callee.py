@@ -6,8 +6,9 @@ Read from memory like all facts, for a decision and again for each offer of a hu
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from callcontrol.bindings import Binding, BindingStore
+from callcontrol.bindings import Binding, Way
 from callcontrol.dialled import OurHosts
 from callcontrol.occupancy import Occupancy
 from callcontrol.registration import instance_id
@@ -48,11 +49,19 @@ class IntakeSettings:
     """A phone on UDP that was not heard for so long may be out of reach: networks forget the way to it."""
 
 
+class Registered(Protocol):
+    """Who is registered (``callcontrol.bindings``); or was, or would be, for a call that is only explained."""
+
+    def bindings_of_user(self, user: str, now: float) -> list[Binding]: ...
+
+    def way(self, binding: Binding) -> Way | None: ...
+
+
 class CalleeGatherer:
     """Reads how users can be reached."""
 
     def __init__(
-        self, settings: IntakeSettings, directory: Directory, bindings: BindingStore, occupancy: Occupancy
+        self, settings: IntakeSettings, directory: Directory, bindings: Registered, occupancy: Occupancy
     ) -> None:
         self._settings = settings
         self._directory = directory
@@ -250,13 +259,13 @@ def one_flow_each(bindings: list[Binding]) -> list[Binding]:
     return [b for b in bindings if not b.reg_id or latest[(b.aor, b.instance)] is b]
 
 
-def targets_of(bindings: list[Binding], store: BindingStore) -> tuple[DeviceTarget, ...]:
+def targets_of(bindings: list[Binding], store: Registered) -> tuple[DeviceTarget, ...]:
     """Those of the bindings that can be reached, as the dialplan sees them."""
     found = [target_of(binding, store) for binding in bindings]
     return tuple([target for target in found if target is not None])
 
 
-def target_of(binding: Binding, store: BindingStore) -> DeviceTarget | None:
+def target_of(binding: Binding, store: Registered) -> DeviceTarget | None:
     """A binding as the dialplan sees it; push tokens stay behind (RFC 8599 §4.1).  None: its node is gone."""
     way = store.way(binding)
     if way is None:
