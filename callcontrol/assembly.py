@@ -15,7 +15,7 @@ from callcontrol.callbacks import CallbackDesk
 from callcontrol.core import Core
 from callcontrol.dialled import our_hosts
 from callcontrol.gateway_calls import GatewayCalls, GatewayRecords
-from callcontrol.gather import IntakeSettings, one_flow_each, target_of, targets_of
+from callcontrol.gather_callee import IntakeSettings, target_of
 from callcontrol.ids import CallRefs, KeyedIds
 from callcontrol.intake import Intake
 from callcontrol.ladder import Ladders
@@ -166,6 +166,9 @@ class Signalling:
                     max_duration_s=calls.max_duration_seconds,
                     barred_classes=tuple(calls.barred_classes),
                     verified_sim=settings.outgoing.verified_sim,
+                    gsm_ring_s=calls.gsm_ring_seconds,
+                    hunt_limit_s=calls.hunt_limit_seconds,
+                    blocked_as=calls.blocked_as,
                     voicemail_uri=settings.media.voicemail_uri,
                     announcement_uri=settings.media.announcement_uri,
                 ),
@@ -259,9 +262,7 @@ class Signalling:
         return pushing
 
     def _targets_of(self, user: str, since: float, now: float) -> list[DeviceTarget]:
-        held = self.bindings.bindings_of_user(user, now)
-        bindings = one_flow_each([b for b in held if not b.asleep and b.refreshed_at >= since])
-        return list(targets_of(bindings, self.bindings))
+        return self.intake.gatherer.callees.late(user, since, now)
 
     def _other_flow(self, user: str, device: str, tried: list[str], now: float) -> DeviceTarget | None:
         flows = [

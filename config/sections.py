@@ -224,6 +224,9 @@ class CallSettings(Section):
     long_leases: CountOrNone = 5
     verification_seconds: Seconds = 120.0
     callback_ring_seconds: Seconds = 25.0
+    gsm_ring_seconds: Seconds = 20.0
+    hunt_limit_seconds: Seconds = 180.0
+    blocked_as: Literal["declined", "busy"] = "declined"
     kept_ladders: CountOrNone = 1000
     barred_classes: tuple[BarredClass, ...] = ("premium", "shared_cost", "priced_short", "unknown_short")
 

@@ -98,9 +98,10 @@ def _in_whose_name(facts: CallFacts, forward: ForwardFacts, trace: Trace) -> str
         detail = f"{forward.number} is held by nobody"
         return trace.refuse("OUT-01", reasons.NOT_YOUR_NUMBER, detail)
     if device.suspended:
-        who = f"user {device.user} or the account" if device.user else f"account {device.account}"
-        return trace.refuse("NUM-13", reasons.SUSPENDED, f"{who} is suspended")
-    if not device.user:
+        detail = f"user {device.user} or account {device.account} is suspended"
+        return trace.refuse("NUM-13", reasons.SUSPENDED, detail)
+    own = next((number for number in device.numbers if number.e164 == forward.number), None)
+    if own is not None and not own.user:
         trace.add("DEV-01", PASS, f"{forward.number} is the company's own: no SIM stands for it")
     else:
         reason = outgoing.unproved(device, facts.limits, trace)

@@ -47,7 +47,7 @@ class UsageSource:
         device = facts.device
         if device is None or facts.colleague or not facts.called.e164:
             return False
-        if facts.number is not None and facts.number.state not in _OUTSIDE:
+        if facts.greeting is not None or (facts.number is not None and facts.number.state not in _OUTSIDE):
             return False
         plan = self._directory.plan_of(device.user)
         return plan is not None and (bool(plan.minutes or plan.callees) or self._book.has(plan.rates))
