@@ -85,6 +85,9 @@ class Surroundings:
     """Who of the members of Greetings is in a call."""
     channels: TrunkChannels | None = None
     """Channels of trunks that the nodes share; None: this node counts for itself."""
+    place: int = 0
+    places: int = 1
+    """Which of how many workers this is, counted from 0: call references tell (`callcontrol.ids.CallRefs`)."""
 
 
 class Signalling:
@@ -191,7 +194,7 @@ class Signalling:
             self.wire,
             self.trunking,
             self.env,
-            CallRefs(around.entropy),
+            CallRefs(around.entropy, around.place, around.places),
             self.ladders,
             max_calls=settings.limits.max_calls,
             close_connection=around.close_connection,
@@ -224,7 +227,11 @@ class Signalling:
             wait_s=calls.live_state_seconds,
             country=calls.country,
         )
-        gatherer, gateways, refs = self.intake.gatherer, around.gateways, CallRefs(around.entropy)
+        gatherer, gateways, refs = (
+            self.intake.gatherer,
+            around.gateways,
+            CallRefs(around.entropy, around.place, around.places),
+        )
         phone = PhoneRequests(
             policy, self.directory, gatherer, self.intake.live, gateways, self.leases, refs.new
         )

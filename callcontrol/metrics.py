@@ -105,6 +105,10 @@ class Metrics(Collector):
         """The page for Prometheus, in its text format; see :data:`CONTENT_TYPE`."""
         return generate_latest(self._registry)
 
+    def families(self) -> Iterable[Family]:
+        """What `render` writes, to be put together with what other processes of the node counted."""
+        return self._registry.collect()
+
     def collect(self) -> Iterator[Family]:
         """Read every registered metric (called by prometheus-client)."""
         for name in sorted(
