@@ -6,10 +6,12 @@ Whether a forward may be made, and what it costs, is decided when its turn comes
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from dialplan import reasons
 from dialplan import trace as words
 from dialplan.facts import CallFacts
-from dialplan.plan import VOICEMAIL, Forward, Refuse, Step, ToMedia
+from dialplan.plan import VOICEMAIL, Diversion, Forward, Identity, Refuse, Shown, Step, ToMedia
 from dialplan.trace import Trace
 from numbering.models import CloudNumber, ForwardMode
 
@@ -23,7 +25,7 @@ def when_off(facts: CallFacts, number: CloudNumber, why: str, trace: Trace) -> t
     return (step,)
 
 
-def always(facts: CallFacts, number: CloudNumber, trace: Trace) -> tuple[Step, ...]:
+def always(facts: CallFacts, number: CloudNumber, caller: Identity, trace: Trace) -> tuple[Step, ...]:
     """Steps of a number that forwards all its calls (INC-04); empty: it does not."""
     forward = number.forward
     if forward.mode is not ForwardMode.ALL:
@@ -34,11 +36,13 @@ def always(facts: CallFacts, number: CloudNumber, trace: Trace) -> tuple[Step, .
     step, state = _voicemail(facts, number)
     then = f", else {state}" if step is not None else ""
     trace.add("INC-04", words.FORWARD, f"all calls go to {forward.to}{then}")
-    first = _forward(facts, number, always=True)
+    first = _forward(facts, number, caller, always=True)
     return (first,) if step is None else (first, step)
 
 
-def missed(facts: CallFacts, number: CloudNumber, rung: bool, trace: Trace) -> tuple[Step, ...]:
+def missed(
+    facts: CallFacts, number: CloudNumber, caller: Identity, rung: bool, trace: Trace
+) -> tuple[Step, ...]:
     """Steps for a call that nobody took (INC-08).
 
     ``rung``: something rings before; else there is nobody to ring, and the call is missed as unreachable.
@@ -49,7 +53,7 @@ def missed(facts: CallFacts, number: CloudNumber, rung: bool, trace: Trace) -> t
         causes = ", ".join(forward.causes)
         if forward.causes and (rung or reasons.UNREACHABLE in forward.causes):
             trace.add("INC-08", words.FORWARD, f"a missed call goes to {forward.to} ({causes})")
-            steps.append(_forward(facts, number, when=forward.causes if rung else ()))
+            steps.append(_forward(facts, number, caller, when=forward.causes if rung else ()))
         else:
             trace.add(
                 "INC-08", words.PASS, f"calls are forwarded to {forward.to} for {causes or 'no cause'} only"
@@ -64,8 +68,24 @@ def missed(facts: CallFacts, number: CloudNumber, rung: bool, trace: Trace) -> t
     return tuple(steps)
 
 
+def shown_before(facts: CallFacts, caller: Identity, called: str) -> Shown | None:
+    """How the call looks to those whom it reaches after others have forwarded it: with all of them (FWD-02).
+
+    None: nobody outside has, or the steps say it themselves since the call is forwarded by us.
+    """
+    if facts.forward is not None or not facts.loop.diverted:
+        return None
+    before = tuple([Diversion(number=number) for number in facts.loop.diverted])
+    return Shown(caller=replace(caller, diverted=before), called=called)
+
+
 def _forward(
-    facts: CallFacts, number: CloudNumber, *, always: bool = False, when: tuple[str, ...] = ()
+    facts: CallFacts,
+    number: CloudNumber,
+    caller: Identity,
+    *,
+    always: bool = False,
+    when: tuple[str, ...] = (),
 ) -> Forward:
     callee = facts.callee
     return Forward(
@@ -75,6 +95,7 @@ def _forward(
         account="" if callee is None else callee.account,
         always=always,
         when=when,
+        shown=shown_before(facts, caller, number.e164),
     )
 
 

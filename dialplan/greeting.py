@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from dialplan import hours, reasons, screening, states
+from dialplan import forwarding, hours, reasons, screening, states
 from dialplan import trace as words
 from dialplan.facts import CallFacts, GreetingFacts, MemberFacts
 from dialplan.plan import (
@@ -87,33 +87,39 @@ def _by_flow(
         return _hunt(facts, called, caller, trace)
     if flow.action is FlowAction.REFUSE:
         return (Refuse(reason=trace.refuse("GRT-05", reasons.CLOSED, "calls are refused at this time")),)
-    step, detail = _done(facts, called.greeting, flow, always=True)
+    step, detail = _done(facts, called.greeting, caller, flow, always=True)
     if step is None:
         return (Refuse(reason=trace.refuse("GRT-05", otherwise, detail)),)
     trace.add("GRT-05", _outcome(step), detail)
     return (step,)
 
 
-def _unanswered(facts: CallFacts, greeting: Greeting, trace: Trace) -> tuple[Step, ...]:
+def _unanswered(facts: CallFacts, greeting: Greeting, caller: Identity, trace: Trace) -> tuple[Step, ...]:
     """Steps of a call for which the hunt found nobody (GRT-06); empty: its best response goes back."""
     flow = greeting.unanswered
     if flow.action in (FlowAction.REFUSE, FlowAction.HUNT):
         trace.add("GRT-06", words.PASS, "nobody answers: the caller is told so")
         return ()
-    step, detail = _done(facts, greeting, flow, always=False)
+    step, detail = _done(facts, greeting, caller, flow, always=False)
     trace.add("GRT-06", words.PASS if step is None else _outcome(step), f"nobody answers: {detail}")
     return () if step is None else (step,)
 
 
 def _done(
-    facts: CallFacts, greeting: Greeting, flow: Flow, *, always: bool
+    facts: CallFacts, greeting: Greeting, caller: Identity, flow: Flow, *, always: bool
 ) -> tuple[Forward | ToMedia | None, str]:
     """The step of a flow and the words for it; None: it cannot be done, and why."""
     limits, number = facts.limits, greeting.number
     if flow.action is FlowAction.FORWARD:
         if not flow.to:
             return None, "the call is to be forwarded, but nobody said where to"
-        step = Forward(to=flow.to, number=number, account=greeting.account, always=always)
+        step = Forward(
+            to=flow.to,
+            number=number,
+            account=greeting.account,
+            always=always,
+            shown=forwarding.shown_before(facts, caller, number),
+        )
         return step, f"the call goes to {flow.to}"
     if flow.action is FlowAction.VOICEMAIL:
         if not limits.voicemail_uri:
@@ -137,7 +143,7 @@ def _hunt(facts: CallFacts, called: GreetingFacts, caller: Identity, trace: Trac
     found = _candidates(facts, called, trace)
     if not found:
         after = Trace()
-        instead = _unanswered(facts, greeting, after)
+        instead = _unanswered(facts, greeting, caller, after)
         if instead:
             trace.add(rule, words.PASS, "there is nobody to hunt for")
             trace.join(after)
@@ -158,7 +164,7 @@ def _hunt(facts: CallFacts, called: GreetingFacts, caller: Identity, trace: Trac
         rounds=rounds,
         limit_s=limit_s,
     )
-    return (hunt, *_unanswered(facts, greeting, trace))
+    return (hunt, *_unanswered(facts, greeting, caller, trace))
 
 
 def _member(facts: CallFacts, greeting: Greeting, each: Candidate) -> Member:

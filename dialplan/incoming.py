@@ -36,7 +36,7 @@ def to_number(facts: CallFacts, caller: Identity, trace: Trace) -> tuple[Step, .
     if why_off:
         return forwarding.when_off(facts, number, why_off, trace)
     if number.forward.mode is ForwardMode.ALL:
-        forwarded = forwarding.always(facts, number, trace)
+        forwarded = forwarding.always(facts, number, caller, trace)
         if forwarded:
             return forwarded
     return _ring(facts, number, callee, caller, trace)
@@ -92,7 +92,7 @@ def _ring(
     after: tuple[Step, ...] = ()
     later = Trace()
     if number is not None and (number.voicemail or number.forward.mode is ForwardMode.MISSED):
-        after = forwarding.missed(facts, number, is_rung, later)
+        after = forwarding.missed(facts, number, caller, is_rung, later)
     if not is_rung:
         nobody = "no device that could ring is registered"
         if after:
