@@ -254,6 +254,11 @@ class NumberInventory:
         cause = self.cause(actor, reason)
         async with self._store.work() as work:
             known = await self.known(work, number, version)
+            if known.account:
+                raise Refused(
+                    Fault.HELD,
+                    f"{known.e164} is the number of a Greeting: remove the Greeting, and its number is released",
+                )
             company = await self.company_of(work, known.user) if known.user else ""
             moved = lifecycle.release(known, company, self.quarantine_until(known.e164, cause.at), cause)
             await self.put(work, known, moved)

@@ -4,7 +4,7 @@
 change that the table does not have raises `Refused`, whatever the caller believes.  ``None`` stands for a
 number that is not ours (not yet, or no longer).
 
-A number passes from one holder to the next only through `_bare`, which keeps the number itself and nothing
+A number passes from one holder to the next only through `bare`, which keeps the number itself and nothing
 else: what is added to `CloudNumber` later is forgotten with its holder unless somebody says otherwise here.
 """
 
@@ -182,7 +182,8 @@ def event(
     )
 
 
-def _moved(action: Action, before: CloudNumber | None, after: CloudNumber | None, cause: Cause) -> Moved:
+def moved(action: Action, before: CloudNumber | None, after: CloudNumber | None, cause: Cause) -> Moved:
+    """A change that the table has.  Raises `Refused` for any other."""
     shown = before if before is not None else after
     check(
         action,
@@ -193,15 +194,18 @@ def _moved(action: Action, before: CloudNumber | None, after: CloudNumber | None
     return Moved(number=after, event=event(action, before, after, cause))
 
 
-def _bare(number: CloudNumber, state: NumberState, cause: Cause, *, user: str = "") -> CloudNumber:
+def bare(
+    number: CloudNumber, state: NumberState, cause: Cause, *, user: str = "", account: str = ""
+) -> CloudNumber:
     """The number without anything of a holder."""
     return CloudNumber(
         e164=number.e164,
         user=user,
+        account=account,
         state=state,
         category=number.category,
         since=cause.at,
-        held_since=cause.at if user else 0.0,
+        held_since=cause.at if user or account else 0.0,
         version=number.version + 1,
     )
 
@@ -212,7 +216,8 @@ def _same(number: CloudNumber, state: NumberState, cause: Cause) -> CloudNumber:
     return dataclasses.replace(number, state=state, since=since, version=number.version + 1)
 
 
-def _new(e164: E164, state: NumberState, category: str, cause: Cause, user: str = "") -> CloudNumber:
+def fresh(e164: E164, state: NumberState, category: str, cause: Cause, user: str = "") -> CloudNumber:
+    """A number that was not ours."""
     return CloudNumber(
         e164=e164,
         user=user,
@@ -229,42 +234,42 @@ def _new(e164: E164, state: NumberState, category: str, cause: Cause, user: str 
 
 def add(e164: E164, category: str, cause: Cause) -> Moved:
     """A number comes into the stock."""
-    return _moved(Action.ADD, None, _new(e164, S.AVAILABLE, category, cause), cause)
+    return moved(Action.ADD, None, fresh(e164, S.AVAILABLE, category, cause), cause)
 
 
 def add_resting(e164: E164, category: str, until: float, cause: Cause) -> Moved:
     """A number that somebody gave up elsewhere comes into the stock, in quarantine."""
-    number = dataclasses.replace(_new(e164, S.QUARANTINED, category, cause), until=until)
-    return _moved(Action.ADD, None, number, cause)
+    number = dataclasses.replace(fresh(e164, S.QUARANTINED, category, cause), until=until)
+    return moved(Action.ADD, None, number, cause)
 
 
 def add_gone(e164: E164, category: str, cause: Cause) -> Moved:
     """A number of ours that has left already."""
-    return _moved(Action.ADD, None, _new(e164, S.PORTED_OUT, category, cause), cause)
+    return moved(Action.ADD, None, fresh(e164, S.PORTED_OUT, category, cause), cause)
 
 
 def withdraw(number: CloudNumber, cause: Cause) -> Moved:
     """It leaves the stock; what somebody holds, or has just given up, cannot."""
-    return _moved(Action.WITHDRAW, number, None, cause)
+    return moved(Action.WITHDRAW, number, None, cause)
 
 
 def reserve(number: CloudNumber, user: str, until: float, cause: Cause) -> Moved:
     """Kept for a user for a while."""
     check(Action.RESERVE, number.state, S.RESERVED, number.e164)
-    after = dataclasses.replace(_bare(number, S.RESERVED, cause), kept_for=user, until=until)
-    return _moved(Action.RESERVE, number, after, cause)
+    after = dataclasses.replace(bare(number, S.RESERVED, cause), kept_for=user, until=until)
+    return moved(Action.RESERVE, number, after, cause)
 
 
 def unreserve(number: CloudNumber, cause: Cause) -> Moved:
     """The user does not want it after all."""
-    return _moved(Action.UNRESERVE, number, _bare(number, S.AVAILABLE, cause), cause)
+    return moved(Action.UNRESERVE, number, bare(number, S.AVAILABLE, cause), cause)
 
 
 def lapse(number: CloudNumber, cause: Cause) -> Moved:
     """The time of a reservation is over."""
     check(Action.LAPSE, number.state, S.AVAILABLE, number.e164)
     _due(number, number.until, cause.at)
-    return _moved(Action.LAPSE, number, _bare(number, S.AVAILABLE, cause), cause)
+    return moved(Action.LAPSE, number, bare(number, S.AVAILABLE, cause), cause)
 
 
 # -- holders ----------------------------------------------------------------------------------------------
@@ -272,8 +277,8 @@ def lapse(number: CloudNumber, cause: Cause) -> Moved:
 
 def assign_new(e164: E164, category: str, user: str, expires_at: float, cause: Cause) -> Moved:
     """A number that was not in the stock is given to a user at once."""
-    number = dataclasses.replace(_new(e164, S.ACTIVE, category, cause, user), expires_at=expires_at)
-    return _moved(Action.ASSIGN, None, number, cause)
+    number = dataclasses.replace(fresh(e164, S.ACTIVE, category, cause, user), expires_at=expires_at)
+    return moved(Action.ASSIGN, None, number, cause)
 
 
 def assign(number: CloudNumber, user: str, expires_at: float, cause: Cause) -> Moved:
@@ -282,20 +287,23 @@ def assign(number: CloudNumber, user: str, expires_at: float, cause: Cause) -> M
         raise Refused(Fault.HELD, f"{number.e164} has a holder: a number has exactly one")
     if number.state in KEPT and not (number.state is S.RESERVED and number.kept_for == user):
         raise Refused(Fault.KEPT, f"{number.e164} is {number.state.value}")
-    after = dataclasses.replace(_bare(number, S.ACTIVE, cause, user=user), expires_at=expires_at)
-    return _moved(Action.ASSIGN, number, after, cause)
+    after = dataclasses.replace(bare(number, S.ACTIVE, cause, user=user), expires_at=expires_at)
+    return moved(Action.ASSIGN, number, after, cause)
 
 
 def release(number: CloudNumber, company: str, until: float, cause: Cause) -> Moved:
     """The holder gives it up, or loses it: nothing is left of him but the right to take it back (NUM-05).
 
-    ``company``: ref of the company account that it belongs to; empty for consumers.
+    ``company``: ref of the company account that it belongs to, or whose Greeting had it; empty for consumers.
     """
     check(Action.RELEASE, number.state, S.QUARANTINED, number.e164)
     after = dataclasses.replace(
-        _bare(number, S.QUARANTINED, cause), until=until, kept_for=number.user, kept_account=company
+        bare(number, S.QUARANTINED, cause),
+        until=until,
+        kept_for=number.user,
+        kept_account=company,
     )
-    return _moved(Action.RELEASE, number, after, cause)
+    return moved(Action.RELEASE, number, after, cause)
 
 
 def may_take_back(number: CloudNumber, user: str, account: str) -> bool:
@@ -312,15 +320,15 @@ def take_back(number: CloudNumber, user: str, account: str, expires_at: float, c
         raise Refused(
             Fault.KEPT, f"{number.e164} is quarantined, and only its former holder may take it back"
         )
-    after = dataclasses.replace(_bare(number, S.ACTIVE, cause, user=user), expires_at=expires_at)
-    return _moved(Action.TAKE_BACK, number, after, cause)
+    after = dataclasses.replace(bare(number, S.ACTIVE, cause, user=user), expires_at=expires_at)
+    return moved(Action.TAKE_BACK, number, after, cause)
 
 
 def end_quarantine(number: CloudNumber, cause: Cause) -> Moved:
     """From now on anyone may have it."""
     check(Action.END_QUARANTINE, number.state, S.AVAILABLE, number.e164)
     _due(number, number.until, cause.at)
-    return _moved(Action.END_QUARANTINE, number, _bare(number, S.AVAILABLE, cause), cause)
+    return moved(Action.END_QUARANTINE, number, bare(number, S.AVAILABLE, cause), cause)
 
 
 def reassign(number: CloudNumber, user: str, *, with_history: bool, cause: Cause) -> Moved:
@@ -331,13 +339,15 @@ def reassign(number: CloudNumber, user: str, *, with_history: bool, cause: Cause
     check(Action.REASSIGN, number.state, number.state, number.e164)
     if user == number.user:
         raise Refused(Fault.HELD, f"{number.e164} is held by {user} already")
+    if number.account:
+        raise Refused(Fault.HELD, f"{number.e164} is the number of a Greeting, and no user's")
     if with_history:
         after = dataclasses.replace(number, user=user, version=number.version + 1)
     else:
         after = dataclasses.replace(
-            _bare(number, number.state, cause, user=user), since=number.since, expires_at=number.expires_at
+            bare(number, number.state, cause, user=user), since=number.since, expires_at=number.expires_at
         )
-    return _moved(Action.REASSIGN, number, after, cause)
+    return moved(Action.REASSIGN, number, after, cause)
 
 
 # -- suspension and subscription --------------------------------------------------------------------------
@@ -345,21 +355,21 @@ def reassign(number: CloudNumber, user: str, *, with_history: bool, cause: Cause
 
 def suspend(number: CloudNumber, cause: Cause) -> Moved:
     """No calls until it is resumed (NUM-13)."""
-    return _moved(Action.SUSPEND, number, _same(number, S.SUSPENDED, cause), cause)
+    return moved(Action.SUSPEND, number, _same(number, S.SUSPENDED, cause), cause)
 
 
 def resume(number: CloudNumber, cause: Cause) -> Moved:
     """As before the suspension; expired if its subscription has lapsed meanwhile."""
     check(Action.RESUME, number.state, S.ACTIVE, number.e164)
     lapsed = 0 < number.expires_at <= cause.at
-    return _moved(Action.RESUME, number, _same(number, S.EXPIRED if lapsed else S.ACTIVE, cause), cause)
+    return moved(Action.RESUME, number, _same(number, S.EXPIRED if lapsed else S.ACTIVE, cause), cause)
 
 
 def expire(number: CloudNumber, cause: Cause) -> Moved:
     """Its subscription has lapsed (NUM-12)."""
     check(Action.EXPIRE, number.state, S.EXPIRED, number.e164)
     _due(number, number.expires_at, cause.at)
-    return _moved(Action.EXPIRE, number, _same(number, S.EXPIRED, cause), cause)
+    return moved(Action.EXPIRE, number, _same(number, S.EXPIRED, cause), cause)
 
 
 def renew(number: CloudNumber, expires_at: float, cause: Cause) -> Moved:
@@ -369,7 +379,7 @@ def renew(number: CloudNumber, expires_at: float, cause: Cause) -> Moved:
     if expires_at and expires_at <= cause.at:
         raise Refused(Fault.TOO_EARLY, "a subscription is renewed until a time to come")
     renewed = dataclasses.replace(_same(number, after, cause), expires_at=expires_at)
-    return _moved(Action.RENEW, number, renewed, cause)
+    return moved(Action.RENEW, number, renewed, cause)
 
 
 # -- porting ----------------------------------------------------------------------------------------------
@@ -378,37 +388,37 @@ def renew(number: CloudNumber, expires_at: float, cause: Cause) -> Moved:
 def request_port_in(number: CloudNumber | None, e164: E164, category: str, user: str, cause: Cause) -> Moved:
     """It is to come to us, for a user."""
     if number is None:
-        after = _new(e164, S.PORTING_IN, category, cause)
+        after = fresh(e164, S.PORTING_IN, category, cause)
     else:
         check(Action.REQUEST_PORT_IN, number.state, S.PORTING_IN, e164)
-        after = _bare(number, S.PORTING_IN, cause)
-    return _moved(Action.REQUEST_PORT_IN, number, dataclasses.replace(after, kept_for=user), cause)
+        after = bare(number, S.PORTING_IN, cause)
+    return moved(Action.REQUEST_PORT_IN, number, dataclasses.replace(after, kept_for=user), cause)
 
 
 def complete_port_in(number: CloudNumber, user: str, expires_at: float, cause: Cause) -> Moved:
     """It has come."""
     check(Action.COMPLETE_PORT_IN, number.state, S.ACTIVE, number.e164)
-    after = dataclasses.replace(_bare(number, S.ACTIVE, cause, user=user), expires_at=expires_at)
-    return _moved(Action.COMPLETE_PORT_IN, number, after, cause)
+    after = dataclasses.replace(bare(number, S.ACTIVE, cause, user=user), expires_at=expires_at)
+    return moved(Action.COMPLETE_PORT_IN, number, after, cause)
 
 
 def abort_port_in(number: CloudNumber, *, had_left: bool, cause: Cause) -> Moved:
     """It does not come; ``had_left``: it was ours once, and is remembered as one that left."""
-    after = _bare(number, S.PORTED_OUT, cause) if had_left else None
-    return _moved(Action.ABORT_PORT_IN, number, after, cause)
+    after = bare(number, S.PORTED_OUT, cause) if had_left else None
+    return moved(Action.ABORT_PORT_IN, number, after, cause)
 
 
 def port_out(number: CloudNumber, cause: Cause) -> Moved:
     """It has left us, with its holder."""
     check(Action.PORT_OUT, number.state, S.PORTED_OUT, number.e164)
-    return _moved(Action.PORT_OUT, number, _bare(number, S.PORTED_OUT, cause), cause)
+    return moved(Action.PORT_OUT, number, bare(number, S.PORTED_OUT, cause), cause)
 
 
 def come_back(number: CloudNumber, until: float, cause: Cause) -> Moved:
     """It was given up where it had gone, and rests in quarantine; its last holder is none of our users."""
     check(Action.COME_BACK, number.state, S.QUARANTINED, number.e164)
-    after = dataclasses.replace(_bare(number, S.QUARANTINED, cause), until=until)
-    return _moved(Action.COME_BACK, number, after, cause)
+    after = dataclasses.replace(bare(number, S.QUARANTINED, cause), until=until)
+    return moved(Action.COME_BACK, number, after, cause)
 
 
 def _due(number: CloudNumber, deadline: float, now: float) -> None:

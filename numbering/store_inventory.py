@@ -23,6 +23,7 @@ from numbering.refusal import Fault, Refused
 from numbering.store import (
     ACCOUNTS,
     DEVICES,
+    GREETINGS,
     NUMBERS,
     PAGE,
     USERS,
@@ -57,6 +58,14 @@ class Message:
     created_at: float
     sent_at: float = 0.0
     """0: it waits."""
+    attempts: int = 0
+    """Tries to hand it over that failed."""
+    next_at: float = 0.0
+    """When the next one is due."""
+    failure: str = ""
+    """Why the last one failed."""
+    given_up: bool = False
+    """It is not tried any more: people have to look."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,9 +189,10 @@ class Look:
         rows = (await self._connection.execute(query.order_by(NumberEventRow.id.desc()).limit(limit))).all()
         return [(row.id, load_event(row)) for row in rows]
 
-    async def messages(self, *, waiting: bool, limit: int) -> Sequence[Message]:
+    async def messages(self, *, waiting: bool, limit: int, after: int = 0) -> Sequence[Message]:
         """Messages to lines, the oldest first; ``waiting``: those that nobody has sent."""
-        query = select(NumberMessageRow.__table__).order_by(NumberMessageRow.id).limit(limit)
+        query = select(NumberMessageRow.__table__).where(NumberMessageRow.id > after)
+        query = query.order_by(NumberMessageRow.id).limit(limit)
         if waiting:
             query = query.where(NumberMessageRow.sent_at == 0)
         return [Message(**row._mapping) for row in (await self._connection.execute(query)).all()]
@@ -201,8 +211,21 @@ class Look:
             await self._connection.execute(select(NumberMessageRow.id).where(waiting))
         ).first() is not None
 
-    async def waiting_messages(self) -> int:
+    async def due_messages(self, now: float, limit: int) -> Sequence[Message]:
+        """Messages that a sender is to carry now, the oldest first."""
+        due = and_(
+            NumberMessageRow.sent_at == 0,
+            NumberMessageRow.given_up.is_(False),
+            NumberMessageRow.next_at <= now,
+        )
+        query = select(NumberMessageRow.__table__).where(due).order_by(NumberMessageRow.id).limit(limit)
+        return [Message(**row._mapping) for row in (await self._connection.execute(query)).all()]
+
+    async def waiting_messages(self, *, given_up: bool = False) -> int:
+        """How many messages wait; of those, how many no sender tries any more."""
         query = select(func.count()).where(NumberMessageRow.sent_at == 0)
+        if given_up:
+            query = query.where(NumberMessageRow.given_up.is_(True))
         return int((await self._connection.execute(query)).scalar_one())
 
     async def rio_reference(self, number: CloudNumber) -> str:
@@ -247,6 +270,10 @@ class Work(Look):
         self._touch(NUMBERS.kind, before.e164)
         if before.user and (after is None or after.user != before.user):
             await self._forget(before.user, before.e164)
+        if before.account and (after is None or after.account != before.account):
+            # The Greeting is nothing without its number.
+            await GREETINGS.delete(self._connection, [before.e164])
+            self._touch(GREETINGS.kind, before.e164)
 
     async def _forget(self, ref: str, e164: str) -> None:
         """A number that a user holds no longer is nobody's default, and linked to none of his contacts."""
@@ -305,7 +332,22 @@ class Work(Look):
                 port=message.port,
                 created_at=message.created_at,
                 sent_at=message.sent_at,
+                attempts=message.attempts,
+                next_at=message.next_at,
+                failure=message.failure,
+                given_up=message.given_up,
             )
+        )
+
+    async def message_failed(
+        self, ref: int, *, attempts: int, next_at: float, failure: str, given_up: bool
+    ) -> None:
+        """A message was not taken; one that was sent meanwhile stays as it is."""
+        waiting = and_(NumberMessageRow.id == ref, NumberMessageRow.sent_at == 0)
+        await self._connection.execute(
+            update(NumberMessageRow)
+            .where(waiting)
+            .values(attempts=attempts, next_at=next_at, failure=failure, given_up=given_up)
         )
 
     async def message_sent(self, ref: int, at: float) -> None:

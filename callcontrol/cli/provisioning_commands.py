@@ -46,25 +46,31 @@ def apply_command(
     """
     from callcontrol.access.audit import Author
     from callcontrol.provisioning import ProvisioningError, apply, read_file
+    from callcontrol.provisioning.terms import terms_of
 
     chosen = chosen_settings(config)
     try:
         documents = [read_file(file) for file in files]
     except ProvisioningError as error:
         raise Failure(str(error)) from None
-    plans = plan_table(chosen)
+    plans, terms = plan_table(chosen), terms_of(chosen)
 
     async def work(store: SqlProvisioningStore) -> ChangeSet:
         author = Author(actor=actor())
-        return await apply(documents, store, plans=plans, prune=prune, dry_run=dry_run, author=author)
+        return await apply(
+            documents, store, plans=plans, terms=terms, prune=prune, dry_run=dry_run, author=author
+        )
 
     try:
         changes = asyncio.run(with_store(chosen, work))
     except ProvisioningError as error:
         raise Failure(f"nothing was changed:\n{error}") from None
     if as_json:
-        print_json({"dry_run": dry_run, "revision": changes.revision} | _as_json(changes))
+        head = {"dry_run": dry_run, "revision": changes.revision, "warnings": changes.warnings}
+        print_json(head | _as_json(changes))
         return
+    for warning in changes.warnings:
+        typer.echo(f"warning: {warning}", err=True)
     for line in changes.lines():
         typer.echo(line)
     counts = f"{len(changes.created)} created, {len(changes.changed)} changed, {len(changes.removed)} removed"

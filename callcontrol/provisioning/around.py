@@ -32,6 +32,7 @@ class Around:
         await self._accounts_and_users()
         await self._devices()
         await self._numbers()
+        await self._greetings()
         await self._trunks()
         await self._prices()
         await self._references()
@@ -90,6 +91,25 @@ class Around:
         await self._ask("number", "e164", self._both("gateway_number", "e164"))
         await self._ask("gateway_number", "e164", numbers)
 
+    async def _greetings(self) -> None:
+        held, wanted = self._held, self._wanted
+        numbers = self._both("greeting", "number")
+        for kind in ("number", "gateway_number", "greeting"):
+            field = "number" if kind == "greeting" else "e164"
+            await self._ask(kind, field, numbers | self._both("number", "e164"))
+        await self._ask("device", "sim", numbers)
+        targets = {number.forward.to for number in wanted.numbers.values()}
+        for greeting in wanted.greetings.values():
+            targets |= {flow.to for flow in (greeting.open, greeting.closed, greeting.unanswered)}
+        await self._ask("gateway_number", "e164", {to for to in targets if to.startswith("+")})
+        # whom a change of a user or an account may leave without a member, or without a company
+        moved = {
+            user.account
+            for ref, user in held.users.items()
+            if ref not in wanted.users or wanted.users[ref].account != user.account
+        }
+        await self._ask("greeting", "account", moved | self._both("account", "ref"))
+
     async def _trunks(self) -> None:
         if self._held.trunks or self._wanted.trunks:
             self._put("trunk", await self._fetch("trunk", "", ()))
@@ -111,10 +131,17 @@ class Around:
                 users = {device.user for device in where.devices.values()}
                 users |= {number.user for number in where.numbers.values()}
                 users |= {account.manager for account in where.accounts.values()}
+                greetings = where.greetings.values()
+                users |= {member.user for greeting in greetings for member in greeting.members}
+                # who reserved a number may be of the company whose Greeting gets it
+                users |= {number.kept_for for number in where.numbers.values()}
                 asked |= await self._ask("user", "ref", users - self.found.users.keys())
                 accounts = {user.account for user in where.users.values()}
+                accounts |= {greeting.account for greeting in greetings}
+                accounts |= {number.account for number in where.numbers.values()}
                 asked |= await self._ask("account", "ref", accounts - self.found.accounts.keys())
                 numbers = {user.default_number for user in where.users.values()}
+                numbers |= {greeting.number for greeting in greetings}
                 asked |= await self._ask("number", "e164", numbers - self.found.numbers.keys())
                 packages = {ref for account in where.accounts.values() for ref in account.packages}
                 asked |= await self._ask("package", "ref", packages - self.found.packages.keys())

@@ -10,13 +10,21 @@ from enum import Enum
 from typing import Any, Final
 
 from callcontrol.provisioning.documents import KINDS
+from callcontrol.provisioning.forms import hours_text, member_text
 from callcontrol.provisioning.inventory import Inventory, Item
 from callcontrol.provisioning.objects import SECRETS, Desired
 from gateway.profile import HeaderRule
 from gateway.trunk import Prefix, Trunk
-from numbering.models import Account, Device, User
+from numbering.hours import Hours
+from numbering.models import ANSWER_GSM, Device, Flow, Forwarding, ForwardMode, GreetingMember
 
 _MOMENTS: Final = frozenset({"expires_at", "until", "sim_seen_at"})
+USERS_OWN: Final[Mapping[str, tuple[str, ...]]] = {
+    "Account": ("credit",),
+    "User": ("contacts", "block", "spam", "call_waiting"),
+    "Device": ("answer",),
+}
+"""Fields that people change by themselves: a document that does not speak of them leaves them as they are."""
 _SECRETS: Final = frozenset(name for names in SECRETS.values() for name in names)
 
 
@@ -54,6 +62,8 @@ class ChangeSet:
     removed: tuple[Change, ...] = ()
     revision: int = 0
     """Revision of the directory from which on the changes are seen; 0: nothing was written."""
+    warnings: tuple[str, ...] = ()
+    """What the objects that documents write ask for and the settings do not give."""
 
     def __bool__(self) -> bool:
         return bool(self.created or self.changed or self.removed)
@@ -91,13 +101,17 @@ def target(current: Inventory, desired: Desired, *, prune: bool) -> Inventory:
 
 def _left(item: Item, existing: Item | None, written: Mapping[str, object]) -> Item:
     """What lives outside documents stays when they do not speak of it: credit, and what users set by themselves."""
-    match item, existing:
-        case Account(), Account() if "credit" not in written:
-            return dataclasses.replace(item, credit=existing.credit)
-        case User(), User() if "contacts" not in written:
-            return dataclasses.replace(item, contacts=existing.contacts)
-        case _:
-            return item
+    if existing is None or type(item) is not type(existing):
+        return item
+    left = {
+        name: getattr(existing, name)
+        for name in USERS_OWN.get(type(item).__name__, ())
+        if name not in written
+    }
+    if isinstance(item, Device) and left.get("answer") == ANSWER_GSM and not item.sim:
+        # The SIM that was called is gone.
+        del left["answer"]
+    return dataclasses.replace(item, **left) if left else item
 
 
 def _kept(item: Item, existing: Item | None, silent: Collection[tuple[str, str, str]]) -> Item:
@@ -162,6 +176,15 @@ def shown(value: Any) -> str:
         return f"{value.digits} at {value.cost:g}" if value.cost else value.digits
     if isinstance(value, HeaderRule):
         return f"{value.action.value} {value.name}: {value.value}".removesuffix(": ")
+    if isinstance(value, Hours):
+        return hours_text(value)
+    if isinstance(value, Forwarding):
+        what = "" if value.mode is ForwardMode.ALL else f" for {', '.join(value.causes)}"
+        return f"{value.mode.value} to {value.to}{what}" if value.to else value.mode.value
+    if isinstance(value, Flow):
+        return f"{value.action} {value.to}".rstrip()
+    if isinstance(value, GreetingMember):
+        return member_text(value)
     if isinstance(value, Mapping):
         return f"{len(value)} of them" if value else "(none)"
     if isinstance(value, tuple):

@@ -13,11 +13,18 @@ from typing import Any, Final
 from config.settings import nearest, syntax_problem
 from config.toml_lines import Lines, line_index
 
-KINDS: Final = ("package", "rate", "account", "user", "device", "number", "trunk", "gateway_number")
+KINDS: Final = (
+    "package",
+    "rate",
+    "account",
+    "user",
+    "device",
+    "number",
+    "greeting",
+    "trunk",
+    "gateway_number",
+)
 """Objects that documents may name, in the order in which they depend on each other."""
-
-LATER: Final = {"greeting": "Greetings"}
-"""Objects of the format that this version cannot carry out; refusing them is better than ignoring them."""
 
 _KEYS: Final = {
     "package": ("ref",),
@@ -26,6 +33,7 @@ _KEYS: Final = {
     "user": ("ref",),
     "device": ("ref", "sip_username"),
     "number": ("e164",),
+    "greeting": ("number",),
     "trunk": ("ref",),
     "gateway_number": ("e164",),
 }
@@ -79,6 +87,8 @@ class Entry:
     path: tuple[str | int, ...]
     lines: Lines | None
     """None: the document has no lines."""
+    within: str = ""
+    """Of a table within an object: what messages call that object."""
 
     @property
     def line(self) -> int:
@@ -88,6 +98,8 @@ class Entry:
     @property
     def name(self) -> str:
         """What messages call it: kind and key, as far as it has one."""
+        if self.within:
+            return self.within
         for key in _KEYS[self.kind]:
             value = self.values.get(key)
             if isinstance(value, str) and value:
@@ -132,20 +144,8 @@ def entries(document: Document, problems: list[Problem]) -> list[Entry]:
 
     result: list[Entry] = []
     for kind, tables in values.items():
-        if kind in LATER:
-            problems.append(
-                Problem(
-                    document.name,
-                    line(kind, 0),
-                    kind,
-                    f"{LATER[kind]} are not supported yet by this version",
-                    f"leave [[{kind}]] out",
-                    (kind,),
-                )
-            )
-            continue
         if kind not in KINDS:
-            remedy = nearest(kind, [*KINDS, *LATER])
+            remedy = nearest(kind, list(KINDS))
             message = "there is no such object"
             problems.append(Problem(document.name, line(kind), kind, message, remedy, (kind,)))
             continue

@@ -16,6 +16,7 @@ from callcontrol.provisioning.inventory import Inventory, Item
 from callcontrol.provisioning.objects import Desired
 from callcontrol.provisioning.rules import Rules
 from callcontrol.provisioning.service import Edited, Judge, ProvisioningStore, check
+from callcontrol.provisioning.terms import STANDARD_TERMS, Terms
 from numbering.models import PlanTable
 
 Guard = Callable[[Item], None]
@@ -24,6 +25,12 @@ Guard = Callable[[Item], None]
 _NAME: Final = "request"
 # Read back from an object they would say what only a change may say.
 _ONLY_WHEN_WRITTEN: Final = frozenset({"sim_verified"})
+_DEFAULTS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "account": {"credit": "0"},
+    "user": {"contacts": {}, "block": [], "spam": [], "call_waiting": False},
+    "device": {"answer": "voip"},
+}
+"""Defaults of what a document leaves as it is when it does not speak of it."""
 
 
 class NotThere(Exception):
@@ -45,9 +52,10 @@ class EditRefused(ProvisioningError):
 class Editor:
     """Changes of a store.  Methods raise `ProvisioningError` and `config.database.DatabaseUnavailable`."""
 
-    def __init__(self, store: ProvisioningStore, plans: PlanTable) -> None:
+    def __init__(self, store: ProvisioningStore, plans: PlanTable, terms: Terms = STANDARD_TERMS) -> None:
         self._store = store
         self._plans = plans
+        self.terms = terms
 
     async def create(self, kind: str, values: Mapping[str, Any], author: Author) -> Edited:
         """Make one object.  Raises `AlreadyThere`."""
@@ -77,7 +85,11 @@ class Editor:
             values = {
                 name: value for name, value in values_of(item).items() if name not in _ONLY_WHEN_WRITTEN
             }
-            return self._read(kind, merge_patch(values, patch))
+            merged = merge_patch(values, patch)
+            for name, default in _DEFAULTS.get(kind, {}).items():
+                if name in patch and patch[name] is None:
+                    merged[name] = default
+            return self._read(kind, merged)
 
         return await self._store.edit([(kind, key)], draft, self._judge(), commit=True, author=author)
 
@@ -114,7 +126,7 @@ class Editor:
 
     def _judge(self) -> Judge:
         def judge(after: Inventory, desired: Desired) -> None:
-            problems = Rules(after, desired, self._plans).check()
+            problems = Rules(after, desired, self._plans, self.terms).check()
             if problems:
                 raise EditRefused(problems, after)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import tomllib
 from collections.abc import Mapping
 from datetime import datetime
@@ -10,12 +11,13 @@ from enum import Enum
 from typing import Any, Final
 
 from callcontrol.provisioning.documents import KINDS
+from callcontrol.provisioning.forms import greeting_form
 from callcontrol.provisioning.inventory import Inventory, Item
 from callcontrol.provisioning.number_life import written
 from callcontrol.provisioning.objects import SECRETS
 from gateway.profile import HeaderRule
 from gateway.trunk import Prefix
-from numbering.models import CloudNumber
+from numbering.models import CloudNumber, Greeting
 from numbering.money import Money
 
 _SECRETS: Final = frozenset(name for names in SECRETS.values() for name in names)
@@ -38,6 +40,8 @@ def to_toml(inventory: Inventory, *, secrets: bool) -> str:
 def _fields(item: Item, secrets: bool) -> list[str]:
     if isinstance(item, CloudNumber):
         return [f"{name} = {_value(value)}" for name, value in (written(item) or {}).items()]
+    if isinstance(item, Greeting):
+        return [f"{name} = {_value(value)}" for name, value in greeting_form(item).items()]
     lines: list[str] = []
     for spec in dataclasses.fields(item):
         value = getattr(item, spec.name)
@@ -64,7 +68,7 @@ def _value(value: Any) -> str:
     if isinstance(value, Money):
         return _text(str(value))
     if isinstance(value, Mapping):
-        pairs = ", ".join(f"{_text(str(key))} = {_value(value[key])}" for key in sorted(value))
+        pairs = ", ".join(f"{_key(str(key))} = {_value(value[key])}" for key in sorted(value))
         return f"{{ {pairs} }}"
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -81,11 +85,16 @@ def _value(value: Any) -> str:
     if isinstance(value, HeaderRule):
         parts = {"action": value.action.value, "name": value.name, "value": value.value}
         return f"{{ {', '.join(f'{key} = {_text(text)}' for key, text in parts.items() if text)} }}"
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | list):
         return f"[{', '.join(_value(item) for item in value)}]"
     raise TypeError(f"no TOML for {type(value).__name__}")
 
 
+def _key(text: str) -> str:
+    return text if _BARE.fullmatch(text) else _text(text)
+
+
+_BARE: Final = re.compile(r"[a-z_]+")
 _ESCAPES: Final = {"\\": "\\\\", '"': '\\"', "\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r"}
 
 

@@ -9,9 +9,9 @@ from callcontrol.pricing.rates import Package, Rate
 from gateway.gateway_numbers import GatewayNumber
 from gateway.trunk import Trunk
 from numbering.lifecycle import NumberEvent
-from numbering.models import Account, CloudNumber, Device, User
+from numbering.models import Account, CloudNumber, Device, Greeting, User
 
-Item = Account | User | Device | CloudNumber | Trunk | GatewayNumber | Rate | Package
+Item = Account | User | Device | CloudNumber | Greeting | Trunk | GatewayNumber | Rate | Package
 
 
 def kind_of(item: Item) -> tuple[str, str]:
@@ -25,6 +25,8 @@ def kind_of(item: Item) -> tuple[str, str]:
             return "device", item.ref
         case CloudNumber():
             return "number", item.e164
+        case Greeting():
+            return "greeting", item.number
         case Trunk():
             return "trunk", item.ref
         case GatewayNumber():
@@ -43,6 +45,7 @@ class Inventory:
     users: dict[str, User] = field(default_factory=dict)
     devices: dict[str, Device] = field(default_factory=dict)
     numbers: dict[str, CloudNumber] = field(default_factory=dict)
+    greetings: dict[str, Greeting] = field(default_factory=dict)
     trunks: dict[str, Trunk] = field(default_factory=dict)
     gateway_numbers: dict[str, GatewayNumber] = field(default_factory=dict)
     rates: dict[str, Rate] = field(default_factory=dict)
@@ -51,7 +54,7 @@ class Inventory:
     """What becoming this inventory does to the lives of numbers; to be recorded with it."""
 
     def of(self, kind: str) -> dict[str, Item]:
-        """The objects of a kind (``account``, ``user``, ``device``, ``number``, ``trunk``, ``gateway_number``,
+        """The objects of a kind (``account``, ``user``, ``device``, ``number``, ``greeting``, ``trunk``, ``gateway_number``,
         ``rate``, ``package``).
         """
         return cast(dict[str, Item], getattr(self, kind + "s"))
@@ -66,6 +69,7 @@ class Inventory:
             dict(self.users),
             dict(self.devices),
             dict(self.numbers),
+            dict(self.greetings),
             dict(self.trunks),
             dict(self.gateway_numbers),
             dict(self.rates),

@@ -14,13 +14,15 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from callcontrol.provisioning.documents import Problem
+from callcontrol.provisioning.forms import number_form
 from callcontrol.provisioning.inventory import Inventory
 from callcontrol.provisioning.objects import Desired
 from numbering import lifecycle
+from numbering.company_numbers import to_company
 from numbering.countries import quarantine_end
 from numbering.e164 import country_of
 from numbering.lifecycle import HELD, Action, Cause, Moved
-from numbering.models import AccountKind, CloudNumber, NumberState
+from numbering.models import AccountKind, CloudNumber, Greeting, NumberState
 from numbering.policy import COUNTRIES, VIP_POLICY
 from numbering.refusal import Fault, Refused
 from numbering.vip import category
@@ -29,12 +31,25 @@ S = NumberState
 ACTOR: Final = "apply"
 REASON: Final = "as the documents say"
 _LIFE: Final = frozenset(
-    {"state", "expires_at", "until", "kept_for", "kept_account", "since", "held_since", "version", "category"}
+    {
+        "state",
+        "expires_at",
+        "until",
+        "kept_for",
+        "kept_account",
+        "since",
+        "held_since",
+        "version",
+        "category",
+        "account",
+    }
 )
-SETTINGS: Final = tuple(
+SETTINGS: Final = frozenset(
     spec.name for spec in dataclasses.fields(CloudNumber) if spec.name not in _LIFE | {"e164", "user"}
 )
 """Fields that are a holder's: they end with him."""
+_PARTS: Final = frozenset({"hours", "forward"})
+"""Those of several parts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +82,12 @@ def written(number: CloudNumber) -> dict[str, Any] | None:
         values["expires_at"] = datetime.fromtimestamp(number.expires_at, UTC)
     for spec in dataclasses.fields(number):
         value = getattr(number, spec.name)
-        if spec.name in SETTINGS and value != spec.default:
+        if spec.name in SETTINGS - _PARTS and value != spec.default:
             values[spec.name] = value
+    values.update(number_form(number))
+    if number.account and len(values) == 1:
+        # The Greeting says everything that there is to say.
+        return None
     return values
 
 
@@ -79,12 +98,14 @@ def settle(before: Inventory, after: Inventory, desired: Desired, times: Times, 
     """
     cause = Cause(at=times.now, actor=actor or ACTOR, reason=REASON)
     settling = _Settling(before, after, desired, cause, times.quarantine_days)
-    for e164 in sorted(before.numbers.keys() | after.numbers.keys()):
+    greeted = before.greetings.keys() | after.greetings.keys()
+    for e164 in sorted(before.numbers.keys() | after.numbers.keys() | greeted):
         old, new = before.numbers.get(e164), after.numbers.get(e164)
-        if old is new:
+        greeting = after.greetings.get(e164)
+        if old is new and greeting is before.greetings.get(e164):
             continue
         try:
-            result = settling.of(old, new)
+            result = settling.of_greeting(old, new, greeting) if greeting else settling.of(old, new)
         except Refused as refusal:
             settling.complain(e164, str(refusal))
             continue
@@ -94,6 +115,18 @@ def settle(before: Inventory, after: Inventory, desired: Desired, times: Times, 
             after.numbers[result.e164] = result
     settling.forget_what_left()
     return settling.problems
+
+
+class _People:
+    """Users of a company, as a container."""
+
+    def __init__(self, inventory: Inventory, account: str) -> None:
+        self._users = inventory.users
+        self._account = account
+
+    def __contains__(self, ref: object) -> bool:
+        user = self._users.get(str(ref))
+        return user is not None and user.account == self._account
 
 
 class _Settling:
@@ -119,7 +152,12 @@ class _Settling:
 
     def complain(self, e164: str, message: str) -> None:
         entry = self._desired.places.get(("number", e164))
-        if entry is None:
+        greeting = self._desired.places.get(("greeting", e164))
+        if greeting is not None:
+            self.problems.append(
+                greeting.problem(f"number: {message}", "see cloudline number show", ("number",))
+            )
+        elif entry is None:
             self.problems.append(Problem("database", 0, f"number {e164}", message))
         else:
             self.problems.append(entry.problem(message, "see cloudline number show", ("user",)))
@@ -129,8 +167,45 @@ class _Settling:
             return None if new is None else self._created(new)
         if new is None:
             return self._removed(old)
-        said = self._desired.places.get(("number", new.e164))
-        return self._changed(old, new, {} if said is None else said.values)
+        return self._changed(old, new, self._said(new.e164))
+
+    def _said(self, e164: str) -> Mapping[str, Any]:
+        """What a document writes of a number."""
+        entry = self._desired.places.get(("number", e164))
+        return {} if entry is None else entry.values
+
+    def of_greeting(
+        self, old: CloudNumber | None, new: CloudNumber | None, greeting: Greeting
+    ) -> CloudNumber | None:
+        """The number of a Greeting: the company holds it, and nobody else does."""
+        e164, company = greeting.number, greeting.account
+        said = self._said(e164)
+        if new is not None and new.user:
+            raise Refused(
+                Fault.HELD,
+                f"{e164} is the number of a Greeting and held by user {new.user!r}: a number has exactly one holder",
+            )
+        if new is not None and "state" in said and new.state not in (S.AVAILABLE, S.ACTIVE, S.SUSPENDED):
+            raise Refused(Fault.WRONG_STATE, f"the number of a Greeting is not {new.state.value}")
+        if old is not None and old.account and old.account != company:
+            raise Refused(
+                Fault.OTHER_COMPANY,
+                f"{e164} is held by the company {old.account!r}; a number passes to another account only after its "
+                "quarantine",
+            )
+        number = old
+        if old is None or not old.account:
+            kind = new.category if new is not None else computed_category(e164)
+            people = _People(self._before, company)
+            number = self._done(to_company(old, e164, kind, company, people, self._cause))
+        if number is None or new is None:
+            return number
+        number = self._with_state(number, new, said)
+        if "category" in said and number.category != new.category:
+            number = dataclasses.replace(number, category=new.category)
+        if old is None or number == old:
+            return number if old is None else old
+        return dataclasses.replace(number, version=old.version + 1)
 
     def _until(self, e164: str) -> float:
         country = country_of(e164)
@@ -138,6 +213,7 @@ class _Settling:
 
     def _created(self, new: CloudNumber) -> CloudNumber:
         cause = self._cause
+        self._nobodys(new)
         if new.state is S.QUARANTINED:
             return self._done(lifecycle.add_resting(new.e164, new.category, self._until(new.e164), cause))
         if new.state is S.PORTED_OUT:
@@ -161,15 +237,29 @@ class _Settling:
         return None
 
     def _released(self, old: CloudNumber) -> CloudNumber:
-        return self._done(lifecycle.release(old, self._company(old.user), self._until(old.e164), self._cause))
+        return self._done(lifecycle.release(old, self._company(old), self._until(old.e164), self._cause))
 
-    def _company(self, user: str) -> str:
-        """The company that a user belonged to, as far as it stays."""
-        known = self._before.users.get(user)
+    def _nobodys(self, new: CloudNumber) -> None:
+        """A document may not say of a number that nobody holds what only a holder's can be."""
+        if new.user:
+            return
+        said = self._said(new.e164)
+        if "expires_at" in said:
+            raise Refused(Fault.BAD_REQUEST, "expires_at: only a number with a user has it")
+        if new.state in (S.ACTIVE, S.SUSPENDED):
+            raise Refused(Fault.BAD_REQUEST, f"state: no number without a user is {new.state.value}")
+
+    def _company(self, old: CloudNumber) -> str:
+        """The company that a number belonged to, as far as it stays."""
+        if old.account:
+            return old.account if old.account in self._after.accounts else ""
+        known = self._before.users.get(old.user)
         account = None if known is None else self._after.accounts.get(known.account)
         return account.ref if account is not None and account.kind is AccountKind.COMPANY else ""
 
     def _changed(self, old: CloudNumber, new: CloudNumber, said: Mapping[str, Any]) -> CloudNumber:
+        if said:
+            self._nobodys(new)
         number = self._with_state(self._with_holder(old, new), new, said)
         if "category" in said and number.category != new.category:
             number = dataclasses.replace(number, category=new.category)
@@ -187,6 +277,9 @@ class _Settling:
                 Fault.WRONG_STATE,
                 f"state: it is {old.state.value}, and no document makes it {new.state.value}",
             )
+        if old.account:
+            # Its Greeting is gone.  Somebody of the company may have the number again at once, as a new one.
+            old = self._released(old)
         if not new.user:
             return self._released(old) if old.state in HELD else old
         if old.user == new.user or (old.state is S.PORTING_IN and old.kept_for == new.user):

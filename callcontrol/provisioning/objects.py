@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from callcontrol.provisioning.documents import Document, Entry, Problem, entries
+from callcontrol.provisioning.greetings import read_greeting
+from callcontrol.provisioning.incoming import OF_NUMBERS, forwarding, listed, read_hours
 from callcontrol.provisioning.inventory import Inventory, Item, kind_of
 from callcontrol.provisioning.prices import money, read_package, read_rate
 from callcontrol.provisioning.reading import REF, REF_FORM, Reader
@@ -17,7 +19,8 @@ from gateway.gateway_numbers import GatewayKind, GatewayNumber
 from numbering import mqtt_password, vip
 from numbering.e164 import E164, country_of
 from numbering.models import (
-    ANONYMOUS,
+    ANSWER_GSM,
+    ANSWER_VOIP,
     Account,
     AccountKind,
     CloudNumber,
@@ -29,6 +32,22 @@ from numbering.models import (
 )
 from numbering.policy import VIP_POLICY
 
+CONFIRM_NONE: Final = "none"
+"""The one policy of legs to a SIM that needs no media (FWD-05)."""
+_OF_HOLDERS: Final = (
+    "calls",
+    "hide",
+    "ring_seconds",
+    "block",
+    "spam",
+    "slot",
+    "special",
+    "holidays",
+    "forward",
+    "voicemail",
+    "gsm_fallback",
+)
+"""Keys of numbers that only a number with a user may have."""
 _COUNTRY: Final = re.compile(r"[A-Z]{2}")
 _MAX_CONTACTS: Final = 5000
 """Of one user; they are read and written together."""
@@ -99,6 +118,8 @@ def _read(reader: Reader, plans: PlanTable) -> Item | None:
         return _device(reader)
     if kind == "number":
         return _number(reader)
+    if kind == "greeting":
+        return read_greeting(reader)
     if kind == "gateway_number":
         return _gateway_number(reader)
     if kind == "rate":
@@ -127,14 +148,19 @@ def _account(reader: Reader, plans: PlanTable) -> Account | None:
 
 def _user(reader: Reader) -> User | None:
     ref = reader.ref("ref", required=True)
+    default_number = reader.number("default_number")
+    country = country_of(default_number) if default_number else ""
     user = User(
         ref=ref,
         account=reader.ref("account", required=True),
         name=reader.text("name", size=200),
         email=reader.text("email", size=254),
-        default_number=reader.number("default_number"),
+        default_number=default_number,
         suspended=reader.flag("suspended", False),
         contacts=_contacts(reader),
+        call_waiting=reader.flag("call_waiting", False),
+        block=listed(reader, "block", country),
+        spam=listed(reader, "spam", country),
     )
     return user if ref else None
 
@@ -169,7 +195,6 @@ def _device(reader: Reader) -> Device | None:
     ref = reader.ref("ref", default=username)
     if not ref and not reader.has("ref") and not reader.has("sip_username"):
         reader.fail("ref", "is missing", "write ref, or sip_username, which then is the ref as well")
-    reader.later("answer", "voip", "answering over GSM")
     kind = reader.choice("kind", DeviceKind, DeviceKind.PHONE)
     sim = reader.number("sim")
     if sim and kind is not DeviceKind.PHONE:
@@ -181,6 +206,7 @@ def _device(reader: Reader) -> Device | None:
     if password and not username:
         reader.fail("sip_password", "a password needs a sip_username")
     mqtt = reader.text("mqtt_password", size=160)
+    answer = _answer(reader, sim)
     device = Device(
         ref=ref,
         user=reader.ref("user", required=True),
@@ -190,16 +216,32 @@ def _device(reader: Reader) -> Device | None:
         sip_username=username,
         sip_password=password,
         mqtt_password=mqtt_password.hashed(ref, mqtt) if mqtt else "",
+        answer=answer,
     )
     return device if ref else None
 
 
+def _answer(reader: Reader, sim: str) -> str:
+    """How calls reach the device (INC-05), and whether a person has to accept them there (FWD-05)."""
+    answer = reader.text("answer", size=16) or ANSWER_VOIP
+    if answer not in (ANSWER_VOIP, ANSWER_GSM):
+        reader.fail("answer", f"{answer!r} is none of {ANSWER_VOIP}, {ANSWER_GSM}")
+        answer = ANSWER_VOIP
+    if answer == ANSWER_GSM and not sim and not reader.has("sim"):
+        reader.fail("answer", "there is no SIM to be called", 'write sim = "+33…", or answer = "voip"')
+    confirm = reader.text("confirm", size=16) or CONFIRM_NONE
+    if confirm != CONFIRM_NONE:
+        reader.fail(
+            "confirm",
+            f"{confirm!r}: a person would accept by pressing 1, and that needs media that this version does not have",
+            f'leave it out, or write confirm = "{CONFIRM_NONE}"',
+        )
+    return answer
+
+
 def _number(reader: Reader) -> CloudNumber | None:
     e164 = reader.number("e164", required=True)
-    reader.later("voicemail", False, "voicemail")
-    reader.later("gsm_fallback", False, "fallback to GSM")
-    reader.later("slot", [], "switching by time slots")
-    _forward(reader)
+    country = country_of(e164) if e164 else ""
     if reader.has("users"):
         reader.texts("users")
         reader.fail("users", "sharing a number is refused: it has exactly one holder", 'write user = "…"')
@@ -218,10 +260,15 @@ def _number(reader: Reader) -> CloudNumber | None:
         calls=reader.flag("calls", True),
         hide=reader.flag("hide", False),
         ring_seconds=reader.amount("ring_seconds", 0.0, 0, 600),
-        block=_block(reader),
+        block=listed(reader, "block", country),
+        spam=listed(reader, "spam", country),
+        hours=read_hours(reader, OF_NUMBERS, e164),
+        forward=forwarding(reader, e164),
+        voicemail=reader.flag("voicemail", False),
+        gsm_fallback=reader.flag("gsm_fallback", False),
     )
     if not user:
-        for name in ("calls", "hide", "ring_seconds", "block", "expires_at"):
+        for name in _OF_HOLDERS:
             if reader.has(name):
                 reader.fail(
                     name, "only a number with a user has it", f'write user = "…", or leave {name} out'
@@ -237,30 +284,9 @@ def _state(reader: Reader, user: str) -> NumberState:
     if state not in WRITTEN_STATES:
         named = ", ".join(each.value for each in WRITTEN_STATES)
         reader.fail("state", f"{state.value} is not made by a document", f"a document may name {named}")
-    elif (state in STATES_WITH_USER) != bool(user):
-        needs = "no number without a user is" if not user else "a number with a user is not"
-        reader.fail("state", f"{needs} {state.value}")
+    elif user and state not in STATES_WITH_USER:
+        reader.fail("state", f"a number with a user is not {state.value}")
     return state
-
-
-def _forward(reader: Reader) -> None:
-    forward = reader.table("forward")
-    if forward is None:
-        return
-    for key, value in forward.items():
-        if key not in {"mode", "to", "causes"}:
-            reader.fail("forward", f"{key}: unknown key", nearest(key, ["mode", "to"]))
-        elif (key, value) != ("mode", "off"):
-            reader.fail("forward", "forwarding is not supported yet by this version", 'only mode = "off" is')
-
-
-def _block(reader: Reader) -> tuple[str, ...]:
-    blocked: list[str] = []
-    for text in reader.texts("block"):
-        caller = ANONYMOUS if text == ANONYMOUS else reader.as_number("block", text)
-        if caller and caller not in blocked:
-            blocked.append(caller)
-    return tuple(blocked)
 
 
 def _gateway_number(reader: Reader) -> GatewayNumber | None:

@@ -28,13 +28,38 @@ class Reader:
         self.entry = entry
         self._problems = problems
         self._known: list[str] = []
+        self._prefix = ""
+
+    def within(self, place: tuple[str | int, ...], values: dict[str, Any]) -> Reader:
+        """A reader of a table within the entry, ``("slot", 2)``; the caller ends it with `finish`."""
+        entry = self.entry
+        inner = Entry(entry.kind, values, entry.file, (*entry.path, *place), entry.lines, entry.name)
+        reader = Reader(inner, self._problems)
+        reader._prefix = f"{self._prefix}{place[0]}: "
+        return reader
+
+    def tables(self, key: str) -> list[Reader]:
+        """Readers of a list of tables, ``[[number.slot]]``; the caller ends each with `finish`."""
+        value = self._take(key)
+        if value is None:
+            return []
+        if not isinstance(value, list) or not all(isinstance(table, dict) for table in value):
+            self.fail(key, "is not a list of tables", f"write [[{self.entry.kind}.{key}]] before each one")
+            return []
+        return [self.within((key, index), table) for index, table in enumerate(value)]
+
+    def inner(self, key: str) -> Reader | None:
+        """A reader of a table, ``[number.forward]``; None: it is not there."""
+        table = self.table(key)
+        return None if table is None else self.within((key,), table)
 
     def has(self, key: str) -> bool:
         return key in self.entry.values
 
     def fail(self, key: str, message: str, remedy: str = "") -> None:
         """Add a problem at a key of the entry."""
-        self._problems.append(self.entry.problem(f"{key}: {message}" if key else message, remedy, (key,)))
+        told = f"{self._prefix}{key}: {message}" if key else f"{self._prefix}{message}"
+        self._problems.append(self.entry.problem(told, remedy, (key,) if key else ()))
 
     def _take(self, key: str) -> Any:
         self._known.append(key)
@@ -107,8 +132,8 @@ class Reader:
         self.fail(key, f"{value!r} is none of {', '.join(str(member.value) for member in kind)}")
         return default
 
-    def number(self, key: str, *, required: bool = False) -> str:
-        """A telephone number, in any spelling of E.164."""
+    def number(self, key: str, *, required: bool = False, country: str = "") -> str:
+        """A telephone number, in any spelling of E.164; in national form where a country is given."""
         value = self._take(key)
         if value is None or (value == "" and not required):
             if required:
@@ -117,10 +142,10 @@ class Reader:
         if not isinstance(value, str):
             self.fail(key, f"{value!r} is not text", "write a number in quotes")
             return ""
-        return self.as_number(key, value)
+        return self.as_number(key, value, country)
 
-    def as_number(self, key: str, value: str) -> str:
-        result: E164 | NumberError = read(value)
+    def as_number(self, key: str, value: str, country: str = "") -> str:
+        result: E164 | NumberError = read(value, country)
         if isinstance(result, NumberError):
             self.fail(key, str(result), "write E.164 with a plus sign")
             return ""
@@ -173,12 +198,6 @@ class Reader:
     def anything(self, key: str) -> Any:
         """A value of any type, None when there is none; the caller judges it."""
         return self._take(key)
-
-    def later(self, key: str, default: object, what: str) -> None:
-        """A key of the format whose behaviour this version does not have: only its default may be written."""
-        value = self._take(key)
-        if value is not None and value != default:
-            self.fail(key, f"{what} is not supported yet by this version", f"leave {key} out")
 
     def finish(self) -> None:
         for key in self.entry.values:

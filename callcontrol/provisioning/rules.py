@@ -11,16 +11,21 @@ from itertools import combinations
 from callcontrol.provisioning.documents import Problem
 from callcontrol.provisioning.inventory import Inventory
 from callcontrol.provisioning.objects import Desired
+from callcontrol.provisioning.targets import greeting_number, refusal_of
+from callcontrol.provisioning.terms import STANDARD_TERMS, Terms
 from config.settings import nearest
 from gateway.trunk import Trunk, peer_port
-from numbering.models import AccountKind, PlanTable
+from numbering.models import Account, AccountKind, FlowAction, Greeting, PlanTable
 
 
 class Rules:
     """Checks one inventory; ``desired`` tells where an object was written."""
 
-    def __init__(self, inventory: Inventory, desired: Desired, plans: PlanTable) -> None:
+    def __init__(
+        self, inventory: Inventory, desired: Desired, plans: PlanTable, terms: Terms = STANDARD_TERMS
+    ) -> None:
         self._inventory = inventory
+        self._terms = terms
         self._desired = desired
         self._plans = plans
         self.problems: list[Problem] = []
@@ -39,6 +44,8 @@ class Rules:
         self._trunk_usernames()
         self._trunk_sources()
         self._gateway_numbers()
+        self._greetings()
+        self._targets()
         return self.problems
 
     def _complain(self, kind: str, key: str, field: str, message: str, remedy: str = "") -> None:
@@ -163,6 +170,64 @@ class Rules:
             if account is not None and plan is not None and len(numbers) > plan.numbers:
                 message = f"{ref!r} would hold {len(numbers)} numbers; the plan {account.plan!r} allows {plan.numbers}"
                 self._complain("number", self._latest("number", numbers), "user", message)
+
+    def _greetings(self) -> None:
+        inventory = self._inventory
+        for greeting in inventory.greetings.values():
+            account = inventory.accounts.get(greeting.account)
+            key = greeting.number
+            if account is None:
+                if greeting.account:
+                    self._dangling("greeting", key, "account", greeting.account, inventory.accounts)
+                continue
+            if account.kind is not AccountKind.COMPANY:
+                self._complain("greeting", key, "account", f"{account.ref!r} is no company")
+            for member in greeting.members:
+                user = inventory.users.get(member.user)
+                if user is None:
+                    self._complain(
+                        "greeting",
+                        key,
+                        "members",
+                        f"there is no user {member.user!r}",
+                        "take him out of the members first",
+                    )
+                elif user.account != account.ref:
+                    message = f"{user.ref!r} belongs to the account {user.account!r}, not to {account.ref!r}"
+                    self._complain(
+                        "greeting", key, "members", message, "members are users of the company (GRT-04)"
+                    )
+            self._greeting_plan(greeting, account)
+            if ("greeting", key) in self._desired.places:
+                refused = greeting_number(key)
+                if refused:
+                    self._complain("greeting", key, "number", *refused)
+
+    def _greeting_plan(self, greeting: Greeting, account: Account) -> None:
+        """Only when either is written now: a plan of the settings may change under a Greeting that is there."""
+        plan = self._plans.get(account.plan)
+        places = self._desired.places
+        written = ("greeting", greeting.number) in places or ("account", account.ref) in places
+        if written and plan is not None and not plan.greeting:
+            message = f"the plan {account.plan!r} of {account.ref!r} includes no Greetings"
+            allowed = ", ".join(sorted(name for name, each in self._plans.items() if each.greeting))
+            self._complain("greeting", greeting.number, "account", message, f"plans that do: {allowed}")
+
+    def _targets(self) -> None:
+        """Only of what is written now: ranges of numbers, and what is barred, change without a document."""
+        gateways, barred = self._inventory.gateway_numbers, self._terms.barred
+        for kind, key in self._desired.places:
+            if kind == "number" and (number := self._inventory.numbers.get(key)) is not None:
+                flows = {"forward": number.forward.to}
+            elif kind == "greeting" and (greeting := self._inventory.greetings.get(key)) is not None:
+                every = {"flow": greeting.open, "closed": greeting.closed, "unanswered": greeting.unanswered}
+                flows = {name: flow.to for name, flow in every.items() if flow.action is FlowAction.FORWARD}
+            else:
+                continue
+            for name, to in flows.items():
+                refused = refusal_of(to, key, barred, gateways) if to else None
+                if refused is not None:
+                    self._complain(kind, key, name, *refused)
 
     def _trunk_usernames(self) -> None:
         of_devices = {device.sip_username for device in self._inventory.devices.values()}

@@ -16,6 +16,7 @@ from callcontrol.provisioning.inventory import Inventory, Item
 from callcontrol.provisioning.number_life import Times, settle
 from callcontrol.provisioning.objects import Desired, read_documents
 from callcontrol.provisioning.rules import Rules
+from callcontrol.provisioning.terms import STANDARD_TERMS, Terms, warnings_of
 from numbering.models import PlanTable
 
 Decide = Callable[[Inventory], Inventory]
@@ -105,9 +106,9 @@ class MemoryProvisioningStore:
         judge(after, desired)
         changes = differences(before, after)
         if commit and changes:
-            for kind, key in keys:
-                self._inventory.of(kind).pop(key, None)
-                if (item := after.of(kind).get(key)) is not None:
+            for change in (*changes.created, *changes.changed, *changes.removed):
+                self._inventory.of(change.kind).pop(change.key, None)
+                if (item := after.of(change.kind).get(change.key)) is not None:
                     self._inventory.put(item)
             self._revision += 1
             changes = replace(changes, revision=self._revision)
@@ -150,6 +151,7 @@ async def apply(
     store: ProvisioningStore,
     *,
     plans: PlanTable,
+    terms: Terms = STANDARD_TERMS,
     prune: bool = False,
     dry_run: bool = False,
     author: Author = NOBODY,
@@ -166,12 +168,22 @@ async def apply(
     def decide(current: Inventory) -> Inventory:
         after = target(current, desired, prune=prune)
         problems = settle(current, after, desired, store.times(), author.actor)
-        problems += Rules(after, desired, plans).check()
+        problems += Rules(after, desired, plans, terms).check()
         if problems:
             raise ProvisioningError(problems)
         return after
 
-    return await store.change(decide, commit=not dry_run, author=author)
+    changes = await store.change(decide, commit=not dry_run, author=author)
+    return replace(changes, warnings=told_of(desired, terms))
+
+
+def told_of(desired: Desired, terms: Terms) -> tuple[str, ...]:
+    """Warnings about the objects that documents write, with their places."""
+    found: list[str] = []
+    for (kind, key), entry in desired.places.items():
+        item = desired.inventory.of(kind).get(key)
+        found.extend(str(entry.problem(text)) for text in warnings_of(item, terms))
+    return tuple(found)
 
 
 async def export(store: ProvisioningStore, *, secrets: bool = False) -> str:

@@ -22,12 +22,21 @@ from callcontrol.provisioning.service import NOBODY, Decide, Draft, Edited, Judg
 from callcontrol.provisioning.traces import entries_of, handed_over
 from config.database import reading, writing
 from gateway.store import GATEWAY_NUMBERS, TRUNKS
-from numbering.store import ACCOUNTS, DEVICES, NUMBERS, USERS, ObjectTable, lock_revision, record_changes
+from numbering.store import (
+    ACCOUNTS,
+    DEVICES,
+    GREETINGS,
+    NUMBERS,
+    USERS,
+    ObjectTable,
+    lock_revision,
+    record_changes,
+)
 from numbering.store_traces import forget_people, record_events
 
 _TABLES: dict[str, ObjectTable[Any]] = {
     table.kind: table
-    for table in (ACCOUNTS, USERS, DEVICES, NUMBERS, TRUNKS, GATEWAY_NUMBERS, RATES, PACKAGES)
+    for table in (ACCOUNTS, USERS, DEVICES, NUMBERS, GREETINGS, TRUNKS, GATEWAY_NUMBERS, RATES, PACKAGES)
 }
 _MANY: Final = 50
 """Objects in one change above which the judging is done beside the event loop."""
@@ -120,6 +129,7 @@ async def _read(connection: AsyncConnection) -> Inventory:
         users={item.ref: item for item in await USERS.all(connection)},
         devices={item.ref: item for item in await DEVICES.all(connection)},
         numbers={item.e164: item for item in await NUMBERS.all(connection)},
+        greetings={item.number: item for item in await GREETINGS.all(connection)},
         trunks={item.ref: item for item in await TRUNKS.all(connection)},
         gateway_numbers={item.e164: item for item in await GATEWAY_NUMBERS.all(connection)},
         rates={item.ref: item for item in await RATES.all(connection)},
@@ -147,7 +157,7 @@ async def _write(
     for kind in ("account", "user"):
         await _TABLES[kind].insert(connection, objects(changes.created, kind))
         await _TABLES[kind].update(connection, objects(changes.changed, kind))
-    for kind in ("device", "number", "trunk", "gateway_number", "rate", "package"):
+    for kind in ("device", "number", "greeting", "trunk", "gateway_number", "rate", "package"):
         table = _TABLES[kind]
         await table.delete(connection, removed(kind))
         renamed = [

@@ -6,7 +6,7 @@ from callcontrol.access.audit import AuditEntry, Author
 from callcontrol.access.tokens import Scope
 from callcontrol.provisioning.changes import Change, ChangeSet
 from callcontrol.provisioning.inventory import Inventory
-from numbering.models import Account, CloudNumber, Device, User
+from numbering.models import Account, CloudNumber, Device, Greeting, User
 
 
 def entries_of(
@@ -43,6 +43,8 @@ def account_of(inventory: Inventory, kind: str, key: str) -> str:
     item = inventory.of(kind).get(key)
     if isinstance(item, Account):
         return item.ref
+    if isinstance(item, Greeting) or (isinstance(item, CloudNumber) and item.account):
+        return item.account
     user = item if isinstance(item, User) else None
     if isinstance(item, Device | CloudNumber):
         user = inventory.users.get(item.user)

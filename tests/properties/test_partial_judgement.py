@@ -43,7 +43,17 @@ account = some(
 )
 user = some(ref_=pick(USERS), account_=pick(ACCOUNTS), default_number=pick(NUMBERS))
 device = some(ref_=pick(DEVICES), user_=pick(USERS), sim=pick(SIMS), sip_username=pick(NAMES))
-number = some(e164_=pick(NUMBERS), user_=pick(USERS))
+number = some(
+    e164_=pick(NUMBERS),
+    user=pick(USERS),
+    forward=pick(({"mode": "all", "to": "+33199000001"}, {"mode": "off"})),
+)
+greeting = some(
+    number_=pick((*NUMBERS[2:], SIMS[1], GATES[1])),
+    account_=pick(ACCOUNTS),
+    members_=st.lists(pick(USERS), min_size=1, max_size=2, unique=True),
+    closed=pick(({"action": "forward", "to": "+33199000001"}, {"action": "refuse"})),
+)
 trunk = some(
     ref_=pick(TRUNKS),
     accept_from_=st.just(["192.0.2.1/32"]) | st.just(["192.0.2.2/32"]),
@@ -58,6 +68,7 @@ documents = st.fixed_dictionaries(
         "user": st.lists(user, max_size=3, unique_by=lambda each: each["ref"]),
         "device": st.lists(device, max_size=2, unique_by=lambda each: each["ref"]),
         "number": st.lists(number, max_size=4, unique_by=lambda each: each["e164"]),
+        "greeting": st.lists(greeting, max_size=2, unique_by=lambda each: each["number"]),
         "trunk": st.lists(trunk, max_size=2, unique_by=lambda each: each["ref"]),
         "gateway_number": st.lists(gate, max_size=2, unique_by=lambda each: each["e164"]),
         "package": st.lists(package, max_size=2, unique_by=lambda each: each["ref"]),
@@ -89,6 +100,10 @@ user = "u1"
 [[number]]
 e164 = "+33639981002"
 user = "u3"
+[[greeting]]
+number = "+33639987000"
+account = "a1"
+members = ["u2"]
 [[trunk]]
 ref = "t1"
 accept_from = ["192.0.2.1/32"]
@@ -143,7 +158,10 @@ def test_what_is_removed_leaves_nothing_behind(place: tuple[str, str]) -> None:
         before = await made.read()
         kind, key = place
         names = {
-            "user": [x.user for x in (*before.devices.values(), *before.numbers.values())],
+            "user": [
+                *(x.user for x in (*before.devices.values(), *before.numbers.values())),
+                *(each.user for x in before.greetings.values() for each in x.members),
+            ],
             "device": [],
             "trunk": [x.trunk for x in before.gateway_numbers.values()],
             "account": [x.account for x in before.users.values()],

@@ -23,6 +23,7 @@ from gateway.gateway_numbers import GatewayKind, GatewayNumber
 from gateway.profile import DiversionHeader, HeaderRule, IdentityHeader, PrivacyForm, RuleAction
 from gateway.trunk import NumberFormat, Prefix, Trunk
 from numbering.e164 import E164
+from numbering.hours import Hours, Span, SpecialDay, WeeklySlot
 from numbering.models import (
     ANONYMOUS,
     Account,
@@ -30,7 +31,14 @@ from numbering.models import (
     CloudNumber,
     Device,
     DeviceKind,
+    Flow,
+    FlowAction,
+    Forwarding,
+    ForwardMode,
+    Greeting,
+    GreetingMember,
     NumberState,
+    Strategy,
     User,
 )
 from tests.support.acme import ACME, PLANS, acme
@@ -41,6 +49,17 @@ TEXTS = st.text(
     st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]) | st.sampled_from('"\\#[]='), max_size=30
 )
 
+BLOCKED = st.lists(
+    st.builds("+3319900{:04d}".format, LINES)
+    | st.sampled_from([ANONYMOUS, "+3316*", "class:premium", "class:commercial"]),
+    unique=True,
+).map(tuple)
+FORWARDS = [
+    Forwarding(),
+    Forwarding(mode=ForwardMode.ALL, to="+33199001234"),
+    Forwarding(mode=ForwardMode.MISSED, to="+33199001234", causes=("busy",)),
+    Forwarding(mode=ForwardMode.OFF, to="+33199001234"),
+]
 HEADER_RULES = st.sampled_from(
     [
         HeaderRule(RuleAction.ADD, "X-Account", 'a "quoted" \\ value'),
@@ -59,7 +78,16 @@ def inventories(draw: st.DrawFn) -> Inventory:
     for ref in users:
         account = draw(st.sampled_from(accounts))
         result.put(
-            User(ref=ref, account=account, name=draw(TEXTS), email=draw(TEXTS), suspended=draw(st.booleans()))
+            User(
+                ref=ref,
+                account=account,
+                name=draw(TEXTS),
+                email=draw(TEXTS),
+                suspended=draw(st.booleans()),
+                call_waiting=draw(st.booleans()),
+                block=draw(BLOCKED),
+                spam=draw(BLOCKED),
+            )
         )
     for ref in accounts:
         staff = [user.ref for user in result.users.values() if user.account == ref]
@@ -72,6 +100,12 @@ def inventories(draw: st.DrawFn) -> Inventory:
             result.put(draw(devices(ref, users, len(result.devices))))
         for line in draw(st.lists(LINES, max_size=5, unique=True)):
             result.put(draw(numbers(line, users)))
+    for account in result.accounts.values():
+        staff = [user.ref for user in result.users.values() if user.account == account.ref]
+        if account.kind is AccountKind.COMPANY and staff and draw(st.booleans()):
+            greeting, number = draw(greetings(f"+3363998{9000 + len(result.greetings)}", account.ref, staff))
+            result.put(greeting)
+            result.put(number)
     for ref in draw(st.lists(REFS, max_size=3, unique=True)):
         result.put(draw(trunks(ref, len(result.trunks))))
     bringing = [trunk.ref for trunk in result.trunks.values() if trunk.accept_from or trunk.username]
@@ -100,12 +134,79 @@ def devices(draw: st.DrawFn, ref: str, users: list[str], index: int) -> Device:
         sim_verified=bool(sim) and draw(st.booleans()),
         sip_username=username,
         sip_password=draw(TEXTS) if username else "",
+        answer=draw(st.sampled_from(["voip", "gsm"])) if sim else "voip",
     )
 
 
 @st.composite
+def spans(draw: st.DrawFn) -> Span:
+    start = draw(st.integers(0, 1400))
+    return Span(start=start, end=draw(st.integers(start + 15, 1440)))
+
+
+@st.composite
+def hours(draw: st.DrawFn) -> Hours:
+    """Slots on days of their own, so that none overlap."""
+    days = draw(st.permutations(range(6)))
+    slots = [WeeklySlot(days=(day,), span=draw(spans())) for day in days[: draw(st.integers(1, 3))]]
+    night = WeeklySlot(days=(6,), span=Span(start=1320, end=0))
+    special = [
+        SpecialDay(date=f"2026-12-{day}", spans=draw(st.just(()) | st.tuples(spans())), name=draw(TEXTS))
+        for day in draw(st.lists(st.integers(10, 31), max_size=2, unique=True).map(sorted))
+    ]
+    return Hours(
+        zone=draw(st.sampled_from(["Europe/Paris", "America/New_York"])),
+        slots=(*slots, night),
+        holidays=draw(st.sampled_from([(), ("FR",), ("FR", "DE-BY")])),
+        special=tuple(special),
+    )
+
+
+@st.composite
+def greetings(draw: st.DrawFn, number: str, account: str, staff: list[str]) -> tuple[Greeting, CloudNumber]:
+    flows = st.sampled_from(
+        [
+            Flow(action=FlowAction.HUNT),
+            Flow(action=FlowAction.REFUSE),
+            Flow(action=FlowAction.FORWARD, to="+33199001234"),
+            Flow(action=FlowAction.ANNOUNCE, to="closed"),
+            Flow(action=FlowAction.VOICEMAIL),
+        ]
+    )
+    members = [
+        GreetingMember(
+            user=user, priority=draw(st.integers(1, 3)), ring_seconds=float(draw(st.integers(0, 60)))
+        )
+        for user in draw(st.lists(st.sampled_from(staff), min_size=1, unique=True))
+    ]
+    held = CloudNumber(
+        e164=E164(number),
+        user="",
+        account=account,
+        state=draw(st.sampled_from([NumberState.ACTIVE, NumberState.SUSPENDED])),
+        category=draw(st.sampled_from(["standard", "vip"])),
+        expires_at=float(draw(st.just(0) | st.integers(4_000_000_000, 5_000_000_000))),
+    )
+    greeting = Greeting(
+        number=E164(number),
+        account=account,
+        strategy=draw(st.sampled_from(Strategy)),
+        members=tuple(members),
+        ring_seconds=draw(st.floats(1, 600)),
+        repeat=draw(st.integers(0, 3)),
+        limit_seconds=draw(st.floats(0, 600)),
+        hours=draw(st.none() | hours()),
+        open=draw(flows),
+        closed=draw(flows),
+        unanswered=draw(flows.filter(lambda flow: flow.action is not FlowAction.HUNT)),
+        block=draw(BLOCKED),
+        spam=draw(BLOCKED),
+    )
+    return greeting, held
+
+
+@st.composite
 def numbers(draw: st.DrawFn, line: int, users: list[str]) -> CloudNumber:
-    blocked = draw(st.lists(st.builds("+3319900{:04d}".format, LINES) | st.just(ANONYMOUS), unique=True))
     category = draw(st.sampled_from(["standard", "vip"]))
     if draw(st.integers(0, 4)) == 0:
         return CloudNumber(
@@ -120,7 +221,12 @@ def numbers(draw: st.DrawFn, line: int, users: list[str]) -> CloudNumber:
         calls=draw(st.booleans()),
         hide=draw(st.booleans()),
         ring_seconds=draw(st.floats(0, 600)),
-        block=tuple(blocked),
+        block=draw(BLOCKED),
+        spam=draw(BLOCKED),
+        hours=draw(st.none() | hours()),
+        forward=draw(st.sampled_from(FORWARDS)),
+        voicemail=draw(st.booleans()),
+        gsm_fallback=draw(st.booleans()),
     )
 
 

@@ -6,7 +6,7 @@ from callcontrol.provisioning import Document
 from numbering.models import PlanLimits
 
 PLANS = {
-    "starter": PlanLimits(devices=1, numbers=2),
+    "starter": PlanLimits(devices=1, numbers=2, greeting=False),
     "standard": PlanLimits(devices=3, numbers=5),
     "advanced": PlanLimits(devices=3, numbers=10),
 }
