@@ -288,6 +288,11 @@ class MemoryBindingStore:
     def all(self) -> list[Binding]:
         return [binding for held in self._by_aor.values() for binding in held.values()]
 
+    def get(self, aor: str, key: str) -> Binding | None:
+        """What is held under AOR and key, expired or not."""
+        held = self._by_aor.get(aor)
+        return None if held is None else held.get(key)
+
     def own(self) -> list[Binding]:
         return self.all()
 

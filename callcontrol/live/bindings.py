@@ -82,6 +82,8 @@ class RedisBindingStore:
         """What others wrote to places of which it is not known who was later."""
         self._written: dict[Place, Order] = {}
         """Where this node's last writes stand in the stream, as long as it has not been read so far."""
+        self.is_near: Callable[[str], bool] = lambda node: False
+        """Whether a node is another process of this one, whose connections and datagrams are reached from here."""
         self.tokens: FlowTokens | None = None
         self.listener = ""
         """Name of our socket that other nodes see."""
@@ -121,7 +123,7 @@ class RedisBindingStore:
 
     def way(self, binding: Binding) -> Way | None:
         """By its node, if that lives; else over a socket of ours, which reaches a phone on UDP that no NAT hides."""
-        if binding.node == self._node or not binding.flow:
+        if binding.node == self._node or not binding.flow or self.is_near(binding.node):
             return binding.flow, binding.path
         flow = Flow.load(binding.flow)
         address = self._members.address_of(binding.node)
@@ -239,10 +241,7 @@ class RedisBindingStore:
 
     def find(self, place: Place) -> Binding | None:
         """What is held in a place, expired or not."""
-        for binding in self._held.bindings_of(place[0], 0.0):
-            if binding.key == place[1]:
-                return binding
-        return None
+        return self._held.get(*place)
 
     def take_in(self, found: Sequence[Binding]) -> int:
         """At start: everything that is in Redis; how many are in force.  Those of this node's last life have lost their

@@ -64,6 +64,7 @@ def talk(pair: Pair, phone: Agent) -> tuple[Leg, Leg]:
     call, leg = ring(pair, phone)
     leg.accept()
     call.expect_answer()
+    assert call.request("OPTIONS").status == 200  # the ACK is in
     return call, leg
 
 
@@ -166,8 +167,8 @@ def test_phones_of_a_dead_node_are_not_rung_over_what_is_gone(pair: Pair) -> Non
     pair.second.signal(signal.SIGKILL)
     assert proc.wait_until(lambda: not pair.second.alive, 5)
     known(pair)
+    on_udp.server = pair.world.server.address()
     call, leg = talk(pair, on_udp)  # nothing hides it: any node reaches it
-    leg.agent.server = pair.world.server.address()
     assert leg.hang_up().status == 200
     call.expect_hang_up()
     assert not on_tcp.inbox

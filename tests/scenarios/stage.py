@@ -18,7 +18,7 @@ from callcontrol.b2bua.call import CALL_FIELDS, Call
 from callcontrol.b2bua.events import Event
 from callcontrol.cdr import CallRecord
 from callcontrol.core import Admission
-from callcontrol.gather import target_of
+from callcontrol.gather import targets_of
 from callcontrol.intake import Admitted, Answer, Deferred
 from callcontrol.sip.flow import Flow
 from callcontrol.sip.message import Message, parse
@@ -103,12 +103,9 @@ class Stage:
 
     def targets(self, *users: str) -> tuple[DeviceTarget, ...]:
         """The registered devices of users, as a step rings them."""
-        bindings = self.world.bindings
-        return tuple(
-            target_of(binding)
-            for user in users
-            for binding in bindings.bindings_of_user(user, self.world.now())
-        )
+        store, now = self.world.bindings, self.world.now()
+        bindings = [binding for user in users for binding in store.bindings_of_user(user, now)]
+        return targets_of(bindings, store)
 
     def _reload_at_each_event(self) -> None:
         """``call = load(dump(call))`` before every event: what is not stored does not live."""

@@ -9,7 +9,7 @@ from loadtests import proc
 from tests.e2e.harness.agent import Agent
 from tests.e2e.harness.server import HOST, Server
 from tests.e2e.harness.wire import StreamWire, UdpWire, WebSocketWire, Wire
-from tests.e2e.harness.world import PASSWORD, World
+from tests.e2e.harness.world import PASSWORD, World, unregister
 from tests.support.redis import RedisServer
 
 SIM, GATEWAY, MOBILE = "+33639980001", "+33199000001", "carrier-ouest"
@@ -63,6 +63,7 @@ class Pair:
             wire = WebSocketWire(address, None)
         agent = Agent(wire, address, self.world.domain, name, PASSWORD, proc.free_port(HOST))
         self.world.leaves(wire.close)
+        self.world.leaves(lambda: unregister(agent))
         reply = agent.register()
         assert reply.status == 200, f"{name}: REGISTER was answered {reply.start}\n{agent.story()}"
         return agent

@@ -48,7 +48,7 @@ numbers = 5
 """
 
 
-def _unregister(agent: Agent) -> None:
+def unregister(agent: Agent) -> None:
     """No binding of one test shall ring in the next; the test may have closed the wire itself."""
     if agent.registered:
         with contextlib.suppress(OSError, NothingCame):
@@ -108,7 +108,7 @@ class World:
         """A softphone whose every message the test writes."""
         wire = self.wire(transport)
         agent = Agent(wire, self.server.address(transport), self.domain, name, password, proc.free_port(HOST))
-        self._leaving.append(lambda: _unregister(agent))
+        self._leaving.append(lambda: unregister(agent))
         if register:
             reply = agent.register()
             assert reply.status == 200, f"{name}: REGISTER was answered {reply.start}\n{agent.story()}"
