@@ -86,6 +86,7 @@ class Audit:
             return
         self.records += 1
         self._check_times(record)
+        sim.incoming.recorded(record)
         sim.clock.after(4 * PATIENCE, self._compare, record)
 
     def _check_times(self, record: CallRecord) -> None:

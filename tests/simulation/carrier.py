@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from tests.simulation.country import GHOST, TRUNK_PASSWORD, hidden_caller, open_caller
+from tests.simulation.country import TRUNK_PASSWORD, hidden_caller, open_caller
 from tests.simulation.network import SERVER, Stream
 from tests.simulation.party import DOMAIN, PLAIN_ALLOW
 from tests.simulation.session import CALLING, RINGING, UP, Served, Session
@@ -85,19 +85,22 @@ class Carrier(Talker):
 
     def place_call(self) -> None:
         """Somebody outside calls a cloud number."""
-        dice, numbers = self.dice, self.sim.country.numbers
+        dice = self.dice
         if dice.random() < 0.93:
-            number = str(dice.choice([number for user, number in numbers.items() if user != GHOST]))
+            number = dice.choice(self.sim.country.callable_numbers())
         else:
             number = dice.choice(("+33639981777", "0639981000", "+4477009", "x"))
-        if dice.random() < 0.2:
-            extra = (f"P-Asserted-Identity: <sip:{hidden_caller(dice)}@{self.host}>", "Privacy: id")
+        hides = dice.random() < 0.2
+        if hides:
+            shown = hidden_caller(dice)
+            extra = (f"P-Asserted-Identity: <sip:{shown}@{self.host}>", "Privacy: id")
             caller = '"Anonymous" <sip:anonymous@anonymous.invalid>'
         else:
             shown = open_caller(dice)
             extra = (f"P-Asserted-Identity: <sip:{shown}@{self.host}>", "User-Agent: gateway" + self.mark)
             caller = f"<sip:{shown}@{self.host}>"
         session = self.call(f"sip:{number}@{SERVER}", caller, extra, dice.random() < 0.08)
+        self.sim.incoming.asked_for(session.call_id, number, shown, hides)
         kind = dice.random()
         patience = dice.uniform(0, 0.4) if kind < 0.08 else dice.uniform(0.4, 90.0)
         self.later(patience, self.hang_up_ringing, session)

@@ -23,6 +23,7 @@ from numbering.models import (
     PlanLimits,
     User,
 )
+from tests.simulation.company import Company
 
 GHOST: Final = "ghost"
 TRUNK_PASSWORD: Final = "trunk-secret"
@@ -51,7 +52,8 @@ def hidden_caller(dice: random.Random) -> str:
 class Country:
     """See the module."""
 
-    def __init__(self, users: int, dice: random.Random) -> None:
+    def __init__(self, users: int, dice: random.Random, rules: random.Random | None = None) -> None:
+        """``rules``: dice for what owners and managers have set up for incoming calls; None: nothing."""
         self.dice = dice
         names = [f"user{index}" for index in range(users)] + [GHOST]
         self.users = names
@@ -65,14 +67,19 @@ class Country:
         self._all_numbers = [
             CloudNumber(e164=self.numbers[name], user=name, hide=name == GHOST) for name in names
         ]
+        self._all_users = [User(ref=name, account=self.accounts[name], name=name.title()) for name in names]
+        self.company: Company | None = None
+        if rules is not None:
+            self._set_up(Company(names[:-1], self.accounts, rules))
         self.directory = Directory(
             accounts=[
                 Account(ref=ref, kind=AccountKind.COMPANY, plan="all", manager=names[0])
                 for ref in sorted(set(self.accounts.values()))
             ],
-            users=[User(ref=name, account=self.accounts[name], name=name.title()) for name in names],
-            devices=devices,
+            users=self._all_users,
+            devices=self.devices,
             numbers=self._all_numbers,
+            greetings=self.company.greetings if self.company is not None else (),
             plans={"all": PlanLimits(devices=3, numbers=5)},
             version=1,
         )
@@ -82,6 +89,31 @@ class Country:
     def _device(self, user: str, kind: DeviceKind) -> Device:
         name = f"{user}-{kind}"
         return Device(ref=name, user=user, kind=kind, sip_username=name, sip_password=f"secret-{name}")
+
+    def _set_up(self, company: Company) -> None:
+        """Everybody but ghost, whom nobody may know, has rules for incoming calls."""
+        self.company = company
+        others = [str(self.numbers[name]) for name in company.users]
+        self._all_users = [company.user(user) if user.ref != GHOST else user for user in self._all_users]
+        self._all_numbers = [
+            company.number(number, others) if number.user != GHOST else number for number in self._all_numbers
+        ]
+        self.devices = [
+            company.device(device, self.users.index(device.user)) if device.user != GHOST else device
+            for device in self.devices
+        ]
+
+    def callable_numbers(self) -> list[str]:
+        """What somebody may call: everybody's number but ghost's, and the Greetings as often as all of these."""
+        found = [str(number) for user, number in self.numbers.items() if user != GHOST]
+        if self.company is not None and self.company.greetings:
+            greetings = [str(greeting.number) for greeting in self.company.greetings]
+            found += greetings * (len(found) // len(greetings) + 1)
+        return found
+
+    def can_be_pushed(self, device: str) -> bool:
+        found = self.directory.device(device)
+        return found is not None and bool(found.mqtt_password)
 
     # -- changes while calls are up ---------------------------------------------------------------------------
 
@@ -115,9 +147,7 @@ class Country:
         """Back to what the run began with."""
         self._put(
             numbers={number.e164: number for number in self._all_numbers},
-            users={
-                name: User(ref=name, account=self.accounts[name], name=name.title()) for name in self.users
-            },
+            users={user.ref: user for user in self._all_users},
             devices={device.ref: device for device in self.devices},
         )
         self._put_trunks(self.all_trunks)

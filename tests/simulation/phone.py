@@ -12,6 +12,7 @@ from tests.simulation.talker import Talker
 from tests.simulation.text import Heard, Note, credentials, parameter, sdp
 
 if TYPE_CHECKING:
+    from gateway.push import DevicePush
     from tests.simulation.simulation import Simulation
 
 REFUSALS: Final = (404, 480, 488, 500, 503, 600, 603, 604)
@@ -46,6 +47,8 @@ class Phone(Talker):
         self._register_tries = 0
         self._chain = 0
         self._registering: Asked | None = None
+        self._dozing = False
+        """It has no registration until a push wakes it."""
         self._consulting: dict[str, Session] = {}
         """Call-ID of a consultation -> the call whose other party is to be transferred."""
 
@@ -61,8 +64,33 @@ class Phone(Talker):
         self._register_id = self.new_id("reg")
         self._register_cseq = self.dice.randint(1, 1000)
         self._challenge = ""
+        self._dozing = False
         self.register()
         self.later(self.dice.expovariate(1 / 400), self._whim)
+        if self.sim.mood.incoming:
+            self.later(self.dice.uniform(5, 60), self._doze)
+
+    def _doze(self) -> None:
+        """The system puts the app to sleep; a push wakes it, or somebody who takes the phone into his hand."""
+        if self.sim.is_closing:
+            return
+        if self.sim.country.can_be_pushed(self.name) and not self.live() and self.registered:
+            self.register(0)
+            self._dozing = True
+            self.later(self.dice.uniform(30, 120), self._rouse)
+        self.later(self.dice.uniform(20, 90), self._doze)
+
+    def pushed(self, push: DevicePush) -> None:
+        """A push has come through; most phones wake, some take their time."""
+        if self.up and self._dozing and push.type == "incoming_call" and self.dice.random() < 0.85:
+            self.later(
+                self.dice.choice((0.2, 1.0, 3.0, 7.95, 10.0)) * self.dice.uniform(0.9, 1.1), self._rouse
+            )
+
+    def _rouse(self) -> None:
+        if self._dozing:
+            self._dozing = False
+            self.register()
 
     def _whim(self) -> None:
         """What phones do besides calls."""
@@ -120,7 +148,7 @@ class Phone(Talker):
         self.later(delay, self._register_if, self._chain)
 
     def _register_if(self, chain: int) -> None:
-        if chain == self._chain:
+        if chain == self._chain and not self._dozing:
             self.register()
 
     def _send_register(self, expires: int) -> None:
@@ -181,7 +209,7 @@ class Phone(Talker):
         if kind < 0.4:
             target = outside(dice)
         elif kind < 0.75:
-            target = dice.choice([number for user, number in sim.country.numbers.items() if user != GHOST])
+            target = dice.choice(sim.country.callable_numbers())
         elif kind < 0.9:
             target = dice.choice([phone.name for phone in sim.phones if phone.user != GHOST])
         else:

@@ -79,6 +79,8 @@ class Process:
             bindings=server.bindings,
             records=server.outbox,
             close_connection=server.close_connection,
+            push=server.pushes if server.mood.incoming else None,
+            occupancy=server.occupancy,
             channels=MemoryTrunkChannels(str(number), server.channel_table),
         )
         endpoint = make_endpoint(server.settings, server.listeners, around.key)

@@ -18,6 +18,7 @@ from tests.simulation.audit import Audit
 from tests.simulation.carrier import Carrier
 from tests.simulation.clock import Clock
 from tests.simulation.country import Country
+from tests.simulation.incoming import Incoming
 from tests.simulation.network import Network, Path
 from tests.simulation.phone import Phone
 from tests.simulation.report import Fault, describe
@@ -63,6 +64,8 @@ class Mood:
     """When everything dies the store may forget its last second."""
     skewed: bool
     """The clocks of the processes differ."""
+    incoming: bool = False
+    """Owners and managers have set up what happens to incoming calls; phones sleep and are pushed."""
 
     @staticmethod
     def draw(dice: random.Random) -> Mood:
@@ -140,13 +143,15 @@ class Simulation:
         self._indices = 0
         self.network = Network(self.clock, random.Random(f"{seed} network"))
         self.talk_s, self.whim_s, self.stranger_s = self.mood.talk_s, self.mood.whim_s, 8.0
-        self.country = Country(self.mood.users, random.Random(f"{seed} country"))
+        rules = random.Random(f"{seed} rules") if self.mood.incoming else None
+        self.country = Country(self.mood.users, random.Random(f"{seed} country"), rules)
         self.settings = self._settings()
         calls = self.settings.calls
         self.longest_ring_s = calls.total_ring_seconds + 5.0
         self.longest_call_s = calls.max_duration_seconds + 60.0
         self.watch = Watch(self)
         self.audit = Audit(self)
+        self.incoming = Incoming(self)
         self.server = Server(self, self.settings, self.mood)
         self.network.server = self.server
         self.phones = self._phones()
@@ -227,6 +232,10 @@ class Simulation:
         """A request that reached the server got no final response."""
         detail = f"{owed.method} of {owed.party}, {self.clock.now - owed.at:.0f} s ago"
         self.blame("unanswered request", detail, owed.call_id)
+
+    def has_instance(self, device: str) -> bool:
+        """Whether a phone says which one it is when it registers (RFC 5626)."""
+        return any(phone.name == device and phone.instance for phone in self.phones)
 
     def move(self, phone: Phone) -> None:
         """A phone comes back with another address."""

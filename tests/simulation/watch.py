@@ -170,6 +170,7 @@ class Watch:
     def belongs(self, call_id: str, ref: str) -> None:
         """A dialog is a leg of a call."""
         self.refs[call_id] = ref
+        self.sim.incoming.belongs(call_id, ref)
 
     def server_died(self) -> None:
         """What it had to answer is forgotten with its transactions."""
@@ -286,6 +287,8 @@ class Watch:
             self._check_cseq(heard, now)
             if method == "INVITE":
                 self._check_invite(heard, sent, now)
+                if not heard.to_tag and party is not None and not party.is_trunk:
+                    self.sim.incoming.rings(heard, party.name)
             elif method == "BYE":
                 self.byes[f"{heard.call_id}|{heard.to_tag}"] = sent
                 answer = self.answers.get(f"{heard.call_id}|{heard.from_tag}")
