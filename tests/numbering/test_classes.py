@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from phonenumbers import PhoneNumberType, ShortNumberCost, shortnumberinfo
 
-from numbering.classes import classify, emergency_number, local_number, short_number
+from numbering.classes import classify, emergency_number, labels_of, local_number, short_number
 from numbering.e164 import country_of, is_fiction, read
 from numbering.national import PLANS
 from numbering.plans import SHORT_CLASSES, NumberClass
@@ -456,6 +456,27 @@ def test_a_number_that_begins_like_a_routing_prefix_is_left_alone() -> None:
 )
 def test_what_is_no_short_number(text: str, country: str) -> None:
     assert short_number(text, country) == ""
+
+
+@pytest.mark.rule("INC-02")
+@pytest.mark.parametrize(
+    ("number", "labels"),
+    [
+        ("+33162000000", ("commercial",)),
+        ("+33163999999", ("commercial",)),
+        ("+33164000000", ()),
+        ("+33948000000", ("commercial",)),
+        ("+33639980001", ()),
+        ("+590947500000", ("commercial",)),  # 09475: dialled like any number of France
+        ("+262268800000", ("commercial",)),
+        ("+262262000000", ()),
+        ("+442079460000", ()),
+        ("+", ()),
+        ("", ()),
+    ],
+)
+def test_ranges_kept_for_selling_are_labelled(number: str, labels: tuple[str, ...]) -> None:
+    assert labels_of(number) == labels
 
 
 def test_a_short_number_with_its_country() -> None:

@@ -80,6 +80,7 @@ def test_what_is_no_pattern(pattern: str) -> None:
         ('[ranges]\nmobile = ["6"]\nfixed = ["6"]\n', {}, "FR.toml: ranges.fixed: 6 is in a class already"),
         ('[ranges]\nmobile = ["7-6"]\n', {}, "FR.toml: ranges.mobile: '7-6' does not run"),
         ("[ranges]\nmobile = [6]\n", {}, "FR.toml: ranges.mobile: a list of texts"),
+        ('[labels]\nselling = ["162"]\n', {}, "FR.toml: labels.selling: is none of commercial"),
         ("[lengths]\n700 = [99]\n", {}, "FR.toml: lengths.700: lengths from 4 to 14"),
         ('[[overseas]]\ncode = "262"\n', {}, "FR.toml: overseas: territory: is missing"),
         ("", {"fiction": "free_short"}, "FR.toml: fiction: 'free_short' is none of"),
