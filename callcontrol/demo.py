@@ -27,6 +27,8 @@ OUTSIDE: Final = "+33199001234"
 SIM: Final = "+33639980001"
 """Of ana's phone."""
 GATEWAY: Final = "+33199000001"
+GREETING: Final = "+33639987000"
+"""Number of the company, which hunts for ana, then ben."""
 PASSWORD: Final = "demo"
 RING_S: Final = 2.0
 """How long the demo's softphone rings before it answers."""
@@ -81,6 +83,13 @@ user = "ana"
 [[number]]
 e164 = "{ben}"
 user = "ben"
+
+[[greeting]]
+number = "{greeting}"
+account = "demo"
+members = ["ana", "ben"]
+ring_seconds = 20
+repeat = 1
 
 [[trunk]]
 ref = "demo-carrier"
@@ -153,7 +162,13 @@ def carrier_port(settings: Settings) -> int:
 async def provision(engine: AsyncEngine, settings: Settings) -> None:
     """Put the demo's users, numbers and trunk into the database."""
     text = _DOCUMENT.format(
-        password=PASSWORD, ana=ANA, ben=BEN, gateway=GATEWAY, sim=SIM, carrier=carrier_port(settings)
+        password=PASSWORD,
+        ana=ANA,
+        ben=BEN,
+        greeting=GREETING,
+        gateway=GATEWAY,
+        sim=SIM,
+        carrier=carrier_port(settings),
     )
     await apply([Document("demo", text)], SqlProvisioningStore(engine), plans=plan_table(settings))
 
@@ -177,7 +192,7 @@ def banner(listeners: Listeners, settings: Settings) -> list[str]:
         "  Two softphone accounts (any softphone on this machine, UDP or TCP):",
         f"    user ana-phone   password {PASSWORD}   domain {DOMAIN}   server (proxy) {address}   number {ANA}",
         f"    user ben-phone   password {PASSWORD}   domain {DOMAIN}   server (proxy) {address}   number {BEN}",
-        f"  Register both, and dial {BEN} from ana-phone.",
+        f"  Register both, and dial {BEN} from ana-phone; {GREETING} is the company, which rings ana, then ben.",
         "",
         "  Or let the demo place a call by itself, in a second terminal:",
         "    .venv/bin/cloudline demo call",
