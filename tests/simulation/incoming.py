@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.msgpack import encode
 
-from callcontrol.b2bua.leg import CALLEE, ELSEWHERE
+from callcontrol.b2bua.leg import ELSEWHERE
 from callcontrol.cdr import CallRecord, LegRecord
 from dialplan import reasons, stored
 from dialplan.evaluate import evaluate
-from dialplan.plan import Forward
+from dialplan.plan import Forward, Hunt
 from gateway.push import DevicePush
 from numbering.models import ANSWER_GSM
+from tests.simulation.moments import SKEW_S, START
 
 if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
@@ -52,6 +53,8 @@ class Incoming:
         self._by_ref: dict[str, Asked] = {}
         self.open: dict[tuple[str, str], str] = {}
         """(call reference, device) -> Call-ID of the INVITE that it was sent last."""
+        self._declined: dict[tuple[str, str], float] = {}
+        """(call reference, user) -> when a device of the user said 6xx."""
         self.pushes: dict[str, dict[str, list[str]]] = {}
         """Call reference -> device -> what was pushed."""
 
@@ -90,6 +93,13 @@ class Incoming:
             self.sim.blame("offered twice", f"{device} has two INVITEs of one call", ref=ref)
         self.open[ref, device] = heard.call_id
 
+    def declined(self, call_id: str, device: str) -> None:
+        """A phone says 6xx to an INVITE that rings."""
+        ref = self.sim.watch.refs.get(call_id, "")
+        if ref and self.is_watched:
+            user = device.partition("-")[0]
+            self._declined.setdefault((ref, user), self.sim.clock.now)
+
     def _check_device(self, ref: str, device: str, call_id: str) -> None:
         """A phone that answers by GSM is not rung over VoIP; who has declined is not rung again."""
         found = next((each for each in self.sim.country.devices if each.ref == device), None)
@@ -97,14 +107,13 @@ class Incoming:
             return
         if found.answer == ANSWER_GSM:
             self.sim.blame("rings over VoIP", f"{device} answers by GSM", ref=ref)
+        declined_at = self._declined.get((ref, found.user))
         call = self.sim.server.call(ref)
-        if call is None or ref in self.sim.audit.moved:
+        if declined_at is None or call is None or ref in self.sim.audit.moved or self.sim.server.deaths:
             return
         began = max([leg.started_at for leg in call.legs.values() if leg.call_id == call_id], default=0.0)
-        for leg in call.legs.values():
-            declined = leg.role == CALLEE and leg.status >= 600 and leg.ended_by == "callee"
-            if declined and leg.user == found.user and leg.ended_at < began:
-                self.sim.blame("rings after a decline", f"{device}: {leg.id} said {leg.status}", ref=ref)
+        if declined_at + self.sim.server.grain + 2 * SKEW_S < began - START:
+            self.sim.blame("rings after a decline", f"{device}: declined at {declined_at:.2f}", ref=ref)
 
     def _check_rules(self, asked: Asked, ref: str, device: str) -> None:
         company = self.sim.country.company
@@ -158,11 +167,14 @@ class Incoming:
         told = self.pushes.pop(ref, {})
         for key in [key for key in self.open if key[0] == ref]:
             del self.open[key]
+        for key in [key for key in self._declined if key[0] == ref]:
+            del self._declined[key]
         if self.sim.server.deaths or ref in self.sim.audit.moved:
             return  # who takes a call over may say a thing again; who is moved has two stories
         legs = [leg for leg in record.legs if leg.role == "callee"]
         self._check_outcomes(record, legs)
         self._check_missed(record, legs, told)
+        self._check_story(record, legs, told)
 
     def _check_outcomes(self, record: CallRecord, legs: list[LegRecord]) -> None:
         """One outcome for each leg, and one winner."""
@@ -211,3 +223,21 @@ class Incoming:
                 self.sim.blame(
                     "missed call", f"{leg.device} was told, but its user declined", ref=record.call_ref
                 )
+
+    def _check_story(self, record: CallRecord, legs: list[LegRecord], told: dict[str, list[str]]) -> None:
+        """Of a hunt that found nobody: each member was rung or sought, or the trace says why not."""
+        decision = evaluate(stored.load(stored.split(record.facts)[0]))
+        hunt = next((step for step in decision.plan.steps if isinstance(step, Hunt)), None)
+        happened = str(json.loads(record.trace)[len(decision.trace) :])
+        lasted = (record.ended_ms - record.started_ms) / 1000
+        if hunt is None or record.answered_ms or record.reason not in LOST or lasted > hunt.limit_s - 1.0:
+            return
+        if lasted > self.sim.settings.calls.total_ring_seconds - 1.0:
+            return
+        users = {leg.user for leg in legs} | {device.partition("-")[0] for device in told}
+        for group in hunt.groups:
+            for member in group:
+                if member.user not in users and member.user not in happened:
+                    self.sim.blame(
+                        "member without a story", f"{member.user} in {happened}", ref=record.call_ref
+                    )

@@ -14,12 +14,12 @@ from zlib import crc32
 
 from callcontrol.b2bua.call import Call
 from callcontrol.bindings import MemoryBindingStore
-from callcontrol.occupancy import MemoryOccupancy
 from callcontrol.sip.flow import Flow, Listener, Listeners
 from config.settings import Settings
 from gateway.capacity import ChannelTable
 from tests.simulation.moments import SKEW_S, START
 from tests.simulation.network import SERVER, Stream
+from tests.simulation.occupied import WatchedOccupancy
 from tests.simulation.process import Process
 from tests.simulation.pushes import Pushes
 from tests.simulation.storage import Outbox, SharedStore
@@ -50,7 +50,7 @@ class Server:
         self.bindings = MemoryBindingStore()
         self.outbox = Outbox(self)
         self.pushes = Pushes(sim)
-        self.occupancy = MemoryOccupancy()
+        self.occupancy = WatchedOccupancy(sim)
         self.channel_table = ChannelTable()
         """Channels of trunks, over all processes."""
         self.listeners = Listeners()

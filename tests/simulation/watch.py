@@ -219,6 +219,10 @@ class Watch:
                 sent.in_time = True
             return
         if not sent.final:
+            if note.method == "INVITE" and note.status >= 600 and not sent.cancelled_at:
+                party = self.sim.network.parties.get(sent.host)
+                if party is not None and not party.is_trunk:
+                    self.sim.incoming.declined(note.call_id, party.name)
             sent.final = note.status
             sent.final_at = now
             sent.life = life
