@@ -40,6 +40,7 @@ from callcontrol.collector import Collector
 from callcontrol.ids import KeyedIds
 from callcontrol.lease_views import LeaseList
 from callcontrol.limits import Doorkeeper
+from callcontrol.message_webhook import WebhookSender
 from callcontrol.live.link import LinkError
 from callcontrol.live.state import LiveState
 from callcontrol.metrics import Metrics
@@ -80,6 +81,7 @@ from numbering.cache import DirectoryCache, DirectoryUnavailable
 from numbering.clockwork import DUTY
 from numbering.directory import Directory
 from numbering.models import PlanTable
+from numbering.messages import RetryPolicy
 from numbering.store import SqlDirectorySource
 from numbering.store_duty import SqlDuty
 from numbering.store_inventory import InventoryStore
@@ -181,7 +183,7 @@ class App:
             ) from error
 
     def _open_numbers(self, plans: PlanTable) -> None:
-        settings = self.settings.numbers
+        settings, messages = self.settings.numbers, self.settings.messages
         # Another name at each start: what an earlier process of this node did not finish is not ours.
         owner = f"{self.settings.node.id} {secrets.token_hex(4)}"
         try:
@@ -191,6 +193,12 @@ class App:
                 settings,
                 plans,
                 self._clock.wall,
+                WebhookSender(messages) if messages.url else None,
+                RetryPolicy(
+                    first_s=messages.retry_seconds,
+                    most_s=messages.retry_max_seconds,
+                    attempts=messages.attempts,
+                ),
             )
         except ValueError as error:
             raise StartError(str(error)) from error

@@ -6,15 +6,14 @@ the dashboards, the alert rules and ``docs/metrics.md`` are tested against this 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Final
 
+from callcontrol.metric import PREFIX, Metric
+from callcontrol.number_metrics import NUMBER_METRICS
 from dialplan import reasons
 from gateway.gateway_numbers import GatewayKind
-from numbering.lifecycle import Action
-from numbering.models import NumberState
 
-PREFIX: Final = "cloudline_"
+__all__ = ["CATALOGUE", "CLASSES", "HTTP_METHODS", "MAX_OPEN_VALUES", "PREFIX", "Metric", "all_series"]
 
 # Methods we know; anything else a peer invents is counted as "other", else a stranger could make series.
 METHODS: Final = (
@@ -55,34 +54,6 @@ RESULTS: Final = ("answered", "busy", "no_answer", "cancelled", "rejected", "fai
 # Label values that come from the operator's own provisioning or code (trunk refs, drop reasons, ...) are
 # closed in practice; the bound keeps a mistake from filling the memory of Prometheus.
 MAX_OPEN_VALUES: Final = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """One metric.  ``labels`` maps each label to its legal values; an empty tuple is a set bounded by
-    size.
-    """
-
-    name: str
-    """Without prefix, and without ``_total`` for a counter (the exporter appends it)."""
-    kind: str
-    """``counter``, ``gauge``, ``histogram`` or ``info``."""
-    help: str
-    labels: dict[str, tuple[str, ...]] = field(default_factory=dict)
-
-    @property
-    def series(self) -> tuple[str, ...]:
-        """Names as Prometheus stores them."""
-        full = PREFIX + self.name
-        match self.kind:
-            case "counter":
-                return (f"{full}_total",)
-            case "info":
-                return (f"{full}_info",)
-            case "histogram":
-                return (f"{full}_bucket", f"{full}_count", f"{full}_sum")
-            case _:
-                return (full,)
 
 
 _ALL = (
@@ -389,23 +360,7 @@ _ALL = (
     ),
     Metric("directory_up", "gauge", "1 if the last refresh of the directory from the database worked.", {}),
     Metric("directory_age_seconds", "gauge", "Time since the database was last heard.", {}),
-    # Numbers
-    Metric(
-        "numbers",
-        "gauge",
-        "Numbers of the inventory by their state.",
-        {"state": tuple(map(str, NumberState))},
-    ),
-    Metric(
-        "number_changes",
-        "counter",
-        "Changes of numbers that this node made.",
-        {"action": tuple(map(str, Action))},
-    ),
-    Metric("number_duty", "gauge", "1 on the node that does for all what time asks of numbers.", {}),
-    Metric("number_overdue_seconds", "gauge", "How late the latest work of that node was.", {}),
-    Metric("number_clock_failures", "counter", "Work of that node that failed.", {}),
-    Metric("number_messages_waiting", "gauge", "Messages to lines that nobody has sent.", {}),
+    *NUMBER_METRICS,
     # HTTP API
     Metric(
         "http_requests",

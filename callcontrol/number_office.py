@@ -22,8 +22,8 @@ from numbering.clockwork import Clockwork, Elected
 from numbering.directory import Directory
 from numbering.e164 import country_of
 from numbering.inventory import NumberInventory
+from numbering.messages import Courier, MessageSender, Outcome, RetryPolicy
 from numbering.models import PlanTable
-from numbering.portdesk import ManualSender, MessageSender
 from numbering.refusal import Refused
 from numbering.store_inventory import InventoryStore
 
@@ -44,17 +44,31 @@ class NumberOffice:
         plans: PlanTable,
         clock: Callable[[], float],
         sender: MessageSender | None = None,
+        retry: RetryPolicy | None = None,
     ) -> None:
-        """Raises ValueError for settings that the law of a country forbids."""
+        """``sender``: who carries messages to lines; None: they wait for people.
+
+        Raises ValueError for settings that the law of a country forbids.
+        """
         self.inventory = NumberInventory(store, plans, settings, clock=clock)
         self.clockwork = Clockwork(
             store,
             self.inventory,
             duty,
-            sender or ManualSender(),
             clock=clock,
             pause_s=settings.clock_seconds,
         )
+        self.courier: Courier | None = None
+        if sender is not None:
+            self.courier = Courier(
+                store,
+                self.inventory,
+                sender,
+                retry or RetryPolicy(),
+                clock=clock,
+                on_duty=lambda: self.clockwork.on_duty,
+                pause_s=settings.clock_seconds,
+            )
         self.forgotten = 0
         self._pause_s = settings.clock_seconds
         self._write_s = settings.sim_seen_write_seconds
@@ -109,22 +123,35 @@ class NumberOffice:
             if self._sims.get(device) == country:
                 del self._sims[device]
 
+    def handed(self) -> dict[str, int]:
+        """Messages that were to be handed over, by what came of it."""
+        return (
+            dict(self.courier.handed) if self.courier is not None else dict.fromkeys((each.value for each in Outcome), 0)
+        )
+
     # -- life -------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Until cancelled."""
         clock = asyncio.create_task(self.clockwork.run(), name="numbers: clock")
+        tasks = [clock]
+        if self.courier is not None:
+            # beside the clock: a carrier that is slow to take a message must not cost this node its duty
+            tasks.append(asyncio.create_task(self.courier.run(), name="numbers: messages"))
         try:
-            while not clock.done():
+            while not any(task.done() for task in tasks):
                 await asyncio.sleep(self._pause_s)
                 try:
                     await self.write_down()
                 except DatabaseUnavailable as error:
                     _log.debug("numbers: the database is away: %s", error)
         finally:
-            clock.cancel()
-            await asyncio.gather(clock, return_exceptions=True)
-        clock.result()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        for task in tasks:
+            if not task.cancelled():
+                task.result()
 
     def register(self, metrics: Metrics, directory: Directory) -> None:
         """Let the metrics read the inventory."""
@@ -139,6 +166,8 @@ class NumberOffice:
                 "number_overdue_seconds": lambda: clockwork.overdue_s,
                 "number_clock_failures": lambda: clockwork.failures,
                 "number_messages_waiting": lambda: clockwork.waiting_messages,
+                "number_messages_stuck": lambda: clockwork.stuck_messages,
+                "number_messages": lambda: self.handed(),
             }
         )
 

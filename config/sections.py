@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from config.messages import MessageSettings
 from config.mqtt import MqttSettings
 from config.parts import Bytes, Count, CountOrNone, HostPort, Listener, Network, Seconds, Section
 
@@ -422,6 +423,7 @@ class Settings(Section):
     log: LogSettings = LogSettings()
     cdr: CdrSettings = CdrSettings()
     numbers: NumberSettings = NumberSettings()
+    messages: MessageSettings = MessageSettings()
     plans: dict[str, PlanSettings] = Field(default_factory=standard_plans)
     """Named in a file they are added to the standard ones, or replace the one of the same name."""
 

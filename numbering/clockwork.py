@@ -15,7 +15,6 @@ from config.database import DatabaseUnavailable
 from numbering import lifecycle
 from numbering.inventory import NumberInventory
 from numbering.lifecycle import Action, Cause, NumberEvent
-from numbering.portdesk import MessageSender
 from numbering.refusal import Refused
 from numbering.store_inventory import InventoryStore
 
@@ -54,7 +53,6 @@ class Clockwork:
         store: InventoryStore,
         inventory: NumberInventory,
         duty: Elected,
-        sender: MessageSender,
         *,
         clock: Callable[[], float],
         pause_s: float,
@@ -62,7 +60,6 @@ class Clockwork:
         self._store = store
         self._inventory = inventory
         self._duty = duty
-        self._sender = sender
         self._clock = clock
         self._pause_s = pause_s
         self.on_duty = False
@@ -70,6 +67,7 @@ class Clockwork:
         self.failures = 0
         self.overdue_s = 0.0
         self.waiting_messages = 0
+        self.stuck_messages = 0
 
     async def tick(self) -> int:
         """Everything that is due now, if this node has the duty; returns how many changes were made.
@@ -93,9 +91,9 @@ class Clockwork:
             if not self.on_duty:
                 break
         self.overdue_s = latest
-        await self._inventory.ports.deliver(self._sender)
         async with self._store.look() as look:
             self.waiting_messages = await look.waiting_messages()
+            self.stuck_messages = await look.waiting_messages(given_up=True)
         return count
 
     async def _batch(self) -> tuple[int, float]:

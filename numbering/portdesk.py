@@ -1,15 +1,15 @@
 """Numbers that come to us and leave us, as a service (NUM-10, NUM-11); a part of `numbering.inventory`.
 
-What a line is asked or told goes through an outbox in the database, written with the change itself.  Who carries the
-messages is a `MessageSender`; the one that there is by default carries nothing: people see what waits
-(``cloudline number messages``), send it, and say so.
+What a line is asked or told goes through an outbox in the database, written with the change itself; `numbering.messages`
+tells who carries it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import date
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from config.sections import NumberSettings
 from numbering import lifecycle, porting
@@ -29,21 +29,6 @@ RIO: Final = "rio"
 
 # Thirty-two signs that nobody mistakes for another.
 _SIGNS: Final = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
-
-
-class MessageSender(Protocol):
-    """Carries short messages to lines."""
-
-    async def send(self, to: str, text: str) -> bool:
-        """Whether the message was handed over; False: it goes on waiting."""
-        ...
-
-
-class ManualSender:
-    """Carries nothing: messages wait until people have sent them, and have said so."""
-
-    async def send(self, to: str, text: str) -> bool:
-        return False
 
 
 class PortDesk:
@@ -148,18 +133,27 @@ class PortDesk:
             )
         return port
 
+    async def asked_about(self, number: str) -> Port | None:
+        """The port whose line was, or is about to be, asked by us; None: there is none."""
+        async with self._store.look() as look:
+            ports = await look.ports(
+                e164=self._inventory.read(number), direction=IN, only_open=True, limit=1
+            )
+        return ports[0] if ports else None
+
     async def reply(self, number: str, text: str, *, actor: str) -> Port | None:
         """What a line answered to our question; None when it has no question, or its words say neither."""
         e164 = self._inventory.read(number)
         rules = self._inventory.rules_of(e164)
         answer = None if rules.port_in is None else porting.read_reply(text, rules.port_in)
-        async with self._store.look() as look:
-            ports = await look.ports(e164=e164, direction=IN, only_open=True, limit=1)
-        if not ports or answer is None:
+        port = await self.asked_about(e164)
+        if port is None or answer is None:
             return None
+        if answer and port.state in (PortState.CONFIRMED, PortState.SCHEDULED):
+            return port  # it said so before: carriers deliver a message twice
         if answer:
-            return await self.confirm(ports[0].id, actor=actor, reason="the line replied yes")
-        return await self.cancel(ports[0].id, actor=actor, why=porting.DECLINED, reason="the line replied no")
+            return await self.confirm(port.id, actor=actor, reason="the line replied yes")
+        return await self.cancel(port.id, actor=actor, why=porting.DECLINED, reason="the line replied no")
 
     async def confirm(
         self, port: str, *, actor: str, reason: str = "confirmed by the line", version: int = 0
@@ -309,10 +303,12 @@ class PortDesk:
 
     # -- messages ---------------------------------------------------------------------------------------------
 
-    async def messages(self, *, waiting: bool = True, limit: int = 100) -> Sequence[Message]:
-        """Messages to lines, the oldest first."""
+    async def messages(
+        self, *, waiting: bool = True, limit: int = 100, after: int = 0
+    ) -> Sequence[Message]:
+        """Messages to lines, the oldest first; ``after``: those behind the one of this id."""
         async with self._store.look() as look:
-            return await look.messages(waiting=waiting, limit=limit)
+            return await look.messages(waiting=waiting, limit=limit, after=after)
 
     async def sent(self, message: int, *, actor: str, reason: str = "message sent") -> Message:
         """A message was sent: a port whose line was asked waits for the answer from now on."""
@@ -331,25 +327,18 @@ class PortDesk:
                     port, PortState.AWAITING_CONFIRMATION, confirm_by=cause.at + rules.confirm_hours * HOUR_S
                 )
                 await self._step(work, port, after, cause)
-            return Message(
-                id=known.id,
-                e164=known.e164,
-                kind=known.kind,
-                body=known.body,
-                port=known.port,
-                created_at=known.created_at,
-                sent_at=cause.at,
-            )
+            return replace(known, sent_at=cause.at)
 
-    async def deliver(self, sender: MessageSender, limit: int = 20) -> int:
-        """Let a sender carry what waits; returns how many messages it took."""
-        done = 0
-        for message in await self.messages(limit=limit):
-            if not await sender.send(message.e164, message.body):
-                break
-            await self.sent(message.id, actor="sender")
-            done += 1
-        return done
+    async def resend(self, message: int) -> Message:
+        """A message that no sender tries any more, or only later, is due at once, as if it were new."""
+        async with self._store.work() as work:
+            known = await work.message(message)
+            if known is None:
+                raise Refused(Fault.BAD_REQUEST, f"there is no message {message}")
+            if known.sent_at:
+                raise Refused(Fault.WRONG_STATE, f"message {message} was sent already")
+            await work.message_failed(message, attempts=0, next_at=0.0, failure="", given_up=False)
+            return replace(known, attempts=0, next_at=0.0, failure="", given_up=False)
 
     # -- steps ------------------------------------------------------------------------------------------------
 

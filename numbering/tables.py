@@ -169,6 +169,12 @@ class NumberMessageRow(Base):
     created_at: Mapped[float] = mapped_column(Double)
     # 0: it waits.
     sent_at: Mapped[float] = mapped_column(Double, index=True)
+    # Tries to hand it over that failed, when the next one is due, and why the last one failed.
+    attempts: Mapped[int] = mapped_column(Integer)
+    next_at: Mapped[float] = mapped_column(Double)
+    failure: Mapped[str] = mapped_column(String(200))
+    # No more tries: people have to look.
+    given_up: Mapped[bool]
 
 
 class RioReferenceRow(Base):

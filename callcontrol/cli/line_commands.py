@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,6 +21,9 @@ from callcontrol.cli.number_desk import (
 from callcontrol.cli.options import Limit
 from callcontrol.cli.output import moment, print_json, print_table
 
+if TYPE_CHECKING:
+    from numbering.store_inventory import Message
+
 Number = Annotated[str, typer.Argument(metavar="NUMBER", help="In E.164, +33…")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; it is recorded.")]
 
@@ -32,6 +35,7 @@ def add_to(app: typer.Typer) -> None:
     app.command("rio")(rio)
     app.command("messages")(messages)
     app.command("sent")(sent)
+    app.command("resend")(resend)
 
 
 def port_out(
@@ -96,13 +100,16 @@ def messages(
                     "port": each.port,
                     "created_at": when(each.created_at),
                     "sent_at": when(each.sent_at),
+                    "attempts": each.attempts,
+                    "failure": each.failure,
+                    "given_up": each.given_up,
                 }
                 for each in found
             ]
         )
         return
     print_table(
-        ["ID", "TO", "KIND", "SINCE (UTC)", "SENT (UTC)", "TEXT"],
+        ["ID", "TO", "KIND", "SINCE (UTC)", "SENT (UTC)", "TRIES", "TEXT"],
         (
             (
                 each.id,
@@ -110,12 +117,31 @@ def messages(
                 each.kind,
                 moment(when(each.created_at)),
                 moment(when(each.sent_at)),
+                _tries(each),
                 each.body,
             )
             for each in found
         ),
         "no message waits",
     )
+
+
+def _tries(message: Message) -> str:
+    """How often handing a message over has failed, and why."""
+    if not message.attempts:
+        return "-"
+    words = f"{message.attempts}: {message.failure}"
+    return f"{words}; given up" if message.given_up else words
+
+
+def resend(
+    message: Annotated[int, typer.Argument(metavar="ID", help="As cloudline number messages shows it.")],
+    config: ConfigFile = None,
+) -> None:
+    """Let a message be handed over again at once, also one that was given up."""
+    deed = Deed("resend", "message", str(message))
+    again = do(config, deed, lambda desk: desk.ports.resend(message))
+    typer.echo(f"message {again.id} to {again.e164}: tried again")
 
 
 def sent(

@@ -19,8 +19,7 @@ from callcontrol.cli.provisioning_commands import chosen_settings
 from callcontrol.plans import plan_table
 
 if TYPE_CHECKING:  # SQLAlchemy takes half a second to import, which the other commands need not wait for
-    from sqlalchemy.ext.asyncio import AsyncEngine
-
+    from callcontrol.access.store import SqlAuditStore
     from numbering.inventory import NumberInventory
     from numbering.models import CloudNumber
     from numbering.porting import Port
@@ -68,6 +67,7 @@ def do(config: Path | None, deed: Deed, work: Callable[[NumberInventory], Awaita
 async def _ask(
     config: Path | None, work: Callable[[NumberInventory], Awaitable[Result]], deed: Deed | None
 ) -> Result:
+    from callcontrol.access.store import SqlAuditStore
     from config.database import DatabaseUnavailable, create_engine, upgrade
     from numbering.inventory import NumberInventory
     from numbering.refusal import Refused
@@ -81,7 +81,7 @@ async def _ask(
         await upgrade(engine)
         result = await work(inventory)
         if deed is not None:
-            await _record(engine, store, deed, result)
+            await _record(SqlAuditStore(engine), store, deed, result)
         return result
     except Refused as refusal:
         raise Failure(f"{refusal} ({refusal.fault.value})") from None
@@ -93,10 +93,9 @@ async def _ask(
         await engine.dispose()
 
 
-async def _record(engine: AsyncEngine, store: InventoryStore, deed: Deed, result: object) -> None:
+async def _record(audit: SqlAuditStore, store: InventoryStore, deed: Deed, result: object) -> None:
     """Write down what was done.  It stands also when the database has gone away since."""
     from callcontrol.access.audit import AuditEntry
-    from callcontrol.access.store import SqlAuditStore
     from config.database import DatabaseUnavailable
 
     if result is None and deed.only_done:
@@ -112,7 +111,7 @@ async def _record(engine: AsyncEngine, store: InventoryStore, deed: Deed, result
             key=key,
             detail=deed.detail,
         )
-        await SqlAuditStore(engine).write([entry])
+        await audit.write([entry])
     except DatabaseUnavailable as error:
         typer.echo(f"cloudline: done, but not in the record of changes: {error}", err=True)
 

@@ -151,7 +151,7 @@ def test_nothing_is_done_twice_even_by_two_who_believe_in_their_duty(database_ur
         try:
             worlds = [world, World(other, world.clock)]
             clocks = [
-                Clockwork(w.store, w.inventory, Everybody(), NoSender(), clock=w.clock, pause_s=1.0)
+                Clockwork(w.store, w.inventory, Everybody(), clock=w.clock, pause_s=1.0)
                 for w in worlds
             ]
             world.clock.days(70)
@@ -164,11 +164,6 @@ def test_nothing_is_done_twice_even_by_two_who_believe_in_their_duty(database_ur
             await other.dispose()
 
     play(database_url, scenario)
-
-
-class NoSender:
-    async def send(self, to: str, text: str) -> bool:
-        return False
 
 
 def test_what_was_changed_since_the_look_is_left_alone(database_url: str) -> None:

@@ -298,39 +298,6 @@ def test_a_line_that_was_given_up_may_still_leave(database_url: str) -> None:
     play(database_url, scenario)
 
 
-class Sender:
-    """Takes the first messages, then none."""
-
-    def __init__(self, takes: int) -> None:
-        self.takes = takes
-        self.sent: list[str] = []
-
-    async def send(self, to: str, text: str) -> bool:
-        if len(self.sent) == self.takes:
-            return False
-        self.sent.append(to)
-        return True
-
-
-@pytest.mark.rule("NUM-10")
-def test_a_sender_is_given_what_waits(database_url: str) -> None:
-    async def scenario(world: World) -> None:
-        await world.stock(ONE)
-        await world.inventory.assign(ONE, "ana", actor="x")
-        port = await world.ports.request(LINE, "zoe", RIO, FRIDAY, actor="x")
-        await world.ports.tell_rio(ONE, actor="x")
-        sender = Sender(1)
-        clock = world.clockwork(sender=sender)
-        await clock.tick()
-        assert (sender.sent, clock.waiting_messages) == ([LINE], 1)
-        assert (await world.ports.get(port.id)).state is P.AWAITING_CONFIRMATION
-        sender.takes = 9
-        await clock.tick()
-        assert (sender.sent, clock.waiting_messages) == ([LINE, ONE], 0)
-
-    play(database_url, scenario)
-
-
 def test_whom_it_was_for_is_gone(database_url: str) -> None:
     async def scenario(world: World) -> None:
         from callcontrol.provisioning import Document, SqlProvisioningStore, apply

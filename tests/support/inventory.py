@@ -17,7 +17,7 @@ from config.sections import DatabaseSettings, NumberSettings
 from numbering.clockwork import DUTY, Clockwork
 from numbering.directory import Directory
 from numbering.inventory import NumberInventory
-from numbering.portdesk import ManualSender, MessageSender
+from numbering.messages import Courier, MessageSender, RetryPolicy
 from numbering.store import SqlDirectorySource
 from numbering.store_duty import SqlDuty
 from numbering.store_inventory import InventoryStore
@@ -92,13 +92,26 @@ class World:
         )
         self.ports = self.inventory.ports
 
-    def clockwork(self, owner: str = "node-1", sender: MessageSender | None = None) -> Clockwork:
+    def clockwork(self, owner: str = "node-1") -> Clockwork:
         return Clockwork(
             self.store,
             self.inventory,
             SqlDuty(self.engine, DUTY, owner, self.settings.duty_seconds),
-            sender or ManualSender(),
             clock=self.clock,
+            pause_s=self.settings.clock_seconds,
+        )
+
+    def courier(
+        self, sender: MessageSender, policy: RetryPolicy | None = None, duty: Clockwork | None = None
+    ) -> Courier:
+        """Carries what is due; ``duty``: only while that node has the duty."""
+        return Courier(
+            self.store,
+            self.inventory,
+            sender,
+            policy or RetryPolicy(),
+            clock=self.clock,
+            on_duty=lambda: duty is None or duty.on_duty,
             pause_s=self.settings.clock_seconds,
         )
 
