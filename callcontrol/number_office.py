@@ -126,7 +126,9 @@ class NumberOffice:
     def handed(self) -> dict[str, int]:
         """Messages that were to be handed over, by what came of it."""
         return (
-            dict(self.courier.handed) if self.courier is not None else dict.fromkeys((each.value for each in Outcome), 0)
+            dict(self.courier.handed)
+            if self.courier is not None
+            else dict.fromkeys((each.value for each in Outcome), 0)
         )
 
     # -- life -------------------------------------------------------------------------------------------------

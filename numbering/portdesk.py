@@ -136,9 +136,7 @@ class PortDesk:
     async def asked_about(self, number: str) -> Port | None:
         """The port whose line was, or is about to be, asked by us; None: there is none."""
         async with self._store.look() as look:
-            ports = await look.ports(
-                e164=self._inventory.read(number), direction=IN, only_open=True, limit=1
-            )
+            ports = await look.ports(e164=self._inventory.read(number), direction=IN, only_open=True, limit=1)
         return ports[0] if ports else None
 
     async def reply(self, number: str, text: str, *, actor: str) -> Port | None:
@@ -303,9 +301,7 @@ class PortDesk:
 
     # -- messages ---------------------------------------------------------------------------------------------
 
-    async def messages(
-        self, *, waiting: bool = True, limit: int = 100, after: int = 0
-    ) -> Sequence[Message]:
+    async def messages(self, *, waiting: bool = True, limit: int = 100, after: int = 0) -> Sequence[Message]:
         """Messages to lines, the oldest first; ``after``: those behind the one of this id."""
         async with self._store.look() as look:
             return await look.messages(waiting=waiting, limit=limit, after=after)
