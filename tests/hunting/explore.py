@@ -8,7 +8,9 @@ from itertools import pairwise
 
 from callcontrol.b2bua.env import CallEnv
 from tests.hunting.cases import Case
-from tests.hunting.play import Chooser, Play, environment
+from tests.hunting.play import Play
+from tests.hunting.wire import environment
+from tests.hunting.world import Chooser
 
 MakePlay = Callable[[Case, Chooser, CallEnv], Play]
 
