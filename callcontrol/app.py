@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -31,21 +31,23 @@ from callcontrol.assembly import Signalling, Surroundings, lease_policy, make_en
 from callcontrol.bindings import MemoryBindingStore
 from callcontrol.call_log import LoggedOutbox
 from callcontrol.call_store import MemoryCallStore
+from callcontrol.cdr import leftovers
 from callcontrol.cdr.exporter import CdrExporter, sync_journal
 from callcontrol.cdr.journal import JournalBusy
 from callcontrol.cdr.outbox import JournalOutbox
 from callcontrol.cdr.store import SqlCallStore
 from callcontrol.census import register_parts
 from callcontrol.collector import Collector
+from callcontrol.explaining.explainer import Explainer
 from callcontrol.ids import KeyedIds
 from callcontrol.lease_views import LeaseList
 from callcontrol.limits import Doorkeeper
 from callcontrol.message_webhook import WebhookSender
 from callcontrol.live.link import LinkError
-from callcontrol.live.state import LiveState
+from callcontrol.live.state import Calls, LiveState
 from callcontrol.metrics import Metrics
 from callcontrol.node import BansOf, CallsOf, LiveNode
-from callcontrol.node_view import ComponentView, ReloadView
+from callcontrol.node_view import ComponentView, Node, ReloadView
 from callcontrol.number_office import NumberOffice
 from callcontrol.operator_access import AccessError, NodeNote, ensure_token, leave_note, token_path
 from callcontrol.phone_link import PhoneLink
@@ -56,12 +58,14 @@ from callcontrol.pushing import Wake
 from callcontrol.relay import FlowRelay
 from callcontrol.resolution import NameResolver
 from callcontrol.sim_writer import SimWriter
+from callcontrol.sip.endpoint import Endpoint
 from callcontrol.sip.flow import Listeners
 from callcontrol.system_clock import SystemClock
 from callcontrol.transport.bounds import StreamBounds
 from callcontrol.transport.dns_cache import DnsCache, DnsPython, read_hosts
 from callcontrol.transport.driver import Driver
 from callcontrol.transport.loop import run as run_loop
+from callcontrol.transport.ports import SipEndpoint, Sockets
 from callcontrol.transport.resolver import Resolver as DnsResolver
 from callcontrol.transport.tls import TlsError, TlsFiles
 from callcontrol.trunk_registration import Registrations
@@ -102,8 +106,28 @@ class StartError(Exception):
     """The node cannot start; the text says why and what to do."""
 
 
+class CarrierAccounts(Protocol):
+    """Our registrations with carriers, as this process knows them."""
+
+    @property
+    def left(self) -> bool: ...
+
+    def tick(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
 class App:
-    """One node: made, started, run until it is told to stop, closed."""
+    """One node: made, started, run until it is told to stop, closed.
+
+    What is otherwise in a worker of a node with several processes are the methods under "one of several"
+    (``callcontrol.workers.worker``).
+    """
+
+    sockets: Sockets | None = None
+    place = 0
+    places = 1
+    registrations: CarrierAccounts
 
     def __init__(self, settings: Settings, *, is_demo: bool = False) -> None:
         self.settings = settings
@@ -116,6 +140,7 @@ class App:
         self._idle = asyncio.Event()
         self._refuses_without_state = settings.state.outage == "refuse"
         self._next_trace_at = 0.0
+        self.upkeep: Upkeep | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._collector = Collector()
 
@@ -160,11 +185,12 @@ class App:
             asyncio.create_task(self.reconciler.run(), name="use of numbers"),
             asyncio.create_task(self.sims.run(), name="verified SIMs"),
             *([asyncio.create_task(self.link.run(), name="mqtt")] if self.link is not None else ()),
-            asyncio.create_task(self.upkeep.run(), name="upkeep of the API"),
+            *([asyncio.create_task(self.upkeep.run(), name="upkeep of the API")] if self.upkeep else ()),
             asyncio.create_task(self.numbers.run(), name="numbers"),
         ]
         if self.live is not None:
             self._tasks.append(asyncio.create_task(self.live.run(), name="live state"))
+        self._tasks += self._more_tasks()
         if settings.cdr.fsync:
             self._tasks.append(
                 asyncio.create_task(sync_journal(self.outbox, settings.cdr.fsync_seconds), name="journal")
@@ -205,13 +231,14 @@ class App:
 
     def _open_outbox(self, stack: AsyncExitStack) -> None:
         cdr = self.settings.cdr
-        folder = Path(cdr.outbox)
+        folder = self._outbox_folder()
         try:
             self.outbox = JournalOutbox(
                 folder,
                 schedule=asyncio.get_running_loop().call_soon,
                 segment_bytes=cdr.segment_bytes,
                 fsync=cdr.fsync,
+                node=self.settings.node.id,
             )
         except OSError as error:
             raise StartError(f"cdr.outbox: {folder} cannot be used: {error}") from error
@@ -259,7 +286,7 @@ class App:
             wall=self._clock.wall,
             kick=self._kick,
             on_defect=self._on_defect,
-            on_usurped=self._stop.set,
+            on_usurped=self._usurped,
         )
         stack.push_async_callback(live.close)
         try:
@@ -281,7 +308,7 @@ class App:
         self.signalling.core.fetch = live.lease.fetch
         self.signalling.core.begin_recovery()
         try:
-            count = await live.recover(self.signalling.runner)
+            count = await live.recover(self._adopter())
         except LinkError as error:
             raise StartError(f"state.url: {error}") from error
         finally:
@@ -302,7 +329,7 @@ class App:
         gate = make_gate(settings, bindings)
         limits = settings.limits
         self.driver = Driver(
-            endpoint,
+            self._guarded(endpoint),
             self._clock,
             self._turn,
             Doorkeeper(gate, self._clock.wall_at),
@@ -316,12 +343,14 @@ class App:
             ),
             on_connection_lost=self._on_connection_lost,
             needs_tick=self._needs_tick,
+            sockets=self.sockets,
         )
         try:
             await self.driver.start(settings.sip.listen, self._tls_files(), settings.sip.advertise)
         except (OSError, ValueError, TlsError) as error:
             raise StartError(f"sip.listen: {error}") from error
         stack.push_async_callback(self.driver.stop)
+        self._sockets_open(Doorkeeper(gate, self._clock.wall_at))
         dns = DnsCache(DnsPython(), self._clock, hosts=read_hosts())
         self.resolver = NameResolver(
             DnsResolver(
@@ -362,6 +391,8 @@ class App:
                 leases=None if self.live is None else self.live.leases,
                 channels=None if self.live is None else self.live.channels,
                 sims=self.sims,
+                place=self.place,
+                places=self.places,
             ),
         )
         self.prober = Prober(
@@ -409,7 +440,8 @@ class App:
 
     def _open_registrations(self, ids: KeyedIds) -> None:
         core, trunks = self.signalling, self.settings.trunks
-        self.registrations = Registrations(
+        core.runner.kick = self.driver.kick
+        registrations = Registrations(
             core.core,
             core.endpoint,
             core.trunking,
@@ -425,10 +457,12 @@ class App:
             ),
             f"{self.settings.node.id} {secrets.token_hex(4)}",
         )
-        core.trunking.registered = self.registrations
-        core.intake.registrations = self.registrations
-        core.runner.kick = self.driver.kick
-        self.prober.registrations = self.registrations
+        if self.live is not None and trunks.register_from == "one":
+            registrations.elect(self.live.register_duty)
+        core.trunking.registered = registrations
+        core.intake.registrations = registrations
+        self.prober.registrations = registrations
+        self.registrations = registrations
 
     def _tls_files(self) -> TlsFiles | None:
         tls = self.settings.sip.tls
@@ -473,6 +507,7 @@ class App:
             on_sign_out=self._sign_out,
             config_version=lambda: self.directory.version,
             draining=lambda: self.signalling.core.draining,
+            explainer=Explainer(core, self._clock.wall),
             wakes=self._wakes_of,
         )
 
@@ -510,7 +545,7 @@ class App:
             stores,
             self.cache,
             self.token_cache,
-            node=self.node,
+            node=self._whole_node(),
             trunks=self.trunks,
             gateways=self.gateways,
             plans=plan_table(settings),
@@ -539,7 +574,8 @@ class App:
             raise StartError(str(error)) from error
         stack.push_async_callback(self.http.stop)
         extra = demo_data.facts(self.listeners, settings) if self._demo else {}
-        note = NodeNote(url=self.http.url, token=token, node=settings.node.id, pid=os.getpid(), extra=extra)
+        name, pid = self._shown_as()
+        note = NodeNote(url=self.http.url, token=token, node=name, pid=pid, extra=extra)
         try:
             left = leave_note(note)
         except (AccessError, OSError) as error:
@@ -620,7 +656,8 @@ class App:
             self.driver.kick()
             if self.signalling.core.draining and not self.signalling.runner.calls:
                 self._idle.set()
-                self._stop.set()
+                if self._may_leave():
+                    self._stop.set()
 
     # -- what operators see ---------------------------------------------------------------------------------
 
@@ -689,6 +726,12 @@ class App:
 
     async def run(self, stack: AsyncExitStack) -> None:
         """Run until drained or stopped."""
+        self._watch_signals()
+        self._collector.start(self._clock.monotonic())
+        await self._stop.wait()
+        await self._finish()
+
+    def _watch_signals(self) -> None:
         loop = asyncio.get_running_loop()
         terminations = 0
 
@@ -710,9 +753,46 @@ class App:
             task.add_done_callback(reloads.discard)
 
         loop.add_signal_handler(signal.SIGHUP, on_hup)
-        self._collector.start(self._clock.monotonic())
-        await self._stop.wait()
-        await self._finish()
+
+    # -- one of several -------------------------------------------------------------------------------------
+
+    def _outbox_folder(self) -> Path:
+        return Path(self.settings.cdr.outbox)
+
+    def _guarded(self, endpoint: Endpoint) -> SipEndpoint:
+        """What the sockets take for the endpoint."""
+        return endpoint
+
+    def _sockets_open(self, gate: Doorkeeper) -> None:
+        """The listeners are there."""
+
+    def _adopter(self) -> Calls:
+        """Who goes on with calls that are taken over."""
+        return self.signalling.runner
+
+    def _whole_node(self) -> Node:
+        """What the API shows."""
+        return self.node
+
+    def _shown_as(self) -> tuple[str, int]:
+        """Name and process of the node for those outside."""
+        return self.settings.node.id, os.getpid()
+
+    def _more_tasks(self) -> list[asyncio.Task[None]]:
+        """What workers that this node had before have left in their outboxes."""
+        return [asyncio.create_task(self._left_behind(1), name="records of former workers")]
+
+    async def _left_behind(self, workers: int) -> None:
+        await leftovers.export(Path(self.settings.cdr.outbox), workers, self.records, self.settings.cdr)
+        await asyncio.Event().wait()
+
+    def _may_leave(self) -> bool:
+        """Whether a drained process may exit when its own calls are over."""
+        return True
+
+    def _usurped(self) -> None:
+        """Another process is this node now."""
+        self._stop.set()
 
     async def _leave_carriers(self) -> None:
         """Let the answers to our last REGISTERs come, so that no call comes to a node that is gone."""
@@ -767,6 +847,23 @@ async def _main(settings: Settings, is_demo: bool, say: Callable[[str], None]) -
     return 0
 
 
+async def _front(settings: Settings, say: Callable[[str], None]) -> int:
+    """A node of several processes; this one is in front of them."""
+    from callcontrol.workers.supervisor import ListenError, Supervisor  # not needed by a node of one process
+
+    engine = create_engine(settings.database)
+    try:
+        await upgrade(engine)  # once, before the workers come together
+    except (DatabaseUnavailable, OSError) as error:
+        raise StartError(f"database.url: the database cannot be used: {error}") from error
+    finally:
+        await engine.dispose()
+    try:
+        return await Supervisor(settings, say).run()
+    except ListenError as error:
+        raise StartError(str(error)) from error
+
+
 def _banner(app: App, is_demo: bool) -> list[str]:
     names = ", ".join(listener.name for listener in app.listeners.all())
     lines = [
@@ -789,6 +886,8 @@ def serve(settings: Settings, *, demo: bool = False, check: bool = False) -> int
             if check:
                 print(asyncio.run(_check(settings)))
                 return 0
+            if settings.node.workers > 1:
+                return run_loop(_front(settings, lambda line: print(line, flush=True)))
             return run_loop(_main(settings, demo, lambda line: print(line, flush=True)))
         except StartError as error:
             print(f"cloudline: {error}", file=sys.stderr)

@@ -8,6 +8,7 @@ import os
 from collections.abc import Sequence
 from typing import Final, Protocol
 
+from callcontrol.cdr.chain import Seal
 from callcontrol.cdr.journal import sync_and_close
 from callcontrol.cdr.outbox import JournalOutbox, Outbox
 from callcontrol.cdr.records import CallRecord
@@ -23,8 +24,8 @@ _FIRST_BACKOFF_S: Final = 0.5
 class CallStore(Protocol):
     """Where records end up; writing one twice is writing it once."""
 
-    async def write(self, records: Sequence[CallRecord]) -> list[Refused]:
-        """Commit records; returns those that it will never take.  Raises `DatabaseUnavailable`."""
+    async def write(self, records: Sequence[CallRecord], seals: Sequence[Seal | None] = ()) -> list[Refused]:
+        """Commit records with their places in the chain; returns those that it will never take.  Raises `DatabaseUnavailable`."""
         ...
 
 
@@ -68,7 +69,7 @@ class CdrExporter:
             return False
         batch = self._outbox.take(self._settings.batch)
         if batch.records:
-            refused = await self._store.write(batch.records)
+            refused = await self._store.write(batch.records, batch.seals)
             for each in refused:
                 self._outbox.reject(each.record, each.why)
             self.rejected += len(refused)

@@ -14,7 +14,7 @@ import logging
 import os
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -63,9 +63,18 @@ class Journal:
     were found at the start, ``torn_bytes`` and ``damaged_frames`` what could not be read then.
     """
 
-    def __init__(self, folder: Path, segment_bytes: int, *, synced: bool = True) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        segment_bytes: int,
+        *,
+        synced: bool = True,
+        on_rotate: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``on_rotate``: called before a new segment takes the place of the last one."""
         self._folder = folder
         self._synced = synced
+        self._on_rotate = on_rotate
         self._segment_bytes = segment_bytes
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -162,7 +171,23 @@ class Journal:
             _log.error("journal %s: cannot truncate, leaving it: %s", active.path, error)
             self._close_active()
 
+    def last(self) -> bytes | None:
+        """The last sound record of all that is here; None: there is none."""
+        for segment in reversed(self._segments):
+            offset, found = len(MAGIC), None
+            data = segment.path.read_bytes()[: segment.size]
+            while offset + _FRAME.size <= len(data):
+                length, crc = _FRAME.unpack_from(data, offset)
+                payload = data[offset + _FRAME.size : offset + _FRAME.size + length]
+                if zlib.crc32(payload) == crc:
+                    found = payload
+                offset += _FRAME.size + length
+            if found is not None:
+                return found
+        return None
+
     def _rotate(self) -> None:
+        self._on_rotate()
         if self._fd >= 0:
             self._close_active()
         self._open_segment()

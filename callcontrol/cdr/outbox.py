@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from typing import Final, Protocol
 
 import msgspec
 
+from callcontrol.cdr import lives
+from callcontrol.cdr.chain import Chain, Seal, unwrap, wrap
 from callcontrol.cdr.journal import Journal, Position, frame, sync_and_close
 from callcontrol.cdr.records import CallRecord
 
@@ -35,6 +38,8 @@ class Batch:
     """Place in the journal; None: they come from memory."""
     taken: int
     """Records that it stands for, those included that could not be read."""
+    seals: tuple[Seal | None, ...] = ()
+    """Places of the records in their chain, one each; None: they come from before there were chains."""
 
 
 class Outbox(Protocol):
@@ -140,9 +145,15 @@ class JournalOutbox:
         schedule: Callable[[Callable[[], None]], object],
         segment_bytes: int = 4 * 1024 * 1024,
         fsync: bool = True,
+        node: str = "node",
     ) -> None:
+        """``node``: names the producer of the chain in a folder that is new."""
         self._folder = folder
-        self._journal = Journal(folder, segment_bytes, synced=fsync)
+        self._journal = Journal(folder, segment_bytes, synced=fsync, on_rotate=self._keep_head)
+        self._head = lives.begin(folder, node, os.urandom(4), self._journal.last())
+        self._written = self._head.digest
+        """Digest of the last record that is in the journal."""
+        self._chain = Chain(f"{self._head.base}.{self._head.life}", self._head.digest)
         self._schedule = schedule
         self._scheduled = False
         self._lent = False
@@ -173,7 +184,17 @@ class JournalOutbox:
         """Records that were found at the start."""
         return self._journal.recovered
 
+    @property
+    def producer(self) -> str:
+        """Names the chain of this life."""
+        return self._chain.producer
+
     def put(self, record: CallRecord) -> None:
+        try:
+            seal = self._chain.seal(record)
+        except UnicodeEncodeError:
+            record = printable(record)
+            seal = self._chain.seal(record)
         if len(self._waiting) >= MAX_WAITING:
             self.lost += 1
             if self.lost % 1000 == 1:
@@ -183,9 +204,9 @@ class JournalOutbox:
             return
         try:
             payload = self._encoder.encode(record)
-        except UnicodeEncodeError:
+        except UnicodeEncodeError:  # in what the seal does not cover
             payload = self._encoder.encode(printable(record))
-        self._waiting.append(frame(payload))
+        self._waiting.append(frame(wrap(seal, payload)))
         self._put += 1
         self._ages.add(self._put, _ended(record))
         if not self._scheduled:
@@ -208,6 +229,11 @@ class JournalOutbox:
                 _log.error("call records: the journal in %s cannot be written: %s", self._folder, error)
             return
         self._waiting.clear()
+        self._written = self._chain.digest
+
+    def _keep_head(self) -> None:
+        """The segment that tells how far the chain is may soon be gone."""
+        lives.write(self._folder, lives.Head(self._head.base, self._head.life, self._written))
 
     def take(self, limit: int) -> Batch:
         # A batch from memory that was never acknowledged is forgotten: the disk may take its records now.
@@ -215,7 +241,8 @@ class JournalOutbox:
         self.flush()
         payloads, position = self._journal.read(limit)
         if payloads:
-            return Batch(tuple(self._decoded(payloads)), position, len(payloads))
+            records, seals = self._decoded(payloads)
+            return Batch(records, position, len(payloads), seals)
         if not self._waiting:
             # Nothing is left although something should be: frames that were damaged after the start.
             self._done = self._put
@@ -223,17 +250,21 @@ class JournalOutbox:
         # The disk refuses: straight from memory.
         self._lent = True
         frames = [self._waiting[index] for index in range(min(limit, len(self._waiting)))]
-        return Batch(tuple(self._decoded([item[8:] for item in frames])), None, len(frames))
+        records, seals = self._decoded([item[8:] for item in frames])
+        return Batch(records, None, len(frames), seals)
 
-    def _decoded(self, payloads: list[bytes]) -> list[CallRecord]:
+    def _decoded(self, payloads: list[bytes]) -> tuple[tuple[CallRecord, ...], tuple[Seal | None, ...]]:
         records: list[CallRecord] = []
+        seals: list[Seal | None] = []
         for payload in payloads:
             try:
-                records.append(self._decoder.decode(payload))
+                seal, data = unwrap(payload)
+                records.append(self._decoder.decode(data))
+                seals.append(seal)
             except msgspec.DecodeError as error:
                 self.unreadable += 1
                 self._keep_aside({"payload": payload.hex(), "why": str(error)})
-        return records
+        return tuple(records), tuple(seals)
 
     def acknowledge(self, batch: Batch) -> None:
         if batch.position is None:
@@ -263,6 +294,7 @@ class JournalOutbox:
         self.flush()
         if self._waiting:
             _log.error("call records: %d are lost with the process", len(self._waiting))
+        self._keep_head()
         self._journal.close()
 
 

@@ -8,19 +8,23 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Final
 
+import msgspec
 from sqlalchemy import Select, Table, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect, Row
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from callcontrol.cdr.chain import Seal, leg_order
 from callcontrol.cdr.outbox import printable
 from callcontrol.cdr.records import CallRecord, LegRecord
-from callcontrol.cdr.tables import CallRow, LegRow
+from callcontrol.cdr.tables import CallRow, LegRow, SealRow
 from config.database import Base, DatabaseUnavailable, reading, sqlstate, writing
 
 _PAGE: Final = 100
 """Calls per statement: the loop is not held for longer than a few milliseconds."""
+
+_MAX_BIGINT: Final = (1 << 63) - 1
 
 # SQLSTATE classes that say "this value, never": data exceptions and broken constraints.
 _REFUSED: Final = ("22", "23")
@@ -59,14 +63,15 @@ class SqlCallStore:
         self._engine = engine
         self._calls = _Insert(CallRow, engine.dialect)
         self._legs = _Insert(LegRow, engine.dialect)
+        self._seals = _seal_statement(engine.dialect)
 
-    async def write(self, records: Sequence[CallRecord]) -> list[Refused]:
-        """Write records as one transaction; those that are there already stay as they are.
+    async def write(self, records: Sequence[CallRecord], seals: Sequence[Seal | None] = ()) -> list[Refused]:
+        """Write records as one transaction; those that are there already stay as they are.  ``seals``: one each, or none at all.
 
         Returns what the database refuses for what it contains; everything else is committed.
         """
         try:
-            await self._write(records)
+            await self._write(records, seals)
         except DBAPIError as error:
             if not _is_refusal(error):
                 raise DatabaseUnavailable(str(error.orig)) from error
@@ -74,16 +79,28 @@ class SqlCallStore:
             return []
         # One of them is bad: find it, without holding up the others.
         refused: list[Refused] = []
-        for record in records:
+        for at, record in enumerate(records):
+            seal = seals[at : at + 1]
             try:
-                await self._write([printable(record)])
+                await self._write([printable(record)], seal)
             except DBAPIError as error:
                 if not _is_refusal(error):
                     raise DatabaseUnavailable(str(error.orig)) from error
                 refused.append(Refused(record, str(error.orig)))
+                await self._write_seals_alone(printable(record), seal)
         return refused
 
-    async def _write(self, records: Sequence[CallRecord]) -> None:
+    async def _write_seals_alone(self, record: CallRecord, seals: Sequence[Seal | None]) -> None:
+        """A record that is set aside is no gap in its chain."""
+        async with writing(self._engine) as connection:
+            for seal in seals:
+                if seal is not None:
+                    row = _seal_row(
+                        seal, msgspec.structs.replace(record, call_ref=record.call_ref[:64]), True
+                    )
+                    await connection.exec_driver_sql(self._seals, row)
+
+    async def _write(self, records: Sequence[CallRecord], seals: Sequence[Seal | None] = ()) -> None:
         async with writing(self._engine) as connection:
             for start in range(0, len(records), _PAGE):
                 page = records[start : start + _PAGE]
@@ -91,6 +108,13 @@ class SqlCallStore:
                 await self._calls.run(connection, calls)
                 legs = [self._legs.row(record.call_ref, leg) for record in page for leg in record.legs]
                 await self._legs.run(connection, legs)
+            rows = [
+                _seal_row(seal, record, False)
+                for seal, record in zip(seals, records, strict=False)
+                if seal is not None
+            ]
+            if rows:
+                await connection.exec_driver_sql(self._seals, rows)
 
     async def get(self, call_ref: str) -> CallRecord | None:
         """One call with its legs."""
@@ -105,6 +129,12 @@ class SqlCallStore:
         query = query.order_by(CallRow.started_ms.desc(), CallRow.call_ref.desc()).limit(limit)
         async with reading(self._engine) as connection:
             return await _with_legs(connection, query)
+
+
+async def calls_with_legs(connection: AsyncConnection, refs: Sequence[str]) -> dict[str, CallRecord]:
+    """Those of the calls that are there, by reference."""
+    query = select(CallRow.__table__).where(CallRow.call_ref.in_(list(refs)))
+    return {record.call_ref: record for record in await _with_legs(connection, query)}
 
 
 def _filtered(where: CallFilter) -> Select[Any]:
@@ -136,13 +166,33 @@ async def _with_legs(connection: AsyncConnection, query: Select[Any]) -> list[Ca
     for row in (await connection.execute(query)).all():
         legs[row.call_ref].append(_leg(row))
     for found in legs.values():
-        found.sort(key=_order)
+        found.sort(key=leg_order)
     return [_call(row, tuple(legs[row.call_ref])) for row in rows]
 
 
-def _order(leg: LegRecord) -> tuple[int, int, str]:
-    """In the order in which they came: the caller's first, ``b2`` before ``b10``."""
-    return leg.started_ms, len(leg.leg), leg.leg
+def _seal_statement(dialect: Dialect) -> str:
+    table = SealRow.__table__
+    if not isinstance(table, Table):
+        raise TypeError("SealRow is not mapped to a table")
+    insert = sqlite.insert if dialect.name == "sqlite" else postgresql.insert
+    compiled = insert(table).on_conflict_do_nothing().compile(dialect=dialect)
+    if compiled.positiontup != [column.name for column in table.columns]:
+        raise TypeError(f"{dialect.name} does not bind the columns in their order")
+    return str(compiled)
+
+
+def _seal_row(seal: Seal, record: CallRecord, refused: bool) -> tuple[Any, ...]:
+    ended = min(max(record.ended_ms or record.started_ms, 0), _MAX_BIGINT)
+    return (
+        seal.producer,
+        seal.seq,
+        record.call_ref,
+        seal.previous,
+        seal.digest,
+        seal.fields,
+        ended,
+        refused,
+    )
 
 
 _RENAMED: Final = {"user_ref": "user"}

@@ -83,3 +83,23 @@ class LegRow(Base):
     cause: Mapped[int] = mapped_column(Integer)
     reason: Mapped[str] = mapped_column(Text)
     ended_by: Mapped[str] = mapped_column(String(16))
+
+
+class SealRow(Base):
+    """The place of one call record in the chain of its producer (`callcontrol.cdr.chain`)."""
+
+    __tablename__ = "call_seals"
+    __table_args__ = (
+        Index("ix_call_seals_call_ref", "call_ref"),
+        Index("ix_call_seals_ended_ms", "ended_ms"),
+    )
+
+    producer: Mapped[str] = mapped_column(String(96), primary_key=True)
+    seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    call_ref: Mapped[str] = mapped_column(String(64))
+    previous: Mapped[str] = mapped_column(String(64))
+    digest: Mapped[str] = mapped_column(String(64))
+    fields: Mapped[str] = mapped_column(String(16))
+    ended_ms: Mapped[int] = mapped_column(BigInteger)
+    refused: Mapped[bool]
+    """The database did not take the record; it is set aside in the outbox folder of its node."""

@@ -11,6 +11,7 @@ import typer
 
 from callcontrol.cli import (
     calls_commands,
+    cdr_commands,
     live_commands,
     mqtt_commands,
     number_commands,
@@ -19,6 +20,7 @@ from callcontrol.cli import (
     trunks_commands,
 )
 from callcontrol.cli.client import Failure, segment
+from callcontrol.cli.explain_command import explain_command
 from callcontrol.cli.options import AsJson, ConfigFile, Limit, Url, client, settings
 from callcontrol.cli.output import moment, print_json, print_table, span
 from callcontrol.operator_access import AccessError, NodeNote, find_notes
@@ -39,6 +41,7 @@ app.add_typer(number_commands.app, name="number")
 app.add_typer(token_commands.app, name="token")
 provisioning_commands.add_to(app)
 app.command("leases")(live_commands.leases)
+app.command("explain")(explain_command)
 
 _bans = typer.Typer(help="Addresses that are kept out.", invoke_without_command=True)
 _cdr = typer.Typer(help="Call records.", no_args_is_help=True)
@@ -46,6 +49,7 @@ _config = typer.Typer(help="The configuration.", no_args_is_help=True)
 _demo = typer.Typer(help="What goes with serve --demo.", no_args_is_help=True)
 app.add_typer(_bans, name="bans")
 app.add_typer(_cdr, name="cdr")
+_cdr.command("verify")(cdr_commands.verify)
 app.add_typer(_config, name="config")
 app.add_typer(_demo, name="demo")
 

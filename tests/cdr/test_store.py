@@ -159,11 +159,11 @@ class FlakyStore:
         self._store = store
         self.plan = plan
 
-    async def write(self, records: object) -> list[Refused]:
+    async def write(self, records: object, seals: object = ()) -> list[Refused]:
         step = self.plan.pop(0) if self.plan else ""
         if step == "before":
             raise DatabaseUnavailable("away")
-        refused = await self._store.write(records)  # type: ignore[arg-type]
+        refused = await self._store.write(records, seals)  # type: ignore[arg-type]
         if step == "after":
             raise DatabaseUnavailable("the answer was lost")
         return refused
