@@ -42,9 +42,9 @@ from callcontrol.explaining.explainer import Explainer
 from callcontrol.ids import KeyedIds
 from callcontrol.lease_views import LeaseList
 from callcontrol.limits import Doorkeeper
-from callcontrol.message_webhook import WebhookSender
 from callcontrol.live.link import LinkError
 from callcontrol.live.state import Calls, LiveState
+from callcontrol.message_webhook import WebhookSender
 from callcontrol.metrics import Metrics
 from callcontrol.node import BansOf, CallsOf, LiveNode
 from callcontrol.node_view import ComponentView, Node, ReloadView
@@ -84,8 +84,8 @@ from gateway.trunk import TrunkDirectory
 from numbering.cache import DirectoryCache, DirectoryUnavailable
 from numbering.clockwork import DUTY
 from numbering.directory import Directory
-from numbering.models import PlanTable
 from numbering.messages import RetryPolicy
+from numbering.models import PlanTable
 from numbering.store import SqlDirectorySource
 from numbering.store_duty import SqlDuty
 from numbering.store_inventory import InventoryStore

@@ -361,6 +361,33 @@ _ALL = (
     Metric("directory_up", "gauge", "1 if the last refresh of the directory from the database worked.", {}),
     Metric("directory_age_seconds", "gauge", "Time since the database was last heard.", {}),
     *NUMBER_METRICS,
+    # workers of a node that has several
+    Metric(
+        "workers",
+        "gauge",
+        "Workers of this node by their state; away: it died and starts again; absent with one worker.",
+        {"state": ("starting", "up", "away", "gone")},
+    ),
+    Metric("worker_restarts", "counter", "Workers that died and were started again.", {"worker": ()}),
+    Metric("worker_datagrams", "counter", "Datagrams that the front gave to a worker.", {"worker": ()}),
+    Metric(
+        "worker_messages_passed",
+        "counter",
+        "Messages that came over a connection of one worker for another, counted by both.",
+        {"direction": DIRECTIONS},
+    ),
+    Metric(
+        "worker_stand_ins",
+        "counter",
+        "New calls and registrations that another worker took while theirs was away.",
+        {},
+    ),
+    Metric(
+        "worker_dropped",
+        "counter",
+        "What did not reach a worker, by reason; backlog: it was too busy to read.",
+        {"reason": ("backlog", "no worker", "too old", "too many wait", "no answer")},
+    ),
     # HTTP API
     Metric(
         "http_requests",

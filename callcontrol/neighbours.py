@@ -47,6 +47,6 @@ def networks(members: Members) -> list[str]:
     found: list[str] = []
     for name in members.names():
         address = members.address_of(name)
-        if address is not None and name != members.own:
+        if address is not None and address != members.address:
             found.append(f"{address[0]}/{128 if ':' in address[0] else 32}")
     return found

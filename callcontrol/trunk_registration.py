@@ -6,18 +6,19 @@ same over restarts; by it, or by the address that took the registration, a call 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from hashlib import blake2s
+from collections.abc import Callable, Iterator
 from typing import Final
 
+from callcontrol.carrier_account import Account, contact_user, granted_seconds, is_same, same_contact, whole
 from callcontrol.core import Core
 from callcontrol.ids import KeyedIds
 from callcontrol.logs import get_logger
 from callcontrol.ports import Resolver
+from callcontrol.register_duty import ASK_S, Entry, RegisterDuty, SharedTable, Table
 from callcontrol.sip import build, digest
 from callcontrol.sip.endpoint import Endpoint
 from callcontrol.sip.errors import RemoteProtocolError
-from callcontrol.sip.fields import parse_name_addr, split_list
+from callcontrol.sip.fields import split_list
 from callcontrol.sip.flow import Flow
 from callcontrol.sip.message import Message
 from callcontrol.sip.uri import escape_user
@@ -27,60 +28,10 @@ from gateway.registration import FAILED, LEFT, REGISTERED, Registration, Registr
 from gateway.routes import peer_key
 from gateway.trunk import Trunk
 
+__all__ = ["Registrations", "contact_user"]
+
 PER_TURN: Final = 5
 MAX_ROUTES: Final = 10
-
-
-def contact_user(trunk: Trunk, peer: str) -> str:
-    """User part of the contact that we register: unguessable without the password, the same after a restart."""
-    word = blake2s(f"{trunk.ref} {peer}".encode(), key=trunk.password.encode()[:32], digest_size=10)
-    return f"t-{word.hexdigest()}"
-
-
-class _Account:
-    """One trunk at one peer."""
-
-    __slots__ = (
-        "call_id",
-        "challenge",
-        "contact",
-        "count",
-        "cseq",
-        "flow",
-        "host",
-        "machine",
-        "peer",
-        "proxy",
-        "routes",
-        "shown",
-        "token",
-        "trunk",
-        "uri",
-        "used",
-    )
-
-    def __init__(self, trunk: Trunk, peer: str, machine: Registration, call_id: str) -> None:
-        self.trunk = trunk
-        self.peer = peer
-        self.machine = machine
-        self.call_id = call_id
-        self.token = contact_user(trunk, peer)
-        scheme, _, rest = (trunk.registrar or peer).partition(":")
-        self.uri = f"{scheme}:{rest.partition(';')[0]}"
-        self.cseq = 0
-        self.contact = ""
-        self.host = ""
-        """Address that answered."""
-        self.flow: Flow | None = None
-        self.routes: list[str] = []
-        self.challenge: digest.Challenge | None = None
-        self.proxy = False
-        self.count = 0
-        """Uses of the nonce."""
-        self.used = False
-        """The REGISTER under way has credentials for a nonce of this attempt."""
-        self.shown = ""
-        """State that was last logged."""
 
 
 class Registrations:
@@ -116,13 +67,19 @@ class Registrations:
         self._scope = f"register {scope}"
         self._count = 0
         self._followed: int | None = None
-        self._accounts: dict[str, _Account] = {}
-        self._by_contact: dict[str, _Account] = {}
-        self._by_host: dict[str, list[_Account]] = {}
+        self._accounts: dict[str, Account] = {}
+        self._by_contact: dict[str, Account] = {}
+        self._by_host: dict[str, list[Account]] = {}
         """By the address that took the registration."""
-        self._leaving: list[_Account] = []
+        self._leaving: list[Account] = []
         """Of trunks that are gone or have changed: unregistered before they are forgotten."""
         self._stopped = False
+        self.duty: RegisterDuty | None = None
+        """Which of several nodes registers; None: each does."""
+        self._active = True
+        self._ask_at = 0.0
+        self._shared = SharedTable()
+        """What the node has registered that has the duty."""
         self._log = get_logger("trunks")
         self.results: dict[tuple[str, str], int] = {}
         """(trunk, class of the answer or ``timeout``) -> REGISTERs."""
@@ -131,6 +88,8 @@ class Registrations:
 
     def routes(self, trunk: str, peer: str) -> list[str] | None:
         """Service-Route of the registration at a peer; None when we are not registered there."""
+        if not self._active:
+            return self._shared.routes(peer_key(trunk, peer))
         account = self._accounts.get(peer_key(trunk, peer))
         return account.routes if account is not None and account.machine.bound else None
 
@@ -141,6 +100,8 @@ class Registrations:
         account = self._by_contact.get(user)
         if account is not None:
             return account.trunk
+        if not self._active:
+            return self._trunking.directory.get(self._shared.trunk_of(host))
         there = self._by_host.get(host)
         if not there:
             return None
@@ -162,8 +123,16 @@ class Registrations:
         found: dict[tuple[str, str], int] = {}
         for account in self._accounts.values():
             number = account.trunk.peers.index(account.peer) + 1
-            found[account.trunk.ref, str(number)] = int(account.machine.bound)
+            elsewhere = self._shared.routes(peer_key(account.trunk.ref, account.peer)) is not None
+            found[account.trunk.ref, str(number)] = int(account.machine.bound if self._active else elsewhere)
         return found
+
+    def table(self) -> list[tuple[str, str, list[str], str]]:
+        """(trunk, peer, Service-Route, address that took it) of each registration in force, here or on the node on duty."""
+        if not self._active:
+            return self._shared.rows()
+        accounts = self._accounts.values()
+        return [(a.trunk.ref, a.peer, a.routes, a.host) for a in accounts if a.machine.bound]
 
     @property
     def left(self) -> bool:
@@ -177,6 +146,9 @@ class Registrations:
         """Send what is due."""
         now = self._wall()
         self._follow(now)
+        self._ask_duty(now)
+        if not self._active:
+            return
         sent = 0
         for account in [*self._leaving, *self._accounts.values()]:
             if sent < PER_TURN and account.machine.is_due(now):
@@ -185,6 +157,44 @@ class Registrations:
             self._tell(account)
         if self._leaving:
             self._leaving = [account for account in self._leaving if account.machine.state != LEFT]
+
+    def elect(self, duty: RegisterDuty) -> None:
+        """Register only while this node has the duty; called once, before the first `tick`."""
+        self.duty = duty
+        self._active = False
+
+    def _ask_duty(self, now: float) -> None:
+        if self.duty is None or self._stopped or now < self._ask_at:
+            return
+        self._ask_at = now + ASK_S
+        self.duty.hold([*self._left_for_others()] if self._active else (), now, self._told)
+
+    def _left_for_others(self) -> Iterator[Entry]:
+        for account in self._accounts.values():
+            if account.machine.bound:
+                yield account.trunk.ref, account.peer, account.routes, account.host, account.contact
+
+    def _told(self, mine: bool, table: Table) -> None:
+        """The answer of the duty."""
+        if self._stopped:
+            return
+        now = self._wall()
+        if not mine or not self._active:
+            self._shared.learn(table)
+        if mine and not self._active:
+            self._active = True
+            for key, account in self._accounts.items():
+                account.old = self._shared.contact(key)
+                account.machine.begin(now)
+            self._log.info("this node registers with the carriers")
+        elif not mine and self._active:
+            self._active = False
+            for account in self._accounts.values():
+                account.machine.stand_by(now)
+                account.routes, account.host, account.shown = [], "", ""
+            self._leaving.clear()
+            self._index_hosts()
+            self._log.warning("another node registers with the carriers now")
 
     def peer_is_back(self, trunk: str, peer: str) -> None:
         """A peer that was down answers again: it may have lost its registrations with its memory."""
@@ -198,6 +208,8 @@ class Registrations:
             return
         self._stopped = True
         now = self._wall()
+        if self.duty is not None:
+            self.duty.give_up(now)
         for account in self._accounts.values():
             account.machine.leave(now)
         while any(account.machine.is_due(now) for account in self._accounts.values()):
@@ -215,20 +227,22 @@ class Registrations:
             for peer in trunk.peers
         }
         for key, account in list(self._accounts.items()):
-            if key in wanted and _is_same(account.trunk, wanted[key][0]):
+            if key in wanted and is_same(account.trunk, wanted[key][0]):
                 account.trunk = wanted[key][0]
                 continue
             del self._accounts[key]
             # where the new trunk registers the same contact, taking it out would take the new one out
-            if key not in wanted or not _same_contact(account.trunk, wanted[key][0]):
+            if self._active and (key not in wanted or not same_contact(account.trunk, wanted[key][0])):
                 account.machine.leave(now)
                 self._leaving.append(account)
         for key, (trunk, peer) in wanted.items():
             if key not in self._accounts:
                 machine = Registration(trunk.register_seconds, now, self._dice, self._policy)
+                if not self._active:
+                    machine.stand_by(now)
                 self._count += 1
                 call_id = f"register-{self._ids.make(self._scope + ' call', self._count)}"
-                self._accounts[key] = _Account(trunk, peer, machine, call_id)
+                self._accounts[key] = Account(trunk, peer, machine, call_id)
         self._by_contact = {account.token: account for account in self._accounts.values()}
         self._index_hosts()
 
@@ -238,7 +252,7 @@ class Registrations:
             if account.host:
                 self._by_host.setdefault(account.host, []).append(account)
 
-    def _tell(self, account: _Account) -> None:
+    def _tell(self, account: Account) -> None:
         machine = account.machine
         if machine.state == account.shown or machine.state not in (REGISTERED, FAILED, LEFT):
             return
@@ -254,7 +268,7 @@ class Registrations:
 
     # -- REGISTER -------------------------------------------------------------------------------------------
 
-    def _send(self, account: _Account) -> None:
+    def _send(self, account: Account) -> None:
         serial, expires = account.machine.sent()
         flow = self._resolver.direct(account.peer)
         if flow is not None:
@@ -269,7 +283,7 @@ class Registrations:
 
         self._resolver.look_up(account.peer, resolved)
 
-    def _register(self, account: _Account, serial: int, expires: int, flow: Flow) -> None:
+    def _register(self, account: Account, serial: int, expires: int, flow: Flow) -> None:
         self._count += 1
         account.cseq += 1
         account.flow = flow
@@ -285,6 +299,7 @@ class Registrations:
             ("Call-ID", account.call_id),
             ("CSeq", f"{account.cseq} REGISTER"),
             ("Contact", f"<{account.contact}>;expires={expires}"),
+            *self._of_the_dead(account, expires),
             ("Expires", str(expires)),
             ("User-Agent", self._agent),
         ]
@@ -295,7 +310,14 @@ class Registrations:
         self._core.asked[branch] = lambda message, came: self._answered(account, serial, message, came)
         self._endpoint.send_request(branch, "REGISTER", data, flow, self._monotonic(), None)
 
-    def _authorization(self, account: _Account) -> str:
+    @staticmethod
+    def _of_the_dead(account: Account, expires: int) -> list[tuple[str, str]]:
+        """The contact that another node has left, to be taken out: the carrier would ring it until it expires."""
+        if not account.old or not expires or account.old == account.contact:
+            return []
+        return [("Contact", f"<{account.old}>;expires=0")]
+
+    def _authorization(self, account: Account) -> str:
         """Credentials for the challenge that we know; a nonce serves until the carrier wants another one."""
         challenge, trunk = account.challenge, account.trunk
         if challenge is None or not trunk.login:
@@ -306,7 +328,7 @@ class Registrations:
             challenge, "REGISTER", account.uri, trunk.login, trunk.password, b"", cnonce, account.count
         )
 
-    def _answered(self, account: _Account, serial: int, message: Message | None, flow: Flow | None) -> None:
+    def _answered(self, account: Account, serial: int, message: Message | None, flow: Flow | None) -> None:
         machine = account.machine
         if not machine.is_current(serial):
             return
@@ -325,8 +347,9 @@ class Registrations:
             elif status < 300:
                 self._on_accepted(account, message, now)
             elif status == 423:
-                again = machine.too_brief(_number(message.get("min-expires")), now)
+                again = machine.too_brief(whole(message.get("min-expires")), now)
             else:
+                account.old = ""  # perhaps it was that which the carrier did not like
                 machine.refused(status, retry_after(message), now)
         if again:
             self._send(account)
@@ -339,7 +362,7 @@ class Registrations:
             self._index_hosts()
         self._tell(account)
 
-    def _on_challenge(self, account: _Account, message: Message, now: float) -> bool:
+    def _on_challenge(self, account: Account, message: Message, now: float) -> bool:
         """True when the REGISTER goes again with credentials."""
         account.proxy = message.status == 407
         header = "proxy-authenticate" if account.proxy else "www-authenticate"
@@ -357,44 +380,9 @@ class Registrations:
         account.challenge = None
         return False
 
-    def _on_accepted(self, account: _Account, message: Message, now: float) -> None:
-        account.machine.accepted(_granted(account, message), now)
+    def _on_accepted(self, account: Account, message: Message, now: float) -> None:
+        account.old = ""
+        account.machine.accepted(granted_seconds(account, message), now)
         account.routes = [
             route for value in message.all("service-route")[:MAX_ROUTES] for route in split_list(value)
         ][:MAX_ROUTES]
-
-
-_CONTACT: Final = ("username", "password", "registrar", "domain", "host")
-_LOGIN: Final = (*_CONTACT, "auth_username", "register_seconds")
-
-
-def _is_same(one: Trunk, other: Trunk) -> bool:
-    """The registration of a changed trunk may go on: nothing that it consists of is other than before."""
-    return all(getattr(one, name) == getattr(other, name) for name in _LOGIN)
-
-
-def _same_contact(one: Trunk, other: Trunk) -> bool:
-    """Both register the same contact for the same address of record."""
-    return all(getattr(one, name) == getattr(other, name) for name in _CONTACT)
-
-
-def _granted(account: _Account, message: Message) -> float:
-    """Seconds that a 2xx gives our contact (§10.2.4): its own parameter, else Expires, else what we asked for."""
-    ours = f"{account.token}@"
-    for value in message.all("contact"):
-        for member in split_list(value):
-            try:
-                address = parse_name_addr(member)
-            except RemoteProtocolError:
-                continue
-            if ours in address.uri:
-                expires = address.params.get("expires")
-                if expires is not None:
-                    return float(_number(expires))
-    expires = message.get("expires")
-    return float(_number(expires) if expires is not None else account.machine.expires)
-
-
-def _number(text: str | None) -> int:
-    text = (text or "").strip()
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else 0

@@ -15,26 +15,19 @@ from urllib.parse import urlsplit
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from config.messages import MessageSettings
-from config.mqtt import MqttSettings
+from config.mqtt import EMBEDDED, MqttSettings
 from config.parts import Bytes, Count, CountOrNone, HostPort, Listener, Network, Seconds, Section
 
 
 class NodeSettings(Section):
     id: str = Field(default="", max_length=64, pattern=r"^[A-Za-z0-9._-]*$")
-    workers: Count = 1
+    workers: Annotated[int, Field(ge=1, le=32)] = 1
     drain_seconds: Seconds = 3600.0
 
     @field_validator("id")
     @classmethod
     def _named(cls, value: str) -> str:
         return value or socket.gethostname()
-
-    @field_validator("workers")
-    @classmethod
-    def _one_worker(cls, value: int) -> int:
-        if value != 1:
-            raise ValueError("this version runs one worker per node")
-        return value
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
@@ -251,6 +244,7 @@ class TrunkSettings(Section):
     channel_lease_seconds: Seconds = 60.0
     register_retry_seconds: Seconds = 10.0
     register_retry_max_seconds: Seconds = 900.0
+    register_from: Literal["one", "all"] = "one"
 
     @model_validator(mode="after")
     def _ordered(self) -> TrunkSettings:
@@ -434,6 +428,21 @@ class Settings(Section):
             for zone in plan.minutes:
                 if zone not in known:
                     raise ValueError(f"plans.{name}.minutes: there is no zone {zone!r} in outgoing.zones")
+        return self
+
+    @model_validator(mode="after")
+    def _share_what_workers_need(self) -> Settings:
+        if self.node.workers == 1:
+            return self
+        if self.state.url == "memory://":
+            raise ValueError(
+                "node.workers: several workers have their calls and registrations in common through Redis; "
+                'set state.url (say "redis://127.0.0.1:6379/0"), or workers = 1'
+            )
+        if self.mqtt.url == EMBEDDED:
+            raise ValueError(
+                "node.workers: the built-in MQTT broker serves one process; name a broker in mqtt.url, or set workers = 1"
+            )
         return self
 
     @field_validator("plans")

@@ -151,6 +151,12 @@ class ClientHalf(Timekeeper):
                 self._settle_client(transaction)
         return True
 
+    def connections_lost(self, first: int, end: int, now: float) -> None:
+        """All stream connections with these ids are gone at once, with the process that had them: what waits on one fails."""
+        for key in list(self._waiting):
+            if key[:1] == "#" and first <= int(key[1:]) < end:
+                self._fail_waiting(key, now)
+
     def _listener(self, flow: Flow) -> Listener | None:
         """The listener of a flow; one of the same kind if it has none, or if a restart renamed it."""
         if flow.listener:

@@ -133,7 +133,12 @@ WRONG = [
     ),
     ("[sip.timers]\nt1 = 9\n", "node.toml:1: sip.timers: t1, t2 and t4 must not decrease"),
     ("[sip.timers]\nt1 = -1\n", "node.toml:2: sip.timers.t1: input should be greater than 0, not -1"),
-    ("[node]\nworkers = 4\n", "node.workers: this version runs one worker per node"),
+    ("[node]\nworkers = 4\n", "node.workers: several workers have their calls and registrations in common"),
+    ("[node]\nworkers = 33\n", "node.workers: input should be less than or equal to 32"),
+    (
+        "[node]\nworkers = 2\n[state]\nurl = 'redis://h'\n[mqtt]\nurl = 'embedded'\n",
+        "node.workers: the built-in MQTT broker serves one process",
+    ),
     ("[state]\nurl = 'redis+cluster://h'\n", "state.url: redis+cluster is not supported"),
     ("[mqtt]\nurl = 'tcp://h'\n", 'mqtt.url: write mqtt://host:port, mqtts://host:port or "embedded"'),
     ("[mqtt]\nurl = 'mqtt://u:secret@h/topic'\n", "mqtt.url: only host, port, user and password"),

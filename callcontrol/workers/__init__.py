@@ -1,0 +1,1 @@
+"""Several processes on one machine that are one node; see README.md."""

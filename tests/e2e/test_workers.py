@@ -1,0 +1,293 @@
+"""A node of two workers: one address, calls over both, a worker's death as a node's death in small."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from loadtests import proc
+from tests.e2e.harness import sip
+from tests.e2e.harness.agent import Agent
+from tests.e2e.harness.dialog import Leg
+from tests.e2e.harness.server import HOST
+from tests.e2e.harness.sipp import SippRun
+from tests.e2e.harness.team import Team, calls_by_worker, kill, up, workers
+from tests.e2e.harness.wire import NothingCame
+from tests.e2e.harness.world import ANA, BEN, CLEO, OUTSIDE
+from tests.support.redis import RedisServer
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.needs("openssl", "redis-server", "redis-cli", "sipp"),
+    pytest.mark.rule("LIVE-02", "LIVE-03"),
+]
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
+    store = RedisServer(tmp_path_factory.mktemp("redis"))
+    store.start()
+    made = Team(tmp_path_factory.mktemp("team"), store)
+    try:
+        made.start()
+        yield made
+    finally:
+        made.close()
+        store.kill()
+
+
+@pytest.fixture
+def team(both: Team) -> Iterator[Team]:
+    """Two workers that serve, without any call."""
+    assert proc.wait_until(lambda: up(both.server) == 2, 30)
+    yield both
+    both.everybody_out()
+    assert proc.wait_until(lambda: up(both.server) == 2, 30)
+    both.server.wait_idle(12)
+
+
+def several(team: Team, phone: Agent, count: int, called: str = CLEO) -> list[tuple[Leg, Leg]]:
+    """Calls of one trunk to one phone, all answered."""
+    carrier = team.carrier()
+    callers = {f"+331990012{number:02}": None for number in range(count)}
+    dialled = {caller: Leg.dial(carrier, called, caller) for caller in callers}
+    pairs = []
+    for _ in callers:
+        leg = Leg.answering(phone)
+        assert leg.invite is not None
+        call = dialled[sip.user_of(leg.invite.get("from"))]
+        leg.ring()
+        call.expect_provisional(180)
+        leg.accept()
+        call.expect_answer()
+        pairs.append((call, leg))
+    return pairs
+
+
+def lose(team: Team, worker: int) -> None:
+    """Kill a worker other than the first; the node has noticed."""
+    kill(team.server, worker)
+    assert proc.wait_until(lambda: up(team.server) < 2, 5)
+
+
+def end(pairs: list[tuple[Leg, Leg]]) -> None:
+    """Each call is ended by the other side than the one before."""
+    for number, (call, leg) in enumerate(pairs):
+        first, second = (call, leg) if number % 2 else (leg, call)
+        first.hang_up()
+        second.expect_hang_up()
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp", "tls", "ws"])
+def test_calls_of_one_trunk_are_spread_over_both(team: Team, transport: str) -> None:
+    """Both legs work whichever worker the phone's connection belongs to, and either side may hang up."""
+    before = team.server.records_now()
+    pairs = several(team, team.scripted("cleo-1", transport), 8)
+    spread = calls_by_worker(team.server)
+    assert sum(spread) == 8
+    assert min(spread) > 0, f"all calls are on one worker: {spread}"
+    assert len(team.server.cli_json("calls")) == 8
+    for call, leg in pairs:  # in a dialog, both ways
+        assert call.request("OPTIONS").status == 200
+        assert leg.request("OPTIONS").status == 200
+    end(pairs)
+    team.server.wait_idle()
+    new = team.server.records_now() - before
+    assert len(new) == 8
+    ended = team.server.rows("SELECT call_ref, reason FROM calls")
+    assert {row["reason"] for row in ended if row["call_ref"] in new} == {"normal_clearing"}
+
+
+def test_many_calls_of_sipp_go_well_and_the_numbers_add_up(team: Team) -> None:
+    def told(name: str, **labels: str) -> float:
+        return team.server.metric(f"cloudline_{name}", **labels)
+
+    watcher = team.scripted("ana-sim", register=False)
+    port = proc.free_port(HOST)
+    assert watcher.register(contact=f"<sip:ana-sim@{HOST}:{port}>").status == 200
+    team.settle()
+    before, attempts = team.server.records_now(), told("call_attempts_total")
+    invites = told("sip_messages_total", direction="in", method="INVITE")
+    phones = SippRun("carrier_answers", team.folder / "sipp", local=(HOST, port), calls=30, timeout=40)
+    calls = team.sipp("carrier_calls", calling=ANA, calls=30, timeout=40, options=("-r", "10"))
+    calls.wait()
+    phones.stop()
+    team.server.wait_idle(15)
+    assert len(team.server.records_now() - before) == 30
+    assert told("call_attempts_total") - attempts == 30
+    assert told("sip_messages_total", direction="in", method="INVITE") - invites >= 30
+    assert told("cdr_written_total") >= 30
+    assert told("workers", state="up") == 2
+    given = [told("worker_datagrams_total", worker=str(worker)) for worker in (1, 2)]
+    assert min(given) > 30
+    assert told("worker_dropped_total") == 0
+    page = team.server.get("/metrics")[1]
+    assert page.count("\ncloudline_build_info{") == 1
+
+
+@pytest.mark.parametrize("side", ["caller", "callee"])
+@pytest.mark.parametrize("worker", [1, 2])
+def test_answered_calls_outlive_the_worker_that_had_them(team: Team, worker: int, side: str) -> None:
+    phone = team.scripted("cleo-1")
+    pairs = several(team, phone, 6)
+    assert min(calls_by_worker(team.server)) > 0
+    before = kill(team.server, worker)
+    # who asks at once waits for the worker to come back, or for the other one to take the call
+    for number, (call, leg) in enumerate(pairs):
+        first, second = (call, leg) if side == "caller" else (leg, call)
+        if number % 2:
+            assert request_until(first, "OPTIONS") == 200
+        assert request_until(first, "BYE") == 200
+        second.expect_hang_up(8)
+    assert proc.wait_until(lambda: up(team.server) == 2, 30)
+    now = workers(team.server)[worker - 1]
+    assert now["pid"] != before
+    assert now["restarts"] >= 1
+
+
+def request_until(leg: Leg, method: str) -> int:
+    """An in-dialog request as a phone sends it: again and again, for as long as it takes."""
+    text = leg.request_text(method)
+    for pause_s in (0.5, 1.0, 2.0, 4.0, 4.0, 4.0):
+        leg.agent.send(text)
+        with contextlib.suppress(NothingCame):
+            return leg.agent.expect_response(method, 200, 699, pause_s, leg.call_id).status
+    raise AssertionError(f"no answer to {method}\n{leg.agent.story()}")
+
+
+def test_new_calls_go_on_while_a_worker_is_away(team: Team) -> None:
+    """One of two workers dies and takes its time to start: not one new call waits for it."""
+    phone = team.scripted("cleo-1")
+    lose(team, 2)
+    pairs = several(team, phone, 6)
+    assert calls_by_worker(team.server)[0] == 6 or up(team.server) == 2
+    end(pairs)
+
+
+def test_a_call_that_rings_can_be_cancelled_whoever_stood_in(team: Team) -> None:
+    phone = team.scripted("cleo-1")
+    carrier = team.carrier()
+    lose(team, 2)
+    for number in range(4):
+        call = Leg.dial(carrier, CLEO, f"+331990013{number:02}")
+        leg = Leg.answering(phone)
+        leg.ring()
+        call.expect_provisional(180)
+        call.cancel()
+        leg.expect_cancel()
+        call.expect_failure(487, 487)
+
+
+def test_phones_on_connections_of_one_worker_are_rung_by_the_other(team: Team) -> None:
+    """Ten connections: the kernel spreads them over both workers, and so are the calls."""
+    names = [f"ana-{number}" for number in range(1, 7)]
+    phones = [team.scripted(name, "tcp") for name in names]
+    carrier = team.carrier()
+    for number in range(4):
+        call = Leg.dial(carrier, ANA, f"+331990014{number:02}")
+        legs = [Leg.answering(phone) for phone in phones]
+        for leg in legs:
+            leg.ring()
+        call.expect_provisional(180)
+        winner = legs[number]
+        winner.accept()
+        for leg in legs:
+            if leg is not winner:
+                leg.expect_cancel()
+        call.expect_answer()
+        call.hang_up()
+        winner.expect_hang_up()
+    assert team.server.metric("cloudline_worker_messages_passed_total", direction="in") > 0
+
+
+@pytest.mark.rule("DEV-05")
+def test_a_phone_that_registers_with_one_worker_joins_a_call_of_the_other(team: Team) -> None:
+    first = team.scripted("ben-1", "tcp")
+    carrier = team.carrier()
+    for transport in ("udp", "tcp"):
+        call = Leg.dial(carrier, BEN, OUTSIDE)
+        rung = Leg.answering(first)
+        rung.ring()
+        call.expect_provisional(180)
+        late = team.scripted("ben-2", transport)
+        joined = Leg.answering(late)
+        joined.ring()
+        joined.accept()
+        rung.expect_cancel()
+        call.expect_answer()
+        call.hang_up()
+        joined.expect_hang_up()
+        late.register(0, contact="*", instance=False)
+
+
+def test_a_phone_whose_worker_died_registers_again_and_is_called(team: Team) -> None:
+    """What hung on the dead worker's connections is not rung any more; who comes again is."""
+    for number in range(1, 5):
+        team.scripted(f"ana-{number}", "tcp")
+    kill(team.server, 1)
+    assert proc.wait_until(lambda: up(team.server) == 2, 30)
+    late = team.scripted("ana-5", "tcp")
+    call = Leg.dial(team.carrier(), ANA, OUTSIDE)
+    leg = Leg.answering(late)
+    leg.accept()
+    call.expect_answer()
+    call.hang_up()
+    leg.expect_hang_up()
+
+
+@pytest.mark.rule("OPS-03")
+def test_the_command_line_shows_and_reaches_both(team: Team) -> None:
+    phone = team.scripted("cleo-1")
+    pairs = several(team, phone, 4)
+    refs = [call["ref"] for call in team.server.cli_json("calls")]
+    assert len(refs) == 4
+    for ref in refs:
+        assert team.server.cli_json("calls", "show", ref)["state"] == "talking"
+        assert team.server.ladder(ref)
+    shown = team.server.cli("nodes")
+    assert "e2e" in shown.stdout
+    assert team.server.cli("reload").returncode == 0
+    with ThreadPoolExecutor(4) as pool:
+        done = list(pool.map(lambda ref: team.server.cli("calls", "hangup", ref), refs))
+    assert all(each.returncode == 0 for each in done)
+    for call, leg in pairs:
+        call.expect_hang_up()
+        leg.expect_hang_up()
+
+
+@pytest.mark.rule("OPS-04")
+def test_term_drains_all_workers_and_the_last_call_ends_the_node(team: Team) -> None:
+    phone = team.scripted("cleo-1")
+    pairs = several(team, phone, 4)
+    team.server.signal(signal.SIGTERM)
+    assert proc.wait_until(lambda: not team.server.is_ready(), 5)
+    refused = Leg.dial(team.carrier(), CLEO, OUTSIDE)
+    refused.expect_failure(503, 503)
+    assert team.server.alive
+    end(pairs)
+    assert proc.wait_until(lambda: not team.server.alive, 10)
+    assert team.server.stop() == 0
+    team.start()
+
+
+def test_workers_do_not_outlive_the_front_and_their_calls_do(team: Team) -> None:
+    phone = team.scripted("cleo-1")
+    pairs = several(team, phone, 4)
+    pids = [int(each["pid"]) for each in workers(team.server)]
+    team.server.signal(signal.SIGKILL)
+    assert proc.wait_until(lambda: not any(is_running(pid) for pid in pids), 10)
+    team.server.stop()
+    team.start()
+    end(pairs)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
