@@ -13,10 +13,11 @@ from setuptools import setup
 CORE = ("callcontrol/sip", "callcontrol/b2bua")
 AROUND = {
     "callcontrol": """asked_trunk auth bindings call_index call_log call_stats call_store callers
-        capabilities core dialled gather histogram ids intake ladder limits live_facts newcomers opening
+        capabilities core dialled gather gather_callee histogram ids intake ladder limits live_facts newcomers opening
         ports registrar registration runner strays system_clock trunking waiting_room wire""",
     "callcontrol/transport": "counters driver poller shared udp",
-    "dialplan": "evaluate facts gateways incoming outgoing plan trace",
+    "dialplan": """evaluate facts forwarded forwarding gateways greeting hours incoming outgoing plan screening states
+        trace""",
     "gateway": "gateway_numbers routes trunk",
     "numbering": "classes directory e164 plans",
 }

@@ -390,13 +390,15 @@ def _asks_for_class(
 ) -> bool:
     """Whether a list that counts cannot be read without the class of the caller's number.
 
-    Asked for each call; most have no list at all, and pay a few comparisons.
+    Asked for each call; most have no list at all.
     """
+    if not screening.has_lists(number, callee, greeting):
+        return False
     lists: list[tuple[str, ...]] = []
-    if number is not None and (number.block or number.spam):
-        lists.extend((number.block, number.spam))
-    if callee is not None and (callee.block or callee.spam):
-        lists.extend((callee.block, callee.spam))
     if greeting is not None:
         lists.extend((greeting.greeting.block, greeting.greeting.spam))
+    if number is not None:
+        lists.extend((number.block, number.spam))
+    if callee is not None:
+        lists.extend((callee.block, callee.spam))
     return any(screening.asks_for_class(entries) for entries in lists)

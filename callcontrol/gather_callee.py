@@ -28,7 +28,7 @@ from dialplan.schedule import LocalClock, read_clock
 from numbering.directory import Directory
 from numbering.holidays import holiday_name
 from numbering.hours import Hours
-from numbering.models import ANSWER_GSM, Device, DeviceKind, Greeting
+from numbering.models import ANSWER_GSM, Device, DeviceKind, Greeting, User
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +96,7 @@ class CalleeGatherer:
         return Callee(
             user=ref,
             account="" if user is None else user.account,
-            suspended=self.is_suspended(ref),
+            suspended=self._suspended(user),
             targets=targets_of(bindings, self._bindings),
             wake=wake,
             sims=sims,
@@ -169,9 +169,13 @@ class CalleeGatherer:
 
     def is_suspended(self, ref: str) -> bool:
         """Also a user who is not in the directory (any more): nothing is done in the name of nobody."""
-        user = self._directory.user(ref)
-        account = self._directory.account_of(ref)
-        return user is None or account is None or user.suspended or account.suspended
+        return self._suspended(self._directory.user(ref))
+
+    def _suspended(self, user: User | None) -> bool:
+        if user is None or user.suspended:
+            return True
+        account = self._directory.account(user.account)
+        return account is None or account.suspended
 
     def _member(self, user: str, now: float) -> Callee:
         """A member is called by no number of its own: the switch of its default one says whether its SIMs may be

@@ -90,16 +90,18 @@ def _ring(
     asleep = [target.device for target in wake if target.asleep]
     is_rung = bool(targets or asleep or sims or fallback)
     after: tuple[Step, ...] = ()
-    later = Trace()
+    later: Trace | None = None
     if number is not None and (number.voicemail or number.forward.mode is ForwardMode.MISSED):
+        later = Trace()
         after = forwarding.missed(facts, number, caller, is_rung, later)
     if not is_rung:
         nobody = "no device that could ring is registered"
         if after:
             trace.add("INC-05", PASS, nobody)
+        if later is not None:
             trace.join(later)
+        if after:
             return after
-        trace.join(later)
         return (Refuse(reason=trace.refuse("INC-05", reasons.UNREACHABLE, nobody)),)
     for_s = facts.limits.ring_s
     if number is not None and number.ring_seconds > 0:
@@ -116,7 +118,8 @@ def _ring(
             "if nobody is reachable in time" if devices or asleep else "at once, for nobody else is reachable"
         )
         trace.add("INC-06", RING, f"{_named(fallback)} {when}")
-    trace.join(later)
+    if later is not None:
+        trace.join(later)
     return (Ring(targets=targets, for_s=for_s, wake=wake, sims=sims, fallback=fallback), *after)
 
 

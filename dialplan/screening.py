@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from dialplan import reasons
-from dialplan.facts import FROM_TRUNK, CallFacts
+from dialplan.facts import FROM_TRUNK, Callee, CallFacts, GreetingFacts
 from dialplan.plan import Identity, Refuse
 from dialplan.trace import PASS, Trace
-from numbering.models import ANONYMOUS
+from numbering.models import ANONYMOUS, CloudNumber
 
 CLASS: Final = "class:"
 """Before the class of a number, or a label of its range."""
@@ -22,6 +22,9 @@ def refused(facts: CallFacts, caller: Identity, trace: Trace) -> Refuse | None:
     """The refusal of a caller who stands on a list; None: on none that counts."""
     if is_psap(facts):
         trace.add("INC-02", PASS, "an emergency service calls back: no list is asked")
+        return None
+    if not has_lists(facts.number, facts.callee, facts.greeting):
+        trace.add("INC-02", PASS, "nobody is blocked")
         return None
     lists = _lists(facts)
     for name, entries in lists:
@@ -38,6 +41,15 @@ def refused(facts: CallFacts, caller: Identity, trace: Trace) -> Refuse | None:
 def is_psap(facts: CallFacts) -> bool:
     """Whether an emergency service calls back (RFC 7090): a carrier says so, nobody else is believed."""
     return facts.psap_callback and facts.source == FROM_TRUNK
+
+
+def has_lists(number: CloudNumber | None, callee: Callee | None, greeting: GreetingFacts | None) -> bool:
+    """Whether anybody at all is blocked; for most calls that is all that is asked."""
+    if greeting is not None:
+        return bool(greeting.greeting.block or greeting.greeting.spam)
+    if number is not None and (number.block or number.spam):
+        return True
+    return callee is not None and bool(callee.block or callee.spam)
 
 
 def asks_for_class(entries: tuple[str, ...]) -> bool:
