@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from callcontrol.b2bua.call import Call
-from callcontrol.b2bua.leg import Leg
+from callcontrol.b2bua.leg import CALLEE, Leg
 from callcontrol.b2bua.phases import ENDED, RINGING, TALKING
 from callcontrol.call_places import CallKey
 from callcontrol.cdr import CallRecord
 from callcontrol.ladder import Line
 from callcontrol.node_view import CallView, LadderEntry, LadderView, LegView, PartyView, TraceView
 from callcontrol.sip.usage import CALLING, CANCELLING, CLOSED, CLOSING, INCOMING
-from dialplan.plan import Plan, Refuse, Ring, Step, ToTrunk
+from callcontrol.story import Story
+from dialplan import stored
+from dialplan.evaluate import evaluate
+from dialplan.plan import Forward, Hunt, Plan, Refuse, Ring, Step, ToMedia, ToTrunk, TraceLine
 
 
 def running_key(call: Call) -> CallKey:
@@ -60,13 +63,74 @@ def running_view(call: Call) -> CallView:
         answered_at=call.answered_at or None,
         plan=plan_words(plan),
         legs=tuple(_leg_view(leg) for leg in call.legs.values()),
-        trace=tuple(TraceView(rule=t.rule, outcome=t.outcome, detail=t.detail) for t in call.trace),
+        trace=_trace_view(call.trace),
     )
+
+
+def running_story(call: Call) -> Story:
+    """What there is to tell of a call that runs."""
+    plan = call.plan
+    return Story(
+        direction=plan.direction,
+        caller=plan.caller.asserted or plan.caller.number or plan.caller.user,
+        caller_hidden=plan.caller.hidden,
+        called=plan.called,
+        number=plan.number,
+        user=plan.user,
+        callee=next((leg.user for leg in call.legs.values() if leg.role == CALLEE and leg.user), ""),
+        trace=tuple(call.trace),
+        facts=stored.join(call.stored_facts()),
+    )
+
+
+def ended_story(record: CallRecord) -> Story:
+    """What there is to tell of a call that ended, from its record."""
+    return Story(
+        direction=record.direction,
+        caller=record.caller or record.caller_presented,
+        caller_hidden=record.caller_hidden,
+        called=record.called or record.dialled,
+        number=record.number,
+        user=record.user,
+        callee=next((leg.user for leg in record.legs if leg.role == CALLEE and leg.user), ""),
+        status=record.status,
+        reason=record.reason,
+        trace=trace_of(record.trace),
+        facts=record.facts,
+    )
+
+
+def trace_of(text: str) -> tuple[TraceLine, ...]:
+    """The decisions of a record; those of earlier versions say no time."""
+    rows = msgspec.json.decode(text, type=list[tuple[str | float, ...]]) if text else []
+    return tuple(
+        TraceLine(
+            rule=str(row[0]),
+            outcome=str(row[1]),
+            detail=str(row[2]),
+            at=float(row[3]) if len(row) > 3 else 0.0,
+        )
+        for row in rows
+    )
+
+
+def _trace_view(trace: Iterable[TraceLine]) -> tuple[TraceView, ...]:
+    return tuple(
+        TraceView(rule=line.rule, outcome=line.outcome, detail=line.detail, at=line.at) for line in trace
+    )
+
+
+def _plan_of(record: CallRecord) -> tuple[str, ...]:
+    """The steps that were decided first, worked out again from the stored facts; empty where they are not kept."""
+    try:
+        parts = stored.split(record.facts)
+        return plan_words(evaluate(stored.load(parts[0])).plan) if parts else ()
+    except stored.FactsError:
+        return ()
 
 
 def ended_view(record: CallRecord) -> CallView:
     """A call that ended, from its record."""
-    trace = msgspec.json.decode(record.trace, type=list[tuple[str, str, str]]) if record.trace else []
     return CallView(
         ref=record.call_ref,
         direction=record.direction,
@@ -103,7 +167,8 @@ def ended_view(record: CallRecord) -> CallView:
             )
             for leg in record.legs
         ),
-        trace=tuple(TraceView(rule=rule, outcome=outcome, detail=detail) for rule, outcome, detail in trace),
+        plan=_plan_of(record),
+        trace=_trace_view(trace_of(record.trace)),
     )
 
 
@@ -113,16 +178,29 @@ def plan_words(plan: Plan) -> tuple[str, ...]:
 
 
 def _step_words(step: Step) -> str:
-    if isinstance(step, Ring):
-        devices = ", ".join(target.device for target in step.targets)
-        asleep = ", ".join(target.device for target in step.wake if target.asleep)
-        waking = f", wake {asleep}" if asleep else ""
-        return f"ring {devices or 'nobody'}{waking} for {step.for_s:g} s"
-    if isinstance(step, ToTrunk):
-        return f"call {step.number} over a trunk for {step.for_s:g} s"
-    if isinstance(step, Refuse):
-        return f"refuse: {step.reason}"
-    return type(step).__name__.lower()
+    match step:
+        case Ring():
+            parts = [target.device for target in step.targets]
+            parts += [f"the SIM of {sim.device}" for sim in step.sims]
+            asleep = ", ".join(target.device for target in step.wake if target.asleep)
+            waking = f", wake {asleep}" if asleep else ""
+            fallback = ", ".join(sim.device for sim in step.fallback)
+            instead = f", else the SIM of {fallback}" if fallback else ""
+            return f"ring {', '.join(dict.fromkeys(parts)) or 'nobody'}{waking}{instead} for {step.for_s:g} s"
+        case Hunt():
+            order = ", then ".join(" and ".join(m.user for m in group) for group in step.groups)
+            times = "" if step.rounds == 1 else f", {step.rounds} times"
+            return f"hunt {order}{times}, for {step.limit_s:g} s at the most"
+        case ToTrunk():
+            return f"call {step.number} over a trunk for {step.for_s:g} s"
+        case Forward():
+            when = f" when {', '.join(step.when)}" if step.when else ""
+            return f"forward to {step.to}{when}"
+        case ToMedia():
+            when = f" when {', '.join(step.when)}" if step.when else ""
+            return f"{step.kind} answers{when}"
+        case Refuse():
+            return f"refuse: {step.reason}"
 
 
 def _leg_view(leg: Leg) -> LegView:

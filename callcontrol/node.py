@@ -13,14 +13,19 @@ from callcontrol.bindings import Binding, BindingStore
 from callcontrol.call_places import CallKey, Place, after_place
 from callcontrol.call_views import (
     ended_key,
+    ended_story,
     ended_view,
     ladder_view,
     leg_names,
     running_key,
+    running_story,
     running_view,
 )
 from callcontrol.cdr import CallRecord
 from callcontrol.cdr.store import CallFilter, SqlCallStore
+from callcontrol.explaining.answer import Explanation
+from callcontrol.explaining.explainer import Explainer
+from callcontrol.explaining.question import Question
 from callcontrol.ladder import Ladders, Line
 from callcontrol.limits import Gate
 from callcontrol.metrics import Metrics
@@ -40,6 +45,7 @@ from callcontrol.probing import Prober
 from callcontrol.pushing import Wake
 from callcontrol.registration_views import registration_view
 from callcontrol.runner import Runner
+from callcontrol.story import Story
 from callcontrol.trunk_types import RouteView, TrunkView
 from callcontrol.trunk_views import route_views, trunk_views
 from dialplan import reasons
@@ -70,6 +76,7 @@ class LiveNode:
         on_sign_out: Callable[[str], int],
         config_version: Callable[[], int],
         draining: Callable[[], bool],
+        explainer: Explainer,
         wakes: Callable[[str], Sequence[Wake]] = lambda device: (),
     ) -> None:
         self._id = node_id
@@ -91,6 +98,7 @@ class LiveNode:
         self._on_sign_out = on_sign_out
         self._config_version = config_version
         self._draining = draining
+        self._explainer = explainer
         self._wakes = wakes
 
     async def info(self) -> NodeView:
@@ -134,6 +142,16 @@ class LiveNode:
             return running_view(running)
         record = self._calls.ended(ref)
         return ended_view(record) if record is not None else None
+
+    async def story(self, ref: str) -> Story | None:
+        running = self._calls.running(ref)
+        if running is not None:
+            return running_story(running)
+        record = self._calls.ended(ref)
+        return ended_story(record) if record is not None else None
+
+    async def explain(self, question: Question) -> Explanation:
+        return await self._explainer.explain(question)
 
     async def ladder(self, ref: str) -> LadderView | None:
         lines = self._calls.lines(ref)

@@ -18,6 +18,9 @@ from callcontrol.call_places import CallKey, Place
 from callcontrol.cdr.records import CallRecord, LegRecord
 
 if TYPE_CHECKING:
+    from callcontrol.explaining.answer import Explanation
+    from callcontrol.explaining.question import Question
+    from callcontrol.story import Story
     from callcontrol.trunk_types import RouteView, TrunkView
 
 
@@ -105,6 +108,17 @@ class TraceView:
     rule: str
     outcome: str
     detail: str = ""
+    at: float = 0.0
+    """Seconds after the beginning of the call."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToldView:
+    """One sentence of the story of a call, in the words for whoever reads it."""
+
+    at: float
+    """Seconds after the beginning of the call."""
+    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +152,8 @@ class CallView:
     """The steps of the plan in words, in order."""
     legs: tuple[LegView, ...] = ()
     trace: tuple[TraceView, ...] = ()
+    story: tuple[ToldView, ...] = ()
+    """The same for people: every line for engineers, sentences for support, closed words for customers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -335,6 +351,14 @@ class Node(Protocol):
 
     async def call(self, ref: str) -> CallView | None:
         """A running or recent call; None if it is not known (any more)."""
+        ...
+
+    async def story(self, ref: str) -> Story | None:
+        """What there is to tell of a running or recent call; None as for :meth:`call`."""
+        ...
+
+    async def explain(self, question: Question) -> Explanation:
+        """What would happen to a call (OPS-02).  Raises `callcontrol.explaining.question.QuestionError`."""
         ...
 
     async def ladder(self, ref: str) -> LadderView | None: ...

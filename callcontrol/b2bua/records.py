@@ -152,9 +152,9 @@ def _callee(call: Call) -> Leg | None:
 
 
 def trace_json(call: Call) -> str:
-    """The decisions as JSON: a list of [rule, outcome, detail]."""
-    rows = [[line.rule, line.outcome, line.detail] for line in call.trace]
+    """The decisions as JSON: a list of [rule, outcome, detail, seconds after the beginning]."""
+    rows = [(line.rule, line.outcome, line.detail, round(line.at, 3)) for line in call.trace]
     try:
         return msgspec.json.encode(rows).decode()
     except UnicodeEncodeError:
-        return msgspec.json.encode([[_text(word) for word in row] for row in rows]).decode()
+        return msgspec.json.encode([(*[_text(word) for word in row[:3]], row[3]) for row in rows]).decode()

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
+from callcontrol.audience import AUDIENCES, ENGINEER, offset
 from callcontrol.cli import ladder as drawing
 from callcontrol.cli.client import Failure, NodeClient, segment
 from callcontrol.cli.options import AsJson, Limit, Url, client
@@ -14,7 +15,22 @@ from callcontrol.cli.output import console, moment, print_json, print_table, spa
 
 app = typer.Typer(help="Running and recent calls.", invoke_without_command=True)
 
+For = Annotated[
+    str,
+    typer.Option(
+        "--for",
+        metavar="AUDIENCE",
+        help="engineer: every decision; support: plain sentences; customer: redacted.",
+        callback=lambda value: _audience(value),
+    ),
+]
 Ref = Annotated[str, typer.Argument(metavar="REF", help='Reference of the call; "last" is the latest one.')]
+
+
+def _audience(value: str) -> str:
+    if value not in AUDIENCES:
+        raise typer.BadParameter(f"{value!r} is none of {', '.join(AUDIENCES)}")
+    return value
 
 
 @app.callback()
@@ -53,14 +69,16 @@ def calls(
 
 
 @app.command()
-def show(ref: Ref, as_json: AsJson = False, url: Url = "") -> None:
-    """One call: its legs, its plan, and the decisions that led there."""
+def show(ref: Ref, audience: For = ENGINEER, as_json: AsJson = False, url: Url = "") -> None:
+    """One call: its legs, its plan, and the decisions that led there; or its story for somebody else."""
     node = client(url)
-    call = node.get(f"/v1/calls/{segment(resolve(node, ref))}")
+    call = node.get(f"/v1/calls/{segment(resolve(node, ref))}", audience=audience)
     if as_json:
         print_json(call)
-    else:
+    elif audience == ENGINEER:
         print_call(call)
+    else:
+        print_story(call["story"])
 
 
 @app.command()
@@ -100,28 +118,19 @@ def resolve(node: NodeClient, ref: str) -> str:
     raise Failure("there was no call yet")
 
 
-def print_call(call: dict[str, Any]) -> None:
-    """A call for people."""
-    said = call["reason"] or "-"
-    status = f" ({call['status']})" if call["status"] else ""
-    typer.echo(f"call {call['ref']}: {call['direction']}, {call['state']}")
-    typer.echo(f"  {call['caller'] or 'anonymous'} -> {call['called']}")
-    if call["number"]:
-        typer.echo(f"  cloud number {call['number']} of {call['user'] or '-'} ({call['account'] or '-'})")
-    typer.echo(
-        f"  started {moment(call['started_at'])}, ringing {moment(call['ringing_at'])}, "
-        f"answered {moment(call['answered_at'])}, ended {moment(call['ended_at'])} UTC"
-    )
-    typer.echo(f"  reason {said}{status}, ended by {call['ended_by'] or '-'}")
+def print_call(call: dict[str, Any], *, explained: bool = False) -> None:
+    """A call for people; one that is only explained has no reference and no times of its own."""
+    if explained:
+        typer.echo(f"{call['direction']} call")
+    else:
+        _print_head(call)
     if call["plan"]:
         typer.echo("\nplan")
         for number, step in enumerate(call["plan"], 1):
             typer.echo(f"  {number}. {step}")
-    if call["trace"]:
+    if call["story"]:
         typer.echo("\nwhy")
-        for line in call["trace"]:
-            detail = f"  ({line['detail']})" if line["detail"] else ""
-            typer.echo(f"  {line['rule']:<8} {line['outcome']}{detail}")
+        print_story(call["story"])
     typer.echo("\nlegs")
     print_table(
         ["LEG", "ROLE", "STATE", "PARTY", "DEVICE", "TRUNK", "OVER", "ADDRESS", "STATUS", "REASON"],
@@ -142,6 +151,26 @@ def print_call(call: dict[str, Any]) -> None:
         ),
         "  none",
     )
+
+
+def print_story(story: list[dict[str, Any]]) -> None:
+    """What was decided when: seconds after the beginning of the call, then the words."""
+    for told in story:
+        typer.echo(f"  {offset(told['at']):<9}{told['text']}")
+
+
+def _print_head(call: dict[str, Any]) -> None:
+    said = call["reason"] or "-"
+    status = f" ({call['status']})" if call["status"] else ""
+    typer.echo(f"call {call['ref']}: {call['direction']}, {call['state']}")
+    typer.echo(f"  {call['caller'] or 'anonymous'} -> {call['called']}")
+    if call["number"]:
+        typer.echo(f"  cloud number {call['number']} of {call['user'] or '-'} ({call['account'] or '-'})")
+    typer.echo(
+        f"  started {moment(call['started_at'])}, ringing {moment(call['ringing_at'])}, "
+        f"answered {moment(call['answered_at'])}, ended {moment(call['ended_at'])} UTC"
+    )
+    typer.echo(f"  reason {said}{status}, ended by {call['ended_by'] or '-'}")
 
 
 def print_ladder(view: dict[str, Any], full: bool) -> None:

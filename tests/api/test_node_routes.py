@@ -138,7 +138,7 @@ def test_a_call_says_times_numbers_and_why(node: FakeNode) -> None:
     assert call["ended_at"] is None
     assert call["caller"] == "+33199001234"  # an operator sees numbers in full
     assert [leg["leg"] for leg in call["legs"]] == ["a", "b1", "b2"]
-    assert call["trace"][0] == {"rule": "INC-01", "outcome": "known", "detail": "held by ana"}
+    assert call["trace"][0] == {"rule": "INC-01", "outcome": "known", "detail": "held by ana", "at": 0.0}
 
 
 def test_ended_calls(node: FakeNode) -> None:

@@ -110,7 +110,9 @@ def same(facts: CallFacts) -> None:
 @pytest.mark.rule("OPS-02")
 @given(facts_of_all_kinds)
 def test_stored_facts_of_any_kind_give_the_stored_plan(facts: CallFacts) -> None:
-    same(replace(facts, config_version=facts.config_version % 2**63))  # a revision is a number of the database
+    same(
+        replace(facts, config_version=facts.config_version % 2**63)
+    )  # a revision is a number of the database
 
 
 @pytest.mark.rule("OPS-02")

@@ -8,6 +8,8 @@ from functools import partial
 
 from callcontrol.call_places import CallKey, Place, after_place
 from callcontrol.cdr.records import CallRecord, LegRecord
+from callcontrol.explaining.answer import Explanation
+from callcontrol.explaining.question import Question, QuestionError
 from callcontrol.node_view import (
     BanView,
     CallView,
@@ -24,8 +26,10 @@ from callcontrol.node_view import (
     TraceView,
     cdr_view,
 )
+from callcontrol.story import Story
 from callcontrol.trunk_types import PeerView, RouteView, TrunkView
 from config.database import DatabaseUnavailable
+from dialplan.plan import TraceLine
 from tests.support.metrics_page import full_metrics
 
 T0 = 1_780_000_000.0
@@ -67,6 +71,7 @@ class FakeNode:
         self.running = [f"c-{n}" for n in range(1, running + 1)]
         self.ended = [f"e-{n}" for n in range(1, ended + 1)]
         self.hung_up: list[str] = []
+        self.questions: list[Question] = []
         self.signed_out: list[str] = []
         self.banned = ["198.51.100.7", "2001:db8::/64"]
         self.draining = False
@@ -158,6 +163,42 @@ class FakeNode:
                 view, state="ended", ended_at=T0 + 62, reason="normal_clearing", status=200, ended_by="caller"
             )
         return view
+
+    async def story(self, ref: str) -> Story | None:
+        view = await self.call(ref)
+        if view is None:
+            return None
+        return Story(
+            direction=view.direction,
+            caller=view.caller,
+            called=view.called,
+            number=view.number,
+            user=view.user,
+            callee=view.user,
+            status=view.status,
+            reason=view.reason,
+            trace=tuple(
+                TraceLine(rule=line.rule, outcome=line.outcome, detail=line.detail, at=line.at)
+                for line in view.trace
+            ),
+        )
+
+    async def explain(self, question: Question) -> Explanation:
+        if question.caller == "nobody":
+            raise QuestionError("caller", "'nobody' is neither a number nor a device")
+        self.questions.append(question)
+        view, story = await self.call(self.ended[0]), await self.story(self.ended[0])
+        assert view is not None
+        assert story is not None
+        return Explanation(
+            at=T0,
+            clock="Thursday 2026-05-28 22:26 in Europe/Paris (2026-05-28T20:26:40Z)",
+            notes=("comes in by trunk carrier-a",),
+            time_note="",
+            call=view,
+            story=replace(story, explained=True),
+            ends_after_s=2.0,
+        )
 
     async def ladder(self, ref: str) -> LadderView | None:
         return replace(LADDER, call_ref=ref) if ref in self.running or ref in self.ended else None

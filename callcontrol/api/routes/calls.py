@@ -17,6 +17,7 @@ from callcontrol.api.problems import Problem
 from callcontrol.api.routing import MANAGERS, OPERATOR, USERS, Routes
 from callcontrol.api.services import Services
 from callcontrol.api.sight import Sight
+from callcontrol.audience import CUSTOMER, ENGINEER
 from callcontrol.call_places import CallKey, Place
 from callcontrol.masking import mask_message
 from callcontrol.node_view import (
@@ -24,7 +25,9 @@ from callcontrol.node_view import (
     CdrPage,
     CdrView,
     LadderView,
+    ToldView,
 )
+from callcontrol.story import Viewer, tell
 from numbering.directory import Directory
 
 ANONYMOUS = "anonymous"
@@ -65,7 +68,8 @@ class Parties:
 def add_to(api: FastAPI, services: Services, sight: Sight) -> None:
     routes = Routes(api, "calls")
     node = services.node
-    parties = Parties(services.directory)
+    directory = services.directory
+    parties = Parties(directory)
 
     def shown(who: Principal, view: CallView) -> CallView:
         """Customers see who called whom and when; addresses, carriers and reasons of the dialplan are the operator's."""
@@ -114,9 +118,15 @@ def add_to(api: FastAPI, services: Services, sight: Sight) -> None:
         )
 
     @routes.get("/v1/calls/{ref}", USERS, problems=[404])
-    async def call(who: Who, ref: str) -> CallView:
-        """A call with its legs; for operators with its plan and the trace of the decisions."""
-        return shown(who, await seen(who, ref))
+    async def call(who: Who, ref: str, audience: Audience = "") -> CallView:
+        """A call with its legs and its story; for operators with its plan and the trace of the decisions."""
+        reader = audience_of(who, audience)
+        view = shown(who, await seen(who, ref))
+        story = await node.story(ref)
+        if story is None:
+            return view
+        told = tell(story, reader, None if who.scope is Scope.OPERATOR else viewer_of(sight, directory, who))
+        return replace(view, story=tuple(ToldView(at=each.at, text=each.text) for each in told))
 
     @routes.get("/v1/calls/{ref}/ladder", OPERATOR, problems=[404])
     async def ladder(ref: str) -> LadderView:
@@ -151,6 +161,38 @@ def add_to(api: FastAPI, services: Services, sight: Sight) -> None:
         except ValueError:
             raise bad_cursor() from None
         return replace(page, items=tuple(_record(who, record) for record in page.items))
+
+
+Audience = Annotated[
+    str,
+    Query(
+        pattern="^(engineer|support|customer)?$",
+        description="For whom the story is told: `engineer` (every line), `support` (plain sentences), `customer` "
+        "(redacted). Operators choose, `engineer` is their default; all others get `customer`.",
+    ),
+]
+
+
+def audience_of(who: Principal, asked: str) -> str:
+    """For whom a story is told.  Raises a 403 `Problem` for customers who want to read what others may."""
+    if who.scope is Scope.OPERATOR:
+        return asked or ENGINEER
+    if asked not in ("", CUSTOMER):
+        raise Problem(403, "not_allowed", "Not for this token", f"the audience {asked} is the operator's")
+    return CUSTOMER
+
+
+def viewer_of(sight: Sight, directory: Directory, who: Principal) -> Viewer:
+    """What is a customer's own: of a manager what the company has, else what the user has."""
+
+    def owns_number(e164: str) -> bool:
+        number = directory.number(e164)
+        if number is not None and sight.sees_number(who, number):
+            return True
+        greeting = directory.greeting(e164)
+        return greeting is not None and sight.sees_account(who, greeting.account)
+
+    return Viewer(owns_number=owns_number, owns_user=lambda ref: sight.sees_user_ref(who, ref))
 
 
 def _place(cursor: str) -> Place | None:

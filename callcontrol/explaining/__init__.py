@@ -1,0 +1,1 @@
+"""What would happen to a call, and what a change of the provisioning would do to those of the past (OPS-02)."""

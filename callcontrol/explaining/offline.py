@@ -1,0 +1,116 @@
+"""Explaining without a node: from the provisioning database alone, with nobody registered and nothing used."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from callcontrol.assembly import Signalling, Surroundings, make_endpoint, make_gate
+from callcontrol.bindings import MemoryBindingStore
+from callcontrol.call_store import MemoryCallStore
+from callcontrol.cdr.outbox import MemoryOutbox
+from callcontrol.explaining.answer import Explanation
+from callcontrol.explaining.explainer import Explainer
+from callcontrol.explaining.question import Question
+from callcontrol.plans import plan_table
+from callcontrol.pricing.store import PriceFollower
+from callcontrol.sip.flow import Flow, Listeners
+from callcontrol.usage.outgoing import OutgoingStores
+from config.database import create_engine, upgrade
+from config.settings import Settings
+from gateway.gateway_numbers import GatewayDirectory
+from gateway.store import GatewayFollower, TrunkFollower
+from gateway.trunk import TrunkDirectory
+from numbering.cache import DirectoryCache
+from numbering.directory import Directory
+from numbering.store import SqlDirectorySource
+
+REMARKS = (
+    "no node was asked: no device is registered, every trunk is taken to be up, and nothing was used this month",
+)
+_KEY = bytes(32)
+
+
+class _Nowhere:
+    """A resolver for a node that sends nothing."""
+
+    def direct(self, uri: str) -> Flow | None:
+        return None
+
+    def look_up(self, uri: str, done: object) -> None:
+        """Nothing is ever looked up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provisioned:
+    """What the provisioning gives to look things up in."""
+
+    directory: Directory
+    trunks: TrunkDirectory
+    gateways: GatewayDirectory
+    outgoing: OutgoingStores
+
+
+async def load(engine: AsyncEngine, settings: Settings) -> Provisioned:
+    """The provisioning as it is now.  Raises `numbering.cache.DirectoryUnavailable`."""
+    plans = plan_table(settings)
+    found = Provisioned(
+        directory=Directory(plans=plans),
+        trunks=TrunkDirectory(),
+        gateways=GatewayDirectory(),
+        outgoing=OutgoingStores(),
+    )
+    cache = DirectoryCache(
+        SqlDirectorySource(engine),
+        found.directory,
+        plans=plans,
+        followers=[
+            TrunkFollower(engine, found.trunks),
+            GatewayFollower(engine, found.gateways),
+            PriceFollower(engine, found.outgoing.book),
+        ],
+    )
+    await cache.load()
+    return found
+
+
+def signalling_of(settings: Settings, found: Provisioned) -> Signalling:
+    """The parts of a node that listens nowhere."""
+    endpoint = make_endpoint(settings, Listeners(), _KEY)
+    bindings = MemoryBindingStore()
+    return Signalling(
+        settings,
+        found.directory,
+        found.trunks,
+        endpoint,
+        make_gate(settings, bindings),
+        Surroundings(
+            monotonic=time.monotonic,
+            wall=time.time,
+            entropy=bytes,
+            dice=lambda: 0.0,
+            key=_KEY,
+            resolver=_Nowhere(),
+            calls=MemoryCallStore(),
+            bindings=bindings,
+            records=MemoryOutbox(),
+            gateways=found.gateways,
+            outgoing=found.outgoing,
+        ),
+    )
+
+
+async def explain(settings: Settings, question: Question) -> Explanation:
+    """What would happen, by the provisioning in the database of these settings.
+
+    Raises QuestionError, `numbering.cache.DirectoryUnavailable`, `config.database.DatabaseUnavailable`.
+    """
+    engine = create_engine(settings.database)
+    try:
+        await upgrade(engine)
+        found = await load(engine, settings)
+        return await Explainer(signalling_of(settings, found), time.time, REMARKS).explain(question)
+    finally:
+        await engine.dispose()
