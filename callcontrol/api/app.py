@@ -23,7 +23,6 @@ from callcontrol.api.routes import (
     calls,
     devices,
     explain,
-    greetings,
     health,
     leases,
     messages,
