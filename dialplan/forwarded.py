@@ -62,6 +62,9 @@ def _kept(facts: CallFacts, trace: Trace) -> str:
         # Nobody is sent to the emergency services of another place, and without a person who asked for them.
         detail = f"nothing is forwarded to {called.dialled}, an emergency number"
         return trace.refuse("OUT-05", reasons.BARRED_CLASS, detail)
+    if called.number_class is NumberClass.MACHINE:
+        detail = f"nothing is forwarded to {called.dialled}, a number of machines"
+        return trace.refuse("FWD-01", reasons.BARRED_CLASS, detail)
     if not called.e164:
         detail = f"{called.dialled} is no number ({called.fault or 'short'})"
         return trace.refuse("NUM-01", reasons.INVALID_NUMBER, detail)

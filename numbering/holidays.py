@@ -10,8 +10,11 @@ from collections.abc import Mapping
 from datetime import date
 from difflib import get_close_matches
 from functools import lru_cache
+from typing import Final
 
 import holidays
+
+_COUNTRY_LETTERS: Final = 2
 
 
 def holiday_name(calendar: str, day: date) -> str:
@@ -49,9 +52,18 @@ def _countries() -> Mapping[str, list[str]]:
 
 @lru_cache(maxsize=4096)
 def _year(calendar: str, year: int) -> Mapping[date, str]:
-    """Holidays of one year."""
-    check_calendar(calendar)
-    country, _, part = calendar.partition("-")
-    subdivision = part or None
-    language = holidays.country_holidays(country, subdiv=subdivision).default_language
-    return dict(holidays.country_holidays(country, subdiv=subdivision, years=year, language=language).items())
+    """Holidays of one year.  Loads the rules of this country alone: it may be a call that waits for them."""
+    country, dash, part = calendar.partition("-")
+    if len(country) != _COUNTRY_LETTERS or not country.isupper():
+        check_calendar(calendar)
+    try:
+        found = holidays.country_holidays(country, subdiv=part if dash else None)
+    except NotImplementedError:
+        found = None
+    if found is None or (dash and part not in found.subdivisions):
+        check_calendar(calendar)
+        raise ValueError(f"{calendar!r} is no calendar of holidays")
+    language = found.default_language
+    return dict(
+        holidays.country_holidays(country, subdiv=part or None, years=year, language=language).items()
+    )

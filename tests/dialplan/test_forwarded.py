@@ -129,6 +129,11 @@ DEAR = UsageFacts(number=ANA, zone="world", priced=True, rate="standard/+", need
             "OUT-04",
             reasons.BARRED_CLASS,
         ),
+        (
+            replace(OUT, called=replace(OUT.called, number_class=NumberClass.MACHINE)),
+            "FWD-01",
+            reasons.BARRED_CLASS,
+        ),
         (replace(OUT, usage=USED_UP), "OUT-08", reasons.FAIR_USE),
         (replace(OUT, usage=DEAR), "OUT-06", reasons.NO_CREDIT),
         (replace(OUT, trunk_available=False), "route", reasons.NO_ROUTE),
