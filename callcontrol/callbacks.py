@@ -120,8 +120,7 @@ class CallbackDesk:
         detail = f"{device.ref} asked to be called back and to be led to {plan.called}"
         trace = (Line(rule="OUT-03", outcome="asked", detail=detail), *decision.trace)
         call = Call(ref, plan, trace, self._runner.env, facts.called.dialled, "", device.ref)
-        if self._runner.env.keep_facts:
-            call.facts.append(facts)
+        call.keep(facts)
         self._latest[device.ref] = ref
         while len(self._latest) > MAX_REMEMBERED:
             self._latest.popitem(last=False)

@@ -404,8 +404,7 @@ class Core:
         message, plan = event.message, outcome.decision.plan
         dialled = outcome.facts.called.dialled
         call = Call(ref, plan, outcome.decision.trace, self._env, dialled, outcome.trunk, outcome.device)
-        if self._env.keep_facts:
-            call.facts.append(outcome.facts)
+        call.keep(outcome.facts)
         flow = event.flow.dump()
         self._ladders.add(ref, now, "a", False, flow, message.data)
         self._runner.start(call, Start(message, event.key, flow, host), now)

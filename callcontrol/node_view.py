@@ -9,31 +9,21 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Protocol
-
-from pydantic import PlainSerializer, WithJsonSchema
+from typing import TYPE_CHECKING, Protocol
 
 from callcontrol.call_places import CallKey, Place
-from callcontrol.cdr.records import CallRecord, LegRecord
+from callcontrol.cdr_views import CdrPage as CdrPage
+from callcontrol.cdr_views import CdrView as CdrView
+from callcontrol.cdr_views import LegRecordView as LegRecordView
+from callcontrol.cdr_views import cdr_view as cdr_view
+from callcontrol.instants import Instant as Instant
+from callcontrol.instants import rfc3339 as rfc3339
 
 if TYPE_CHECKING:
     from callcontrol.explaining.answer import Explanation
     from callcontrol.explaining.question import Question
     from callcontrol.story import Story
     from callcontrol.trunk_types import RouteView, TrunkView
-
-
-def rfc3339(instant: float) -> str:
-    """Unix seconds as ``2026-05-28T20:26:40.500Z``."""
-    return datetime.fromtimestamp(instant, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-Instant = Annotated[
-    float,
-    PlainSerializer(rfc3339, return_type=str, when_used="json"),
-    WithJsonSchema({"type": "string", "format": "date-time"}, mode="serialization"),
-]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,66 +239,6 @@ class BanView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LegRecordView:
-    """One leg of a call record (CDR-01)."""
-
-    leg: str
-    role: str
-    number: str
-    user: str
-    device: str
-    trunk: str
-    started_at: Instant
-    ringing_at: Instant | None
-    answered_at: Instant | None
-    ended_at: Instant | None
-    status: int
-    cause: int
-    reason: str
-    ended_by: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CdrView:
-    """One call record (CDR-01)."""
-
-    call_ref: str
-    direction: str
-    account: str
-    user: str
-    number: str
-    caller: str
-    caller_hidden: bool
-    dialled: str
-    called: str
-    destination: str
-    trunk: str
-    device: str
-    started_at: Instant
-    ringing_at: Instant | None
-    answered_at: Instant | None
-    ended_at: Instant | None
-    duration_seconds: float
-    billable_seconds: int
-    status: int
-    cause: int
-    """ITU-T Q.850."""
-    reason: str
-    ended_by: str
-    diversions: tuple[str, ...] = ()
-    legs: tuple[LegRecordView, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CdrPage:
-    """Call records, the latest first."""
-
-    items: tuple[CdrView, ...]
-    next_cursor: str = ""
-    """Empty on the last page."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ReloadView:
     """What a reload did."""
 
@@ -406,56 +336,3 @@ class Node(Protocol):
         when the database is away.
         """
         ...
-
-
-def cdr_view(record: CallRecord) -> CdrView:
-    """The view of a stored call record."""
-    return CdrView(
-        call_ref=record.call_ref,
-        direction=record.direction,
-        account=record.account,
-        user=record.user,
-        number=record.number,
-        caller=record.caller,
-        caller_hidden=record.caller_hidden,
-        dialled=record.dialled,
-        called=record.called,
-        destination=record.destination,
-        trunk=record.trunk,
-        device=record.device,
-        started_at=record.started_ms / 1000,
-        ringing_at=_instant(record.ringing_ms),
-        answered_at=_instant(record.answered_ms),
-        ended_at=_instant(record.ended_ms),
-        duration_seconds=record.duration_ms / 1000,
-        billable_seconds=record.billable_seconds,
-        status=record.status,
-        cause=record.cause,
-        reason=record.reason,
-        ended_by=record.ended_by,
-        diversions=tuple(record.diversions),
-        legs=tuple(_leg_record_view(leg) for leg in record.legs),
-    )
-
-
-def _leg_record_view(leg: LegRecord) -> LegRecordView:
-    return LegRecordView(
-        leg=leg.leg,
-        role=leg.role,
-        number=leg.number,
-        user=leg.user,
-        device=leg.device,
-        trunk=leg.trunk,
-        started_at=leg.started_ms / 1000,
-        ringing_at=_instant(leg.ringing_ms),
-        answered_at=_instant(leg.answered_ms),
-        ended_at=_instant(leg.ended_ms),
-        status=leg.status,
-        cause=leg.cause,
-        reason=leg.reason,
-        ended_by=leg.ended_by,
-    )
-
-
-def _instant(milliseconds: int) -> float | None:
-    return milliseconds / 1000 if milliseconds else None

@@ -421,11 +421,14 @@ class Call:
         """Add a line to the trace (OPS-02)."""
         self.trace.append(TraceLine(rule=rule, outcome=outcome, detail=detail))
 
+    def keep(self, facts: CallFacts) -> None:
+        """Remember what a decision was made of, for the record."""
+        if self.env.keep_facts:
+            self.facts.append(facts)
+
     def stored_facts(self) -> list[bytes]:
         """The facts of its decisions as bytes; each is encoded once."""
-        found: list[bytes] = []
-        for item in self.facts:
-            found.append(item if isinstance(item, bytes) else stored.dump(item))
+        found = [item if isinstance(item, bytes) else stored.dump(item) for item in self.facts]
         self.facts = [*found]
         return found
 
