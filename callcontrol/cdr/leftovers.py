@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from callcontrol.cdr.exporter import CallStore, CdrExporter
-from callcontrol.cdr.journal import JournalBusy
+from callcontrol.cdr.journal import MAGIC, JournalBusy
 from callcontrol.cdr.outbox import JournalOutbox
 from config.database import DatabaseUnavailable
 from config.sections import CdrSettings
@@ -31,7 +31,13 @@ def found(outbox: Path, workers: int) -> list[Path]:
     if not outbox.is_dir():
         return []
     names = [(path, _NAME.fullmatch(path.name)) for path in outbox.iterdir() if path.is_dir()]
-    return sorted(path for path, name in names if name is not None and int(name.group(1)) > workers)
+    beyond = [path for path, name in names if name is not None and int(name.group(1)) > workers]
+    return sorted(path for path in beyond if _holds_something(path))
+
+
+def _holds_something(folder: Path) -> bool:
+    """Opening an outbox begins another life of its chain, so one that is empty is left alone."""
+    return any(file.stat().st_size > len(MAGIC) for file in folder.glob("*.journal"))
 
 
 async def export(outbox: Path, workers: int, store: CallStore, settings: CdrSettings) -> int:

@@ -213,6 +213,13 @@ class Front:
             pipe.put(frames.BEGIN, FRONT, words)
         self.flush()
 
+    def close(self) -> None:
+        """The driver has stopped."""
+        self._driver = None
+        for desk in self.desks.values():
+            if desk.pipe is not None:
+                desk.pipe.close()
+
     def order(self, what: str, worker: int = 0) -> None:
         """Tell a worker, or all, what the operator wants."""
         for desk in self.desks.values():

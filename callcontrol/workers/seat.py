@@ -131,6 +131,11 @@ class Seat:
         """This worker serves: the front may give it messages."""
         self._say(frames.READY, FRONT, _encoder.encode(facts))
 
+    def close(self) -> None:
+        """The driver has stopped: nothing is said or heard any more."""
+        self._driver = None
+        self._pipe.close()
+
     # -- as the source of the driver ------------------------------------------------------------------------
 
     def flush(self) -> None:

@@ -134,6 +134,7 @@ class Supervisor:
                 keeper.cancel()
             await asyncio.gather(*keepers, return_exceptions=True)
             await self._driver.stop()
+            self.front.close()
             for sock in self._reserved:
                 sock.close()
         return 1 if self._failed else 0

@@ -258,6 +258,7 @@ async def _run(settings: Settings, seat: Seat, node: str, node_pid: int) -> int:
         await worker.start(stack)
         worker.ready()
         await worker.run(stack)
+    seat.close()
     return worker.code
 
 
