@@ -121,9 +121,11 @@ class StateSettings(Section):
     @classmethod
     def _known(cls, value: str) -> str:
         parts = urlsplit(value)
-        if value != "memory://" and parts.scheme not in ("redis", "unix"):
+        known = ("redis", "unix", "redis+sentinel", "redis+cluster")
+        if value != "memory://" and parts.scheme not in known:
             raise ValueError(
-                f"{parts.scheme or 'this'} is not supported; write memory://, redis://host:port/db or unix:///path"
+                f"{parts.scheme or 'this'} is not supported; write memory://, redis://host:port/db, unix:///path, "
+                "redis+sentinel://host:port,host:port/service or redis+cluster://host:port,host:port"
             )
         return value
 

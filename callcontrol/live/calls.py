@@ -56,9 +56,6 @@ return {epoch, snapshot}
 """ARGV: new owner, old owner (empty: whoever it is).  Epoch and snapshot; 0: it is not the old owner's; nothing: it is gone."""
 SCRIPTS: Final = (SAVE, DELETE, TAKE)
 
-_RECONNECT: Final = ("NOSCRIPT", "READONLY", "LOADING", "MASTERDOWN")
-"""Refusals that a new connection may cure: scripts are loaded again, or another server has become master."""
-
 Lost = frozenset[str]
 _NOBODY: Final[Lost] = frozenset()
 
@@ -197,8 +194,6 @@ class RedisCallStore:
         if text != self.refusal:
             self.refusal = text
             _log.error("live state: Redis refuses to save calls: %s", text)
-        if text.startswith(_RECONNECT):
-            self._link.reset()
 
     def _note_lost(self, lost: Lost) -> None:
         self._lost_later.update(lost)

@@ -4,6 +4,9 @@ no future each.
 Commands are written as bytes (``command``) and sent in batches; the replies of a batch are handed to its ``done`` together.
 When the connection ends, or a reply is late, every batch that waits is told so (None): what became of it is not known.
 The link then comes up again by itself, with growing pauses, and tells its user, who writes anew what may be lost.
+
+Behind Sentinels, and in a Cluster, it looks for the master first; it looks again now and then, and whenever a server says that it
+is not, or no longer, the right one.
 """
 
 from __future__ import annotations
@@ -14,9 +17,10 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final, cast
-from urllib.parse import unquote, urlsplit
 
 import hiredis
+
+from callcontrol.live.address import CLUSTER, SENTINEL, Address, Place, master_of
 
 _log = logging.getLogger(__name__)
 
@@ -27,34 +31,14 @@ _FIRST_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 3.0
 _WATCH_S: Final = 0.1
 _MAX_WRITE_BUFFER: Final = 64 * 1024 * 1024
+_LOOK_S: Final = 2.0
+"""How often it is looked whether another server is the master now."""
+_WRONG_SERVER: Final = ("NOSCRIPT", "READONLY", "LOADING", "MASTERDOWN", "MOVED")
+"""Refusals that a new connection may cure: scripts are loaded again, or another server has become master."""
 
 
 class LinkError(Exception):
     """Redis cannot be used; the text says why, without the password."""
-
-
-class Address:
-    """Where Redis is, of ``redis://[user[:password]@]host[:port][/db]`` or ``unix:///path``."""
-
-    __slots__ = ("database", "host", "password", "path", "port", "username")
-
-    def __init__(self, url: str) -> None:
-        """Raises ValueError for a URL that names something else."""
-        parts = urlsplit(url)
-        if parts.scheme not in ("redis", "unix"):
-            raise ValueError(f"{parts.scheme or 'this'} is not redis:// or unix://")
-        self.path = parts.path if parts.scheme == "unix" else ""
-        self.host = parts.hostname or "127.0.0.1"
-        self.port = parts.port or 6379
-        self.username = unquote(parts.username or "")
-        self.password = unquote(parts.password or "")
-        text = "" if self.path else parts.path.strip("/")
-        if text and not (text.isascii() and text.isdigit()):
-            raise ValueError(f"{text!r} is not the number of a database")
-        self.database = int(text or 0)
-
-    def __str__(self) -> str:
-        return self.path or f"{self.host}:{self.port}/{self.database}"
 
 
 class Script:
@@ -97,6 +81,8 @@ class _Connection(asyncio.Protocol):
         self.waiting: deque[_Batch] = deque()
         self._on_turn = on_turn
         self._on_defect = on_defect
+        self.is_wrong = False
+        """The server has said that it cannot serve us."""
         self._reader = hiredis.Reader()
         self._transport: asyncio.Transport | None = None
         self._time = asyncio.get_running_loop().time
@@ -113,11 +99,15 @@ class _Connection(asyncio.Protocol):
                     raise hiredis.ProtocolError("a reply that nobody has asked for")
                 batch = waiting[0]
                 batch.replies.append(reply)
+                if isinstance(reply, hiredis.ReplyError) and str(reply).startswith(_WRONG_SERVER):
+                    self.is_wrong = True
                 if len(batch.replies) == batch.wanted:
                     waiting.popleft()
                     self._tell(batch, batch.replies)
         except hiredis.ProtocolError as error:
             _log.error("live state: what Redis sends is not its protocol: %s", error)
+            self.abort()
+        if self.is_wrong:
             self.abort()
         self._on_turn()
 
@@ -177,6 +167,8 @@ class RedisLink:
         self._on_turn = on_turn
         self._on_defect = on_defect
         self._connection: _Connection | None = None
+        self._server: Place | None = None
+        """Whom we are connected to, where that may change."""
         self.on_up: Callable[[], None] = lambda: None
         """The connection is back after it was lost."""
         self.breaks = 0
@@ -194,11 +186,6 @@ class RedisLink:
             done(None)
         else:
             self._connection.send(data, wanted, done)
-
-    def reset(self) -> None:
-        """Give the connection up and make a new one."""
-        if self._connection is not None:
-            self._connection.abort()
 
     async def ask(self, *words: str | bytes | int | float) -> object:
         """One command and its reply, for what is not per call.  Raises LinkError."""
@@ -229,17 +216,33 @@ class RedisLink:
             await connection.closed
 
     async def _watch(self, connection: _Connection) -> None:
+        loop = asyncio.get_running_loop()
+        look_at = loop.time() + _LOOK_S
         while not connection.closed.done():
             await asyncio.wait((connection.closed,), timeout=_WATCH_S)
             if connection.oldest() > self._timeout_s:
                 self.slow += 1
                 _log.warning("live state: Redis at %s is silent; the connection is given up", self.address)
                 connection.abort()
+            elif self.address.moves and loop.time() >= look_at:
+                look_at = loop.time() + _LOOK_S
+                if await self._has_moved():
+                    connection.abort()
         self._connection = None
         self.breaks += 1
         _log.warning(
             "live state: the connection to Redis at %s is lost: %s", self.address, connection.closed.result()
         )
+
+    async def _has_moved(self) -> bool:
+        try:
+            now = await self._locate()
+        except LinkError:
+            return False  # nobody can say; the connection that there is may do
+        if now == self._server:
+            return False
+        _log.warning("live state: the master is now %s:%d", *now)
+        return True
 
     async def _come_back(self) -> None:
         pause = _FIRST_PAUSE_S
@@ -257,30 +260,7 @@ class RedisLink:
 
     async def _open(self) -> _Connection:
         address = self.address
-        loop = asyncio.get_running_loop()
-
-        def make() -> _Connection:
-            return _Connection(self._on_turn, self._on_defect)
-
-        try:
-            async with asyncio.timeout(max(self._timeout_s, 1.0)):
-                if address.path:
-                    _, connection = await loop.create_unix_connection(make, address.path)
-                else:
-                    _, connection = await loop.create_connection(make, address.host, address.port)
-                try:
-                    await self._greet(connection)
-                except BaseException:
-                    connection.abort()
-                    raise
-        except TimeoutError:
-            raise LinkError(f"Redis at {address} does not answer") from None
-        except OSError as error:
-            raise LinkError(f"Redis at {address} cannot be reached: {error.strerror or error}") from None
-        return connection
-
-    async def _greet(self, connection: _Connection) -> None:
-        address = self.address
+        self._server = await self._locate() if not address.path else None
         commands: list[bytes] = []
         if address.password:
             user = (address.username,) if address.username else ()
@@ -289,7 +269,83 @@ class RedisLink:
             commands.append(command("SELECT", address.database))
         commands.append(command("PING"))
         commands.extend(command("SCRIPT", "LOAD", script.text) for script in self._scripts)
-        await _ask(connection, commands)
+        if address.moves:
+            commands.append(command("ROLE"))
+        connection, replies = await self._greet(self._server, commands)
+        if address.moves and not _is_master(replies[-1]):
+            connection.abort()
+            raise LinkError(f"Redis at {address}: who is said to be the master is none (yet)")
+        return connection
+
+    async def _greet(self, place: Place | None, commands: list[bytes]) -> tuple[_Connection, Replies]:
+        """A new connection, to the Unix socket without ``place``, and the answers to its first commands."""
+        address = self.address
+        loop = asyncio.get_running_loop()
+
+        def make() -> _Connection:
+            return _Connection(self._on_turn, self._on_defect)
+
+        name = f"{place[0]}:{place[1]}" if address.moves and place is not None else str(address)
+        try:
+            async with asyncio.timeout(max(self._timeout_s, 1.0)):
+                if place is None:
+                    _, connection = await loop.create_unix_connection(make, address.path)
+                else:
+                    _, connection = await loop.create_connection(make, *place)
+                try:
+                    return connection, await _ask(connection, commands)
+                except BaseException:
+                    connection.abort()
+                    raise
+        except TimeoutError:
+            raise LinkError(f"Redis at {name} does not answer") from None
+        except OSError as error:
+            raise LinkError(f"Redis at {name} cannot be reached: {error.strerror or error}") from None
+
+    async def _locate(self) -> Place:
+        """The server to talk to.  Raises LinkError when nobody knows."""
+        address = self.address
+        if not address.moves:
+            return address.places[0]
+        why = ""
+        for place in list(address.places):
+            try:
+                found = await self._ask_for_master(place)
+            except LinkError as error:
+                why = str(error)
+                continue
+            if found is None:
+                why = f"{place[0]}:{place[1]} knows of no master"
+                continue
+            # who answered is asked first the next time
+            address.places.remove(place)
+            address.places.insert(0, place)
+            return found
+        raise LinkError(f"Redis at {address}: {why}")
+
+    async def _ask_for_master(self, place: Place) -> Place | None:
+        address = self.address
+        commands: list[bytes] = []
+        if address.scheme == SENTINEL:
+            if address.sentinel_password:
+                user = (address.sentinel_username,) if address.sentinel_username else ()
+                commands.append(command("AUTH", *user, address.sentinel_password))
+            commands.append(command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", address.service))
+        elif address.scheme == CLUSTER:
+            if address.password:
+                user = (address.username,) if address.username else ()
+                commands.append(command("AUTH", *user, address.password))
+            commands.append(command("CLUSTER", "SLOTS"))
+        connection, replies = await self._greet(place, commands)
+        connection.abort()
+        reply = replies[-1]
+        if address.scheme == CLUSTER:
+            return master_of(reply, place)
+        return (reply[0].decode(), int(reply[1])) if isinstance(reply, list) and len(reply) == 2 else None
+
+
+def _is_master(reply: object) -> bool:
+    return isinstance(reply, list) and bool(reply) and reply[0] == b"master"
 
 
 async def _ask(connection: _Connection, commands: list[bytes]) -> Replies:
@@ -307,3 +363,6 @@ async def _ask(connection: _Connection, commands: list[bytes]) -> Replies:
         if isinstance(reply, hiredis.ReplyError):
             raise LinkError(f"Redis refuses: {reply}")
     return replies
+
+
+__all__ = ["Address", "Done", "LinkError", "RedisLink", "Replies", "Script", "command"]

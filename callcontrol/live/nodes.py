@@ -87,6 +87,9 @@ class NodeLease:
         self._resume = resume
         self._may_move = may_move
         self._on_usurped = on_usurped
+        self._breaks = -1
+        """Breaks of the link at the last beat."""
+        self._trusts_at = 0.0
         self.members = members or Members(node)
         """The other nodes, as of the last beat."""
         self.recovered = 0
@@ -180,10 +183,18 @@ class NodeLease:
             _log.error("live state: another process runs as node %s; this one stops", self._node)
             self._on_usurped()
             return []
-        dead = {_text(word) for word in reply[1:]} - {self._node}
+        dead = {_text(word) for word in reply[1:]} - {self._node} if self._may_bury() else set()
         known = _pairs(addresses)
         self.members.update({name: known.get(name, "") for name in _texts(leases) if name not in dead})
         return sorted(dead)
+
+    def _may_bury(self) -> bool:
+        """Whether a lapsed lease means a death: not just after an outage, when nobody could renew his."""
+        now = asyncio.get_running_loop().time()
+        if self._breaks != self._link.breaks:
+            self._breaks = self._link.breaks
+            self._trusts_at = now + self._lease_s
+        return now >= self._trusts_at
 
     async def _adopt(self, owner: str) -> int:
         """Take the calls of a node, in slices; those that another survivor takes meanwhile are its."""

@@ -206,10 +206,21 @@ def test_a_password_is_needed_and_not_told(tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.mark.parametrize(
-    "url", ["http://h", "redis://h/x", "redis+sentinel://h", "redis://h/-1", "redis://h/²"]
+    "url",
+    [
+        "http://h",
+        "redis://h/x",
+        "redis://h/-1",
+        "redis://h/²",
+        "redis://h,i/0",
+        "redis://h:x/0",
+        "redis+sentinel://h",
+        "redis+sentinel://h/service/x",
+        "redis+cluster://h/1",
+    ],
 )
 def test_addresses_that_are_none(url: str) -> None:
-    with pytest.raises(ValueError, match=r"redis|database"):
+    with pytest.raises(ValueError, match=r"redis|database|host:port"):
         Address(url)
 
 

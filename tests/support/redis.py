@@ -34,11 +34,14 @@ class RedisServer:
 
     def start(self) -> None:
         """Start, and wait until it answers."""
+        options = ["--port", str(self.port), "--bind", HOST, "--save", "", "--appendonly", "no"]
+        self._run([*options, "--dir", str(self._folder), "--daemonize", "no", *self._options])
+
+    def _run(self, options: list[str]) -> None:
         program = find_program("redis-server")
         if program is None:
             pytest.fail("missing program: redis-server (make setup installs it)", pytrace=False)
-        command = [program, "--port", str(self.port), "--bind", HOST, "--save", "", "--appendonly", "no"]
-        command += ["--dir", str(self._folder), "--daemonize", "no", *self._options]
+        command = [program, *options]
         with (self._folder / "redis.log").open("ab") as log:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True

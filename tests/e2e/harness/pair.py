@@ -11,6 +11,7 @@ from tests.e2e.harness.server import HOST, Server
 from tests.e2e.harness.wire import StreamWire, UdpWire, WebSocketWire, Wire
 from tests.e2e.harness.world import PASSWORD, World, unregister
 from tests.support.redis import RedisServer
+from tests.support.redis_groups import Group
 
 SIM, GATEWAY, MOBILE = "+33639980001", "+33199000001", "carrier-ouest"
 """The SIM of ana's phone, the number that it dials to reach us, and the carrier that brings its calls."""
@@ -28,7 +29,7 @@ class Lines(World):
 class Pair:
     """Two nodes with one Redis and one database."""
 
-    def __init__(self, folder: Path, server: RedisServer) -> None:
+    def __init__(self, folder: Path, server: RedisServer | Group) -> None:
         state = f'\n[state]\nurl = "{server.url}"\nlease_seconds = 1.0\n'
         self.world: World = Lines(folder / "one", settings=state)
         self.second = Server(folder / "two", settings=state)
