@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import sys
@@ -19,11 +20,15 @@ from callcontrol.live.nodes import HERE
 from callcontrol.live.state import Calls
 from callcontrol.node_view import Node
 from callcontrol.sip.endpoint import Endpoint
+from callcontrol.sip.fields import Replaces
+from callcontrol.sip.flow import Flow
+from callcontrol.sip.message import Message
 from callcontrol.transport.loop import run as run_loop
 from callcontrol.transport.ports import SipEndpoint
 from callcontrol.transport.streams import OWN_BITS
 from callcontrol.trunk_registration import Registrations
 from callcontrol.workers import carriers
+from callcontrol.workers.bringing import Bringing
 from callcontrol.workers.carriers import FollowedRegistrations, Teller
 from callcontrol.workers.child import USURPED, worker_name
 from callcontrol.workers.merging import page_of
@@ -77,7 +82,7 @@ class Worker(App):
         self._node_pid = node_pid
         self._followed: FollowedRegistrations | None = None
         self._teller: Teller | None = None
-        self._reloading: set[asyncio.Task[Any]] = set()
+        self._side_tasks: set[asyncio.Task[None]] = set()
         self._front_gone = False
         seat.on_order = self._on_order
         seat.on_front_gone = self._on_front_gone
@@ -121,6 +126,46 @@ class Worker(App):
             take(ref, fetched)
 
         self.signalling.core.fetch = fetch
+        self._open_bringing()
+
+    def _open_bringing(self) -> None:
+        """Calls of other workers that a transfer wants joined."""
+        endpoint, runner, seat = self.signalling.endpoint, self.signalling.runner, self.seat
+
+        async def where(tags: Any) -> str:
+            owners = [runner.by_tag(str(tag)) for tag in tags]
+            return next((owner.call.ref for owner in owners if owner is not None), "")
+
+        def receive(data: bytes, flow: Flow) -> None:
+            endpoint.receive(data, flow, self._clock.monotonic())
+            self.driver.kick()
+
+        seat.serve("dialog", where)
+        bringing = Bringing(lambda tag: runner.by_tag(tag) is not None, self._bring, receive)
+        relay = endpoint.relay
+
+        def first_look(message: Message, flow: Flow, now: float) -> bool:
+            return bringing.takes(message, flow, now) or (relay is not None and relay(message, flow, now))
+
+        endpoint.relay = first_look
+
+    def _bring(self, dialog: Replaces, done: Callable[[], None]) -> None:
+        task = asyncio.get_running_loop().create_task(self._find_and_take(dialog), name="a call to be joined")
+        self._side_tasks.add(task)
+        task.add_done_callback(self._side_tasks.discard)
+        task.add_done_callback(lambda ended: done())
+
+    async def _find_and_take(self, dialog: Replaces) -> None:
+        found = await self.seat.ask_all("dialog", (dialog.to_tag, dialog.from_tag))
+        ref = next((str(ref) for ref in found.values() if ref), "")
+        fetch = self.signalling.core.fetch
+        if not ref or fetch is None:
+            return
+        taken = asyncio.Event()
+        fetch(ref, lambda outcome: taken.set())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.settings.state.timeout_seconds):
+                await taken.wait()
 
     def _is_near(self, name: str) -> bool:
         """Whether a node is a worker of this one: its connections and datagrams are reached without another node's help."""
@@ -200,8 +245,8 @@ class Worker(App):
             self.stop()
         elif order == "reload":
             task = asyncio.get_running_loop().create_task(self._reload_and_say(), name="reload")
-            self._reloading.add(task)
-            task.add_done_callback(self._reloading.discard)
+            self._side_tasks.add(task)
+            task.add_done_callback(self._side_tasks.discard)
 
     async def _reload_and_say(self) -> None:
         view = await self.reload()

@@ -6,9 +6,11 @@ import contextlib
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import quote
 
 import pytest
 
+from callcontrol.workers.compass import Compass
 from loadtests import proc
 from tests.e2e.harness import sip
 from tests.e2e.harness.agent import Agent
@@ -237,6 +239,42 @@ def test_a_phone_whose_worker_died_registers_again_and_is_called(team: Team) -> 
     call.expect_answer()
     call.hang_up()
     leg.expect_hang_up()
+
+
+@pytest.mark.parametrize("round_number", [1, 2])
+def test_calls_of_both_workers_are_joined_by_an_attended_transfer(team: Team, round_number: int) -> None:
+    """Ana holds one call on each worker, and has the two parties talk to each other."""
+    compass = Compass(2)
+    pairs = several(team, team.scripted("ana-1"), 8, ANA)
+    by_worker: dict[int, list[tuple[Leg, Leg]]] = {1: [], 2: []}
+    for call, leg in pairs:
+        assert leg.invite is not None
+        by_worker[compass.home(leg.invite.get("x-cloudline-call"))].append((call, leg))
+    here, there = by_worker[round_number].pop(), by_worker[3 - round_number].pop()
+    carrier, own = there[0].agent, there[1]
+    ours = own.remote.rpartition(";tag=")[2]
+    replaces = quote(f"{own.call_id};to-tag={ours};from-tag={own.tag}", safe="")
+    refer = [
+        ("Refer-To", f"<{own.target}?Replaces={replaces}>"),
+        ("Referred-By", f"<sip:ana-1@{team.domain}>"),
+    ]
+    here[1].agent.idle_answers |= {"NOTIFY", "BYE"}
+    assert here[1].request("REFER", refer).status == 202
+    agreed: set[str] = set()
+    while agreed != {here[0].call_id, there[0].call_id}:  # each party hears where the other is
+        request = carrier.expect(
+            lambda m: m.is_request and m.method in ("INVITE", "UPDATE", "ACK"), "re-INVITE"
+        )
+        if request.method == "ACK":
+            agreed.add(request.call_id)
+            continue
+        carrier.respond(request, 200, (), carrier.sdp(version=2))
+        if request.method == "UPDATE":
+            agreed.add(request.call_id)
+    assert proc.wait_until(lambda: sum(calls_by_worker(team.server)) == 7, 5)
+    here[0].hang_up()
+    there[0].expect_hang_up()
+    end([pair for rest in by_worker.values() for pair in rest])
 
 
 @pytest.mark.rule("OPS-03")
