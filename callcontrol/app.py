@@ -433,6 +433,8 @@ class App:
         live = self.live
         if live is None:
             return
+        if isinstance(self.registrations, Registrations) and self.settings.trunks.register_from == "one":
+            self.registrations.elect(live.register_duty)
         address = self.settings.state.address
         self.relay = neighbours.join(live, self.signalling, key, address)
         for told in (live.members.on_come, live.members.on_gone):

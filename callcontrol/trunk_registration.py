@@ -14,7 +14,7 @@ from callcontrol.core import Core
 from callcontrol.ids import KeyedIds
 from callcontrol.logs import get_logger
 from callcontrol.ports import Resolver
-from callcontrol.register_duty import ASK_S, Entry, RegisterDuty, SharedTable, Table
+from callcontrol.register_duty import Entry, RegisterDuty, SharedTable, Table
 from callcontrol.sip import build, digest
 from callcontrol.sip.endpoint import Endpoint
 from callcontrol.sip.errors import RemoteProtocolError
@@ -166,8 +166,8 @@ class Registrations:
     def _ask_duty(self, now: float) -> None:
         if self.duty is None or self._stopped or now < self._ask_at:
             return
-        self._ask_at = now + ASK_S
-        self.duty.hold([*self._left_for_others()] if self._active else (), now, self._told)
+        self._ask_at = now + self.duty.every_s
+        self.duty.hold([*self._left_for_others()] if self._active else None, now, self._told)
 
     def _left_for_others(self) -> Iterator[Entry]:
         for account in self._accounts.values():

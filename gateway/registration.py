@@ -17,7 +17,9 @@ FAILED: Final = "failed"
 """Refused or unanswered; the next attempt comes after a pause."""
 LEAVING: Final = "leaving"
 LEFT: Final = "left"
-STATES: Final = (TRYING, REGISTERED, FAILED, LEAVING, LEFT)
+STANDBY: Final = "standby"
+"""Another node registers for all."""
+STATES: Final = (TRYING, REGISTERED, FAILED, LEAVING, LEFT, STANDBY)
 
 MAX_ANSWERS: Final = 3
 """Challenges that one attempt answers: the first, one for a nonce that had grown old, one more in bad luck."""
@@ -87,7 +89,7 @@ class Registration:
             self.until = 0.0
             if self.state == REGISTERED:
                 self._go(TRYING, now)
-        return not self.waits and self.due <= now and self.state != LEFT
+        return not self.waits and self.due <= now and self.state not in (LEFT, STANDBY)
 
     def sent(self) -> tuple[int, int]:
         """A REGISTER goes out; returns its number and the seconds that it asks for."""
@@ -166,6 +168,21 @@ class Registration:
         self._answers = 0
         self._go(LEAVING, now)
         self.due = now
+
+    def stand_by(self, now: float) -> None:
+        """Another node registers from now on.  What comes back of a REGISTER that is under way is not ours any more."""
+        self.serial += 1
+        self.waits = False
+        self.until = 0.0
+        self.status = 0
+        self._failures = self._answers = 0
+        self._go(STANDBY, now)
+
+    def begin(self, now: float) -> None:
+        """This node registers from now on."""
+        if self.state == STANDBY:
+            self.due = now
+            self._go(TRYING, now)
 
     # -- the machine ----------------------------------------------------------------------------------------
 

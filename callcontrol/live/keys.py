@@ -11,6 +11,8 @@
 - ``{cl}:bindings``: stream of changes of registrations, read by all nodes; the oldest are dropped.
 - ``{cl}:log``: stream of the steps that all nodes do on their tables; trimmed to what those who start may need.
 - ``{cl}:log:copy``: the tables as they were after a number of steps, left by any node.
+- ``{cl}:register``: the process that registers with the carriers for all; goes ``state.lease_seconds`` after its last sign of life.
+- ``{cl}:registered``: what that process has registered, written by it every second; goes a week after the last time.
 - ``{cl}:secret``: what identifiers and nonces are made with where ``registrar.secret`` is not set, written by the first node;
   stays.
 
@@ -30,6 +32,8 @@ ADDRESSES: Final = f"{TAG}:addresses"
 LOG: Final = f"{TAG}:log"
 LOG_COPY: Final = f"{TAG}:log:copy"
 SECRET: Final = f"{TAG}:secret"
+REGISTER_DUTY: Final = f"{TAG}:register"
+REGISTERED: Final = f"{TAG}:registered"
 BINDINGS: Final = f"{TAG}:binding:"
 BINDING_CHANGES: Final = f"{TAG}:bindings"
 

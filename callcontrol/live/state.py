@@ -20,6 +20,7 @@ from callcontrol.live.log import BLOCK_MS, LEAVE_COPY, SharedLog
 from callcontrol.live.members import Address as NodeAddress
 from callcontrol.live.members import Members
 from callcontrol.live.nodes import NODE_SCRIPTS, NodeLease
+from callcontrol.live.register_duty import DUTY_SCRIPTS, RedisRegisterDuty
 from callcontrol.live.tables import SharedChannels, SharedCounters, SharedLeases, SharedSlots, SharedTables
 from config.sections import StateSettings
 from gateway.leases import LeasePolicy
@@ -74,7 +75,7 @@ class LiveState:
         self._back = asyncio.Event()
         self.link = RedisLink(
             Address(settings.url),
-            scripts=(*SCRIPTS, *binding_scripts.SCRIPTS, *NODE_SCRIPTS, LEAVE_COPY),
+            scripts=(*SCRIPTS, *binding_scripts.SCRIPTS, *NODE_SCRIPTS, *DUTY_SCRIPTS, LEAVE_COPY),
             timeout_s=settings.timeout_seconds,
             on_turn=kick,
             on_defect=on_defect,
@@ -109,6 +110,7 @@ class LiveState:
             self._changes_reader, self.bindings, node, process, on_turn=kick, on_defect=on_defect
         )
         self.members.on_come.append(lambda name: self.changes.look_again())
+        self.register_duty = RedisRegisterDuty(self.link, process, settings.lease_seconds)
         self.lease = NodeLease(
             self.link,
             self.calls,
