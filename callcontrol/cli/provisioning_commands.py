@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from callcontrol.cli.client import Failure
+from callcontrol.cli.impact_output import impact_json, print_impact
 from callcontrol.cli.options import AsJson, ConfigFile, actor, settings
 from callcontrol.cli.output import print_json
 from callcontrol.operator_access import AccessError, find_notes
@@ -18,7 +19,9 @@ from callcontrol.plans import plan_table
 from config.settings import Settings
 
 if TYPE_CHECKING:  # SQLAlchemy takes half a second to import, which the other commands need not wait for
+    from callcontrol.explaining.impact import Impact
     from callcontrol.provisioning import Change, ChangeSet, SqlProvisioningStore
+    from callcontrol.provisioning.inventory import Inventory
 
 Result = TypeVar("Result")
 
@@ -36,6 +39,16 @@ def apply_command(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would change, change nothing.")
     ] = False,
+    impact: Annotated[
+        int,
+        typer.Option(
+            "--impact",
+            metavar="N",
+            min=0,
+            max=100_000,
+            help="With --dry-run: which of the last N calls would have gone elsewhere, and why.",
+        ),
+    ] = 0,
     prune: Annotated[bool, typer.Option("--prune", help="Remove what the documents do not name.")] = False,
     as_json: AsJson = False,
     config: ConfigFile = None,
@@ -44,6 +57,8 @@ def apply_command(
 
     Without --config it is the database of the node that runs here.
     """
+    if impact and not dry_run:
+        raise typer.BadParameter("it goes with --dry-run", param_hint="--impact")
     from callcontrol.access.audit import Author
     from callcontrol.provisioning import ProvisioningError, apply, read_file
     from callcontrol.provisioning.terms import terms_of
@@ -54,20 +69,28 @@ def apply_command(
     except ProvisioningError as error:
         raise Failure(str(error)) from None
     plans, terms = plan_table(chosen), terms_of(chosen)
+    states: list[tuple[Inventory, Inventory]] = []
 
-    async def work(store: SqlProvisioningStore) -> ChangeSet:
-        author = Author(actor=actor())
-        return await apply(
-            documents, store, plans=plans, terms=terms, prune=prune, dry_run=dry_run, author=author
+    async def work(store: SqlProvisioningStore) -> tuple[ChangeSet, Impact | None]:
+        changes = await apply(
+            documents,
+            store,
+            plans=plans,
+            terms=terms,
+            prune=prune,
+            dry_run=dry_run,
+            author=Author(actor=actor()),
+            seen=lambda before, after: states.append((before, after)),
         )
+        return changes, await _impact(chosen, *states[-1], impact) if impact else None
 
     try:
-        changes = asyncio.run(with_store(chosen, work))
+        changes, found = asyncio.run(with_store(chosen, work))
     except ProvisioningError as error:
         raise Failure(f"nothing was changed:\n{error}") from None
     if as_json:
         head = {"dry_run": dry_run, "revision": changes.revision, "warnings": changes.warnings}
-        print_json(head | _as_json(changes))
+        print_json(head | _as_json(changes) | ({} if found is None else {"impact": impact_json(found)}))
         return
     for warning in changes.warnings:
         typer.echo(f"warning: {warning}", err=True)
@@ -75,6 +98,19 @@ def apply_command(
         typer.echo(line)
     counts = f"{len(changes.created)} created, {len(changes.changed)} changed, {len(changes.removed)} removed"
     typer.echo(f"{'dry run, nothing written: ' if dry_run else ''}{counts}")
+    if found is not None:
+        print_impact(found)
+
+
+async def _impact(chosen: Settings, before: Inventory, after: Inventory, calls: int) -> Impact:
+    from callcontrol.explaining.offline import impact
+    from config.database import create_engine
+
+    engine = create_engine(chosen.database)
+    try:
+        return await impact(engine, chosen, before, after, calls)
+    finally:
+        await engine.dispose()
 
 
 def export_command(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass
 
@@ -11,26 +12,34 @@ from callcontrol.assembly import Signalling, Surroundings, make_endpoint, make_g
 from callcontrol.bindings import MemoryBindingStore
 from callcontrol.call_store import MemoryCallStore
 from callcontrol.cdr.outbox import MemoryOutbox
+from callcontrol.cdr.store import CallFilter, SqlCallStore
 from callcontrol.explaining.answer import Explanation
 from callcontrol.explaining.explainer import Explainer
+from callcontrol.explaining.impact import Impact, Replay, impact_of
 from callcontrol.explaining.question import Question
 from callcontrol.plans import plan_table
+from callcontrol.pricing.rates import PriceBook
 from callcontrol.pricing.store import PriceFollower
+from callcontrol.provisioning.inventory import Inventory
 from callcontrol.sip.flow import Flow, Listeners
 from callcontrol.usage.outgoing import OutgoingStores
 from config.database import create_engine, upgrade
 from config.settings import Settings
 from gateway.gateway_numbers import GatewayDirectory
+from gateway.push import MemoryPushes
 from gateway.store import GatewayFollower, TrunkFollower
 from gateway.trunk import TrunkDirectory
 from numbering.cache import DirectoryCache
 from numbering.directory import Directory
+from numbering.models import PlanTable
 from numbering.store import SqlDirectorySource
 
 REMARKS = (
     "no node was asked: no device is registered, every trunk is taken to be up, and nothing was used this month",
 )
 _KEY = bytes(32)
+_PAGE = 500
+"""Calls that are read at once."""
 
 
 class _Nowhere:
@@ -76,6 +85,23 @@ async def load(engine: AsyncEngine, settings: Settings) -> Provisioned:
     return found
 
 
+def provisioned(inventory: Inventory, plans: PlanTable) -> Provisioned:
+    """The same of an inventory that may not be in the database (yet)."""
+    return Provisioned(
+        directory=Directory(
+            inventory.accounts.values(),
+            inventory.users.values(),
+            inventory.devices.values(),
+            inventory.numbers.values(),
+            greetings=inventory.greetings.values(),
+            plans=plans,
+        ),
+        trunks=TrunkDirectory(inventory.trunks.values()),
+        gateways=GatewayDirectory(inventory.gateway_numbers.values()),
+        outgoing=OutgoingStores(PriceBook(inventory.rates.values(), inventory.packages.values())),
+    )
+
+
 def signalling_of(settings: Settings, found: Provisioned) -> Signalling:
     """The parts of a node that listens nowhere."""
     endpoint = make_endpoint(settings, Listeners(), _KEY)
@@ -96,6 +122,7 @@ def signalling_of(settings: Settings, found: Provisioned) -> Signalling:
             calls=MemoryCallStore(),
             bindings=bindings,
             records=MemoryOutbox(),
+            push=MemoryPushes() if settings.mqtt.url else None,
             gateways=found.gateways,
             outgoing=found.outgoing,
         ),
@@ -114,3 +141,23 @@ async def explain(settings: Settings, question: Question) -> Explanation:
         return await Explainer(signalling_of(settings, found), time.time, REMARKS).explain(question)
     finally:
         await engine.dispose()
+
+
+async def impact(
+    engine: AsyncEngine, settings: Settings, before: Inventory, after: Inventory, calls: int
+) -> Impact:
+    """What a change would have done to the latest calls.  Raises `config.database.DatabaseUnavailable`."""
+    plans = plan_table(settings)
+    today = Replay(signalling_of(settings, provisioned(before, plans)))
+    then = Replay(signalling_of(settings, provisioned(after, plans)))
+    store = SqlCallStore(engine)
+    found = Impact()
+    place: tuple[int, str] | None = None
+    while calls > 0:
+        records = await store.recent(min(calls, _PAGE), CallFilter(before=place))
+        if not records:
+            break
+        found += await asyncio.to_thread(impact_of, records, today, then)
+        calls -= len(records)
+        place = (records[-1].started_ms, records[-1].call_ref)
+    return found

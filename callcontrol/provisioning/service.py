@@ -155,9 +155,11 @@ async def apply(
     prune: bool = False,
     dry_run: bool = False,
     author: Author = NOBODY,
+    seen: Callable[[Inventory, Inventory], None] = lambda before, after: None,
 ) -> ChangeSet:
     """Bring the inventory to what the documents say; all or nothing.
 
+    ``seen`` is shown the inventory as it was and as it is to be, before anything is written.
     With ``prune`` what they do not name is removed; numbers that somebody holds are given up, and rest.
     A dry run finds out everything and writes nothing.
     Applying the same documents again changes nothing.  Raises `ProvisioningError`,
@@ -171,6 +173,7 @@ async def apply(
         problems += Rules(after, desired, plans, terms).check()
         if problems:
             raise ProvisioningError(problems)
+        seen(current, after)
         return after
 
     changes = await store.change(decide, commit=not dry_run, author=author)
