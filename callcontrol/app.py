@@ -33,6 +33,7 @@ from callcontrol.call_log import LoggedOutbox
 from callcontrol.call_store import MemoryCallStore
 from callcontrol.cdr import leftovers
 from callcontrol.cdr.exporter import CdrExporter, sync_journal
+from callcontrol.cdr.forgetting import Forgetting
 from callcontrol.cdr.journal import JournalBusy
 from callcontrol.cdr.outbox import JournalOutbox
 from callcontrol.cdr.store import SqlCallStore
@@ -181,6 +182,9 @@ class App:
         self._tasks = [
             asyncio.create_task(self.cache.run(), name="directory"),
             asyncio.create_task(self.exporter.run(), name="call records"),
+            asyncio.create_task(
+                Forgetting(self.records, settings.cdr.facts_days, self._clock.wall).run(), name="old facts"
+            ),
             asyncio.create_task(self._keep_house(), name="housekeeping"),
             asyncio.create_task(self.reconciler.run(), name="use of numbers"),
             asyncio.create_task(self.sims.run(), name="verified SIMs"),

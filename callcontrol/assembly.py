@@ -138,6 +138,7 @@ class Signalling:
             calls.push_delay_seconds,
             calls.trunk_progress_seconds,
         )
+        self.env.keep_facts = settings.cdr.facts
         self.digest = DigestServer(sip.domain, around.key, _digest_policy(settings))
         self.registrar = Registrar(directory, self.bindings, self.digest, _registrar_policy(settings, around))
         self.ladders = Ladders(recent=calls.kept_ladders)

@@ -349,6 +349,8 @@ class CdrSettings(Section):
     batch: Annotated[int, Field(ge=1, le=10_000)] = 500
     segment_bytes: Annotated[int, Field(ge=4096)] = 4_194_304
     max_backoff_seconds: Seconds = 30.0
+    facts: bool = True
+    facts_days: Count = 90
 
 
 class NumberSettings(Section):

@@ -9,7 +9,7 @@ from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Select, Table, select, tuple_
+from sqlalchemy import Select, Table, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect, Row
 from sqlalchemy.exc import DBAPIError
@@ -122,6 +122,13 @@ class SqlCallStore:
             query = select(CallRow.__table__).where(CallRow.call_ref == call_ref)
             found = await _with_legs(connection, query)
         return found[0] if found else None
+
+    async def forget_facts(self, since_ms: int, until_ms: int) -> int:
+        """Drop the facts of calls that began within the half-open interval; how many."""
+        within = (CallRow.started_ms >= since_ms, CallRow.started_ms < until_ms, CallRow.facts.is_not(None))
+        async with writing(self._engine) as connection:
+            done = await connection.execute(update(CallRow).where(*within).values(facts=None))
+        return done.rowcount
 
     async def recent(self, limit: int, where: CallFilter | None = None) -> list[CallRecord]:
         """The latest calls with their legs, the latest first."""
