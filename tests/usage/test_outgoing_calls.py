@@ -113,7 +113,7 @@ def _trace(on: World) -> list[Any]:
     from dialplan.plan import TraceLine
 
     rows = msgspec.json.decode(on.records[0].trace)
-    return [TraceLine(rule=rule, outcome=outcome, detail=detail) for rule, outcome, detail in rows]
+    return [TraceLine(rule=rule, outcome=outcome, detail=detail) for rule, outcome, detail, *_ in rows]
 
 
 @pytest.mark.rule("OUT-10")
