@@ -16,6 +16,7 @@ from callcontrol.node_view import Node
 from callcontrol.phone_requests import PhoneRequestHandler
 from callcontrol.pricing.rates import PriceBook
 from callcontrol.provisioning.editing import Editor
+from callcontrol.provisioning.terms import STANDARD_TERMS, Terms
 from callcontrol.usage.report import UsageReports
 from config.database import DatabaseUnavailable
 from config.sections import HttpSettings
@@ -51,6 +52,7 @@ def make_services(
     phones: PhoneRequestHandler | None = None,
     kick: Callable[[], None] = lambda: None,
     prices: PriceBook | None = None,
+    terms: Terms = STANDARD_TERMS,
     usage: UsageReports | None = None,
     leases: LeaseList | None = None,
 ) -> Services:
@@ -71,7 +73,7 @@ def make_services(
         directory=cache.directory,
         trunks=trunks,
         gateways=gateways,
-        editor=Editor(stores.provisioning, plans),
+        editor=Editor(stores.provisioning, plans, terms),
         pages=stores.provisioning,
         tokens=Tokens(
             stores.tokens,

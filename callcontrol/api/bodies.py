@@ -12,11 +12,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from callcontrol.access.tokens import Scope
+from callcontrol.api.incoming_bodies import REF_PATTERN as REF_PATTERN
+from callcontrol.api.incoming_bodies import Calendars, Callers, Forward, NumberSlot, SpecialDays
+from callcontrol.api.incoming_bodies import Number as Number
+from callcontrol.api.incoming_bodies import Ref as Ref
 
-REF_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
-Ref = Annotated[str, Field(pattern=REF_PATTERN, examples=["ana"])]
 RefOrNone = Annotated[str, Field(pattern=REF_PATTERN)] | None
-Number = Annotated[str, Field(min_length=4, max_length=32, examples=["+33639981001"])]
 Text = Annotated[str, Field(max_length=200)]
 Secret = Annotated[
     str, Field(max_length=128, json_schema_extra={"writeOnly": True}, description="Never shown again.")
@@ -28,7 +29,7 @@ class Body(BaseModel):
 
     def given(self) -> dict[str, Any]:
         """What was written, and nothing else."""
-        return self.model_dump(exclude_unset=True, mode="json")
+        return self.model_dump(exclude_unset=True, mode="json", by_alias=True)
 
 
 class AccountChange(Body):
@@ -62,6 +63,10 @@ class UserChange(Body):
     suspended: bool | None = None
     contacts: Annotated[dict[str, Number], Field(max_length=1000)] | None = None
     """Number of a contact -> own number that calls to it are made with."""
+    call_waiting: bool | None = None
+    """A Greeting rings the user also while the user talks."""
+    block: Callers | None = None
+    spam: Callers | None = None
 
 
 class NewUser(UserChange):
@@ -86,6 +91,8 @@ class DeviceChange(Body):
     sip_password: Secret | None = None
     mqtt_password: Secret | None = None
     answer: Literal["voip", "gsm"] | None = None
+    confirm: Literal["none"] | None = None
+    """Whether a person has to accept a call to the SIM by pressing 1: that needs media that this version does not have."""
 
 
 class NewDevice(DeviceChange):
@@ -110,11 +117,6 @@ class NewDevice(DeviceChange):
     user: Ref
 
 
-class Forward(Body):
-    mode: Literal["off", "all", "missed"] | None = None
-    to: Annotated[str, Field(max_length=64)] | None = None
-
-
 class NumberChange(Body):
     """Settings of a number; null puts one back to its default."""
 
@@ -124,8 +126,13 @@ class NumberChange(Body):
     hide: bool | None = None
     ring_seconds: Annotated[float, Field(ge=0, le=600, strict=False)] | None = None
     gsm_fallback: bool | None = None
-    block: Annotated[list[Annotated[str, Field(max_length=32)]], Field(max_length=1000)] | None = None
+    block: Callers | None = None
+    spam: Callers | None = None
     forward: Forward | None = None
+    slot: Annotated[list[NumberSlot], Field(max_length=100)] | None = None
+    """When the number is on; null: always."""
+    holidays: Calendars | None = None
+    special: SpecialDays | None = None
 
 
 class NewNumber(NumberChange):

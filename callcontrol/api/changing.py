@@ -18,7 +18,7 @@ from callcontrol.api.sight import Sight
 from callcontrol.logs import get_logger
 from callcontrol.provisioning.documents import Problem as DocumentProblem
 from callcontrol.provisioning.documents import ProvisioningError
-from callcontrol.provisioning.editing import AlreadyThere, EditRefused, NotThere
+from callcontrol.provisioning.editing import AlreadyThere, Change, EditRefused, NotThere
 from callcontrol.provisioning.inventory import Inventory, Item
 from callcontrol.provisioning.service import Edited
 from config.database import DatabaseUnavailable
@@ -65,7 +65,7 @@ class Changes:
         self,
         who: Principal,
         key: str,
-        patch: Mapping[str, Any],
+        patch: Change,
         if_match: str,
         response: Response,
         guard: Callable[[Any], None] | None = None,
@@ -74,6 +74,26 @@ class Changes:
         try:
             edited = await self._services.editor.change(
                 self._kind, key, patch, self._guard(if_match, guard), author_of(who)
+            )
+        except NotThere:
+            raise not_found(self._what) from None
+        except ProvisioningError as error:
+            raise self.refused(who, error) from None
+        return await self._shown(edited, key, response)
+
+    async def replace(
+        self,
+        who: Principal,
+        key: str,
+        values: Mapping[str, Any],
+        if_match: str,
+        response: Response,
+        guard: Callable[[Any], None] | None = None,
+    ) -> Any:
+        """Put another object in the place of one, and show it."""
+        try:
+            edited = await self._services.editor.replace(
+                self._kind, key, values, self._guard(if_match, guard), author_of(who)
             )
         except NotThere:
             raise not_found(self._what) from None
@@ -125,7 +145,7 @@ class Changes:
         """A rule speaks of everything that it has looked at; the answer only of what the token sees."""
         hidden = {
             key
-            for kind in ("account", "user", "device", "number", "trunk", "gateway_number")
+            for kind in ("account", "user", "device", "number", "greeting", "trunk", "gateway_number")
             for key in after.of(kind)
             if not self._sight.may_name(who, kind, key)
         }

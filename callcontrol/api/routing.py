@@ -110,6 +110,9 @@ class Routes:
     def patch(self, path: str, scopes: Collection[Scope], **options: Any) -> Callable[[Endpoint], Endpoint]:
         return self._add("PATCH", path, scopes, 200, **options)
 
+    def put(self, path: str, scopes: Collection[Scope], **options: Any) -> Callable[[Endpoint], Endpoint]:
+        return self._add("PUT", path, scopes, 200, **options)
+
     def delete(
         self, path: str, scopes: Collection[Scope], status: int = 204, **options: Any
     ) -> Callable[[Endpoint], Endpoint]:
@@ -135,7 +138,7 @@ class Routes:
             described["parameters"] = [_KEY_PARAMETER]
             described[_SECRET] = secret
             statuses |= {409, 413, 415}
-        if method == "PATCH":
+        if method in ("PATCH", "PUT"):
             statuses |= {413, 415}
         answers: dict[int | str, Any] = {code: RESPONSES[code] for code in sorted(statuses)}
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from callcontrol.access.tokens import Principal, Scope
 from callcontrol.api.problems import Problem, not_found
 from numbering.directory import Directory
-from numbering.models import Account, CloudNumber, Device, User
+from numbering.models import Account, CloudNumber, Device, Greeting, User
 
 
 class Sight:
@@ -40,6 +40,12 @@ class Sight:
             raise not_found("number")
         return number
 
+    def greeting(self, who: Principal, e164: str) -> Greeting:
+        greeting = self._directory.greeting(e164)
+        if greeting is None or not self.sees_account(who, greeting.account):
+            raise not_found("greeting")
+        return greeting
+
     def sees_account(self, who: Principal, ref: str) -> bool:
         return who.scope is Scope.OPERATOR or (who.scope is Scope.MANAGER and who.account == ref)
 
@@ -55,7 +61,7 @@ class Sight:
 
     def sees_number(self, who: Principal, number: CloudNumber) -> bool:
         """A holder's own, and those that are kept for somebody: reserved, in quarantine, being ported (NUM-05)."""
-        if who.scope is Scope.MANAGER and number.kept_account == who.account:
+        if who.scope is Scope.MANAGER and who.account in (number.kept_account, number.account):
             return True
         return self.sees_user_ref(who, number.user or number.kept_for)
 
@@ -81,6 +87,9 @@ class Sight:
         if kind == "number":
             number = directory.number(key)
             return number is None or self.sees_number(who, number)
+        if kind == "greeting":
+            greeting = directory.greeting(key)
+            return greeting is None or self.sees_account(who, greeting.account)
         return False
 
 

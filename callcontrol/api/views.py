@@ -8,6 +8,14 @@ from typing import Any
 
 from callcontrol.access.audit import AuditEntry
 from callcontrol.access.tokens import Token
+from callcontrol.api.incoming_views import (
+    ForwardView,
+    NumberSlotView,
+    SpecialDayView,
+    forward_view,
+    number_slot_views,
+    special_views,
+)
 from callcontrol.node_view import Instant
 from callcontrol.provisioning.changes import Change, ChangeSet
 from numbering.models import Account, CloudNumber, Device, User
@@ -40,6 +48,11 @@ class UserView:
     suspended: bool
     contacts: Mapping[str, str]
     """Number of a contact -> own number that calls to it are made with."""
+    call_waiting: bool
+    """A Greeting rings the user also while the user talks."""
+    block: tuple[str, ...]
+    """Callers who are refused on all numbers of the user."""
+    spam: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +67,8 @@ class DeviceView:
     sim_verified: bool
     sip_username: str
     """It registers as ``sip:<sip_username>@<domain>``; empty: it cannot."""
+    answer: str
+    """``voip``: it rings as a softphone; ``gsm``: its SIM is called instead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +77,9 @@ class NumberView:
 
     e164: str
     user: str
-    """Its holder; empty while it has none."""
+    """Its holder; empty while it has none, and while a Greeting has it."""
+    account: str
+    """The company whose Greeting has it; empty: none."""
     state: str
     category: str
     calls: bool
@@ -70,6 +87,15 @@ class NumberView:
     ring_seconds: float
     """0: as long as the settings say."""
     block: tuple[str, ...]
+    spam: tuple[str, ...]
+    forward: ForwardView
+    slot: tuple[NumberSlotView, ...]
+    """When it is on; empty: always."""
+    holidays: tuple[str, ...]
+    special: tuple[SpecialDayView, ...]
+    voicemail: bool
+    gsm_fallback: bool
+    """Nobody reachable over VoIP: the holder's SIM is called."""
     expires_at: Instant | None
     """When the subscription ends; null: it does not."""
     until: Instant | None
@@ -172,6 +198,9 @@ def user_view(user: User) -> UserView:
         default_number=user.default_number,
         suspended=user.suspended,
         contacts=dict(user.contacts),
+        call_waiting=user.call_waiting,
+        block=user.block,
+        spam=user.spam,
     )
 
 
@@ -183,6 +212,7 @@ def device_view(device: Device) -> DeviceView:
         sim=device.sim,
         sim_verified=device.sim_verified,
         sip_username=device.sip_username,
+        answer=device.answer,
     )
 
 
@@ -190,12 +220,20 @@ def number_view(number: CloudNumber) -> NumberView:
     return NumberView(
         e164=number.e164,
         user=number.user,
+        account=number.account,
         state=number.state.value,
         category=number.category,
         calls=number.calls,
         hide=number.hide,
         ring_seconds=number.ring_seconds,
         block=number.block,
+        spam=number.spam,
+        forward=forward_view(number.forward),
+        slot=number_slot_views(number.hours),
+        holidays=number.hours.holidays if number.hours is not None else (),
+        special=special_views(number.hours),
+        voicemail=number.voicemail,
+        gsm_fallback=number.gsm_fallback,
         expires_at=number.expires_at or None,
         until=number.until or None,
     )

@@ -9,6 +9,7 @@ import pytest
 
 from callcontrol.access.tokens import Scope
 from callcontrol.api import bodies
+from callcontrol.api.incoming_bodies import NewGreeting
 from callcontrol.api.routes import trunks as trunk_routes
 from callcontrol.api.routes.trunks import TrunkSetup
 from callcontrol.provisioning.documents import KINDS, Entry
@@ -26,6 +27,7 @@ BODIES = {
     "user": bodies.NewUser,
     "device": bodies.NewDevice,
     "number": bodies.NewNumber,
+    "greeting": NewGreeting,
     "trunk": trunk_routes.NewTrunk,
     "gateway_number": trunk_routes.NewGatewayNumber,
 }
@@ -33,7 +35,7 @@ BODIES = {
 ONLY_DOCUMENTS = {
     "users": "a mistake that documents are told about",
     "state": "numbers pass from state to state by requests of their own",
-    "slot": "what this version cannot carry out",
+    "member": "members with what is set for each can be written as members, too",
 }
 BULK_ALONE = {"rate", "package"}
 """Kinds that come in price lists: POST /v1/provisioning."""

@@ -32,6 +32,11 @@ sip_password = "hush-hush"
 e164 = "+33639981009"
 user = "zoe"
 
+[[greeting]]
+number = "+33639987009"
+account = "zeta"
+members = ["zoe"]
+
 [[gateway_number]]
 e164 = "+33199000001"
 trunk = "carrier-a"
@@ -55,8 +60,19 @@ per_minute = "0.01"
 ref = "zetas-600"
 zones = ["world"]
 """
-WORLD = ACME.replace('manager = "ana"\n', 'manager = "ana"\npackages = ["europe-600"]\n', 1) + ZETA
-ZETAS_WORDS = ("zeta", "zoe", "Zoe", "+33639980009", "+33639981009", "hush")
+GREETING = """
+[[greeting]]
+number = "+33639987000"
+account = "acme"
+members = ["ana", "ben"]
+zone = "Europe/Paris"
+[[greeting.open]]
+days = ["mon", "tue", "wed", "thu", "fri"]
+from = "09:00"
+to = "18:00"
+"""
+WORLD = GREETING + ACME.replace('manager = "ana"\n', 'manager = "ana"\npackages = ["europe-600"]\n', 1) + ZETA
+ZETAS_WORDS = ("zeta", "zoe", "Zoe", "+33639980009", "+33639981009", "+33639987009", "hush")
 """What nobody of acme may ever read."""
 
 SUBJECTS = {Scope.OPERATOR: "", Scope.MANAGER: "acme", Scope.USER: "ana", Scope.DEVICE: "ana-phone"}

@@ -20,7 +20,7 @@ from callcontrol.api.sight import Sight
 from callcontrol.api.views import UserView, user_view
 from numbering.models import User
 
-_OWN_FIELDS: Final = ("name", "email", "default_number", "contacts")
+_OWN_FIELDS: Final = ("name", "email", "default_number", "contacts", "call_waiting", "block", "spam")
 """What users change of themselves; a manager also makes users, of its own account."""
 
 
