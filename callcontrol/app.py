@@ -55,6 +55,7 @@ from callcontrol.phone_link import PhoneLink
 from callcontrol.plans import plan_table
 from callcontrol.pricing.store import PriceFollower
 from callcontrol.probing import Prober
+from callcontrol.provisioning.terms import terms_of
 from callcontrol.pushing import Wake
 from callcontrol.relay import FlowRelay
 from callcontrol.resolution import NameResolver
@@ -555,6 +556,7 @@ class App:
             trunks=self.trunks,
             gateways=self.gateways,
             plans=plan_table(settings),
+            terms=terms_of(settings),
             settings=settings.http,
             operator_token=token,
             version=VERSION,
