@@ -441,7 +441,7 @@ class App:
         if isinstance(self.registrations, Registrations) and self.settings.trunks.register_from == "one":
             self.registrations.elect(live.register_duty)
         address = self.settings.state.address
-        self.relay = neighbours.join(live, self.signalling, key, address)
+        self.relay = neighbours.join(live, self.signalling, key, address, self._reaches)
         for told in (live.members.on_come, live.members.on_gone):
             told.append(lambda name: self._trust())
 
@@ -464,8 +464,6 @@ class App:
             ),
             f"{self.settings.node.id} {secrets.token_hex(4)}",
         )
-        if self.live is not None and trunks.register_from == "one":
-            registrations.elect(self.live.register_duty)
         core.trunking.registered = registrations
         core.intake.registrations = registrations
         self.prober.registrations = registrations
@@ -773,6 +771,10 @@ class App:
 
     def _sockets_open(self, gate: Doorkeeper) -> None:
         """The listeners are there."""
+
+    def _reaches(self, conn: int) -> bool:
+        """Whether another process of this node has a stream connection."""
+        return False
 
     def _adopter(self) -> Calls:
         """Who goes on with calls that are taken over."""

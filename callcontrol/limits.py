@@ -201,6 +201,7 @@ class Gate:
         self._old: dict[str, _Address] = {}
         self._keys: dict[str, str] = {}
         self._bans: dict[str, Ban] = {}
+        self.on_ban: Callable[[Ban], None] | None = None  # told of each new one
         self._trunks: tuple[str, ...] = ()
         self._trusted = Networks()
         self._agents: dict[bytes, str] = {}
@@ -360,6 +361,12 @@ class Gate:
             entry.tokens = min(entry.tokens, settings.slow_rate)
         else:
             self.counters["bans"] += 1
+            if self.on_ban is not None:
+                self.on_ban(self._bans[key])
+
+    def learn(self, ban: Ban) -> None:
+        """Another process of this node has banned an address."""
+        self._bans[ban.address] = ban
 
     def _make_room(self, now: float) -> None:
         """Forget bans that are over; if there are none, the oldest sixteenth, so that this stays rare."""

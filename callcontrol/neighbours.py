@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from hashlib import blake2s
 
 from callcontrol.assembly import Signalling
@@ -11,10 +12,13 @@ from callcontrol.relay import FlowRelay, FlowTokens
 from callcontrol.sip.flow import Listener
 
 
-def join(live: LiveState, signalling: Signalling, key: bytes, wanted: str) -> FlowRelay:
+def join(
+    live: LiveState, signalling: Signalling, key: bytes, wanted: str, reaches: Callable[[int], bool]
+) -> FlowRelay:
     """Make this node's phones reachable from others and theirs from here.
 
-    ``key``: secret that the nodes share; ``wanted``: ``state.address``.
+    ``key``: secret that the nodes share; ``wanted``: ``state.address``; ``reaches``: whether another process of this
+    node has a stream connection.
     """
     endpoint, timers = signalling.endpoint, signalling.settings.sip.timers
     tokens = FlowTokens(blake2s(key, person=b"flows").digest())
@@ -26,7 +30,8 @@ def join(live: LiveState, signalling: Signalling, key: bytes, wanted: str) -> Fl
     live.bindings.on_removed = signalling.registrar.heard_gone
 
     def is_open(conn: int) -> bool:
-        return bool(live.bindings.on_connection(conn))  # a binding over a connection ends with it
+        # a binding over a connection ends with it
+        return bool(live.bindings.on_connection(conn)) or reaches(conn)
 
     relay = FlowRelay(endpoint, tokens, live.members, is_open, t1=timers.t1, t2=timers.t2)
     endpoint.relay = relay.takes

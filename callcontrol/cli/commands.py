@@ -19,7 +19,7 @@ from callcontrol.cli import (
     token_commands,
     trunks_commands,
 )
-from callcontrol.cli.client import Failure, segment
+from callcontrol.cli.client import Failure, NodeClient, segment
 from callcontrol.cli.explain_command import explain_command
 from callcontrol.cli.options import AsJson, ConfigFile, Limit, Url, client, settings
 from callcontrol.cli.output import moment, print_json, print_table, span
@@ -155,15 +155,36 @@ def nodes(as_json: AsJson = False) -> None:
         notes = find_notes()
     except AccessError as error:
         raise Failure(str(error)) from None
-    items = [{"node": note.node, "url": note.url, "pid": note.pid} for note in notes]
+    items = [
+        {"node": note.node, "url": note.url, "pid": note.pid, "workers": _workers_of(note)} for note in notes
+    ]
     if as_json:
         print_json(items)
         return
     print_table(
-        ["NODE", "URL", "PROCESS"],
-        ((item["node"], item["url"], item["pid"]) for item in items),
+        ["NODE", "URL", "PROCESS", "WORKERS"],
+        ((item["node"], item["url"], item["pid"], _worker_words(item["workers"])) for item in items),
         "no node runs here; start one with: cloudline serve --demo",
     )
+
+
+def _workers_of(note: NodeNote) -> list[dict[str, Any]]:
+    """The processes of a node that has several; none of one that does not answer now."""
+    try:
+        workers: list[dict[str, Any]] = NodeClient(note).get("/v1/node")["workers"]
+    except Failure:
+        return []
+    return workers
+
+
+def _worker_words(workers: Any) -> str:
+    """``1 up, 12 calls; 2 away``."""
+    words = []
+    for each in workers:
+        calls = f", {each['calls']} calls" if each["state"] == "up" else ""
+        restarts = f", {each['restarts']} restarts" if each["restarts"] else ""
+        words.append(f"{each['worker']} {each['state']}{calls}{restarts}")
+    return "; ".join(words) or "-"
 
 
 @app.command()

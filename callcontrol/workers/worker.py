@@ -15,7 +15,7 @@ from typing import Any, Final
 from callcontrol.app import App, StartError
 from callcontrol.cdr import leftovers
 from callcontrol.ids import KeyedIds
-from callcontrol.limits import Doorkeeper
+from callcontrol.limits import Ban, Doorkeeper
 from callcontrol.live.nodes import HERE
 from callcontrol.live.state import Calls
 from callcontrol.node_view import Node
@@ -38,6 +38,7 @@ from config.settings import Settings
 
 _log = logging.getLogger(__name__)
 
+_BAN: Final = ("address", "reason", "since", "until", "count", "forged_count", "proven", "slowed")
 TELL_S: Final = 0.1
 """How often the other workers are told what has changed."""
 
@@ -106,6 +107,9 @@ class Worker(App):
 
     def _sockets_open(self, gate: Doorkeeper) -> None:
         self.seat.open(self.driver, gate, self._clock.monotonic)
+
+    def _reaches(self, conn: int) -> bool:
+        return conn >> OWN_BITS != self.seat.number and self.seat.reaches(conn)
 
     def _adopter(self) -> Calls:
         return Adopter(self.signalling.runner, self.seat.moved)
@@ -196,7 +200,9 @@ class Worker(App):
             }
         )
         Part(seat, self.node, lambda: page_of(self.metrics.families()))
-        seat.listen("lift_ban", lambda worker, address: self._lift_ban(str(address)))
+        self.signalling.gate.on_ban = lambda ban: seat.tell("ban", [getattr(ban, name) for name in _BAN])
+        seat.listen("ban", self._learn_ban)
+        seat.listen("lift_ban", self._lift_ban)
 
     async def _open_http(self, stack: AsyncExitStack) -> None:
         if self.seat.is_first:
@@ -279,8 +285,11 @@ class Worker(App):
             runner.save_again([ref])
             runner.flush(self._clock.wall())
 
-    def _lift_ban(self, address: str) -> None:
-        self.signalling.gate.unban(address)
+    def _learn_ban(self, worker: int, words: Any) -> None:
+        self.signalling.gate.learn(Ban(**dict(zip(_BAN, words, strict=True))))
+
+    def _lift_ban(self, worker: int, address: Any) -> None:
+        self.signalling.gate.unban(str(address))
 
     async def _tell(self) -> None:
         while True:

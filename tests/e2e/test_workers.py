@@ -287,7 +287,11 @@ def test_the_command_line_shows_and_reaches_both(team: Team) -> None:
         assert team.server.cli_json("calls", "show", ref)["state"] == "talking"
         assert team.server.ladder(ref)
     shown = team.server.cli("nodes")
-    assert "e2e" in shown.stdout
+    assert "1 up" in shown.stdout
+    assert "2 up" in shown.stdout
+    (listed,) = team.server.cli_json("nodes")
+    assert (listed["node"], listed["pid"]) == ("e2e", team.server.pid)
+    assert sum(each["calls"] for each in listed["workers"]) == 4
     assert team.server.cli("reload").returncode == 0
     with ThreadPoolExecutor(4) as pool:
         done = list(pool.map(lambda ref: team.server.cli("calls", "hangup", ref), refs))
