@@ -12,6 +12,7 @@ import typer
 from callcontrol.cli import (
     calls_commands,
     cdr_commands,
+    greeting_commands,
     live_commands,
     mqtt_commands,
     number_commands,
@@ -38,6 +39,7 @@ app.add_typer(calls_commands.app, name="calls")
 app.add_typer(trunks_commands.app, name="trunks")
 app.add_typer(mqtt_commands.app, name="mqtt")
 app.add_typer(number_commands.app, name="number")
+app.add_typer(greeting_commands.app, name="greeting")
 app.add_typer(token_commands.app, name="token")
 provisioning_commands.add_to(app)
 app.command("leases")(live_commands.leases)

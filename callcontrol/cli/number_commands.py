@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from callcontrol.cli import line_commands, live_commands, port_commands
+from callcontrol.cli import calling_commands, line_commands, live_commands, port_commands
 from callcontrol.cli.number_desk import AsJson, ConfigFile, Deed, actor, ask, do, number_json, stamp, when
 from callcontrol.cli.options import Limit
 from callcontrol.cli.output import moment, print_json, print_table
@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 
 app.add_typer(port_commands.app, name="port-in")
+calling_commands.add_to(app)
 
 Number = Annotated[str, typer.Argument(metavar="NUMBER", help="In E.164, +33…")]
 Numbers = Annotated[list[str], typer.Argument(metavar="NUMBER...", help="In E.164, +33…")]
