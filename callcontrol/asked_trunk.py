@@ -82,7 +82,7 @@ class AskedTrunk:
         first = not effect.tried
         outgoing.acquire(
             effect.channel,
-            plan.user,
+            effect.user or plan.user,
             plan.account,
             plan.number,
             effect.number,
@@ -94,7 +94,7 @@ class AskedTrunk:
     def _allowed(self, bound: str) -> None:
         if bound:
             self._call.note("OUT-10", f"refuse:{reasons.TOO_MANY_CALLS}", bound)
-            self._answer(TrunkChosen("", reason=reasons.TOO_MANY_CALLS))
+            self._answer(TrunkChosen("", reason=reasons.TOO_MANY_CALLS, channel=self._effect.channel))
         else:
             self._choose()
 
@@ -106,8 +106,10 @@ class AskedTrunk:
 
     def _chosen(self, event: TrunkChosen) -> None:
         outgoing = self._outgoing
-        if outgoing is not None and not event.trunk:
-            outgoing.release(self._effect.channel)
+        if not event.trunk:
+            event.channel = self._effect.channel
+            if outgoing is not None:
+                outgoing.release(self._effect.channel)
         self._answer(event)
 
     def _answer(self, event: TrunkChosen) -> None:

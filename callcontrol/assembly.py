@@ -21,6 +21,7 @@ from callcontrol.intake import Intake
 from callcontrol.ladder import Ladders
 from callcontrol.limits import MALFORMED, Gate, GatePolicy
 from callcontrol.occupancy import MemoryOccupancy, Occupancy
+from callcontrol.occupants import Occupants
 from callcontrol.phone_requests import PhonePolicy, PhoneRequests
 from callcontrol.plans import outgoing_policy
 from callcontrol.ports import CallStore, RecordSink, Resolver
@@ -42,8 +43,8 @@ from callcontrol.usage.outgoing import Outgoing, OutgoingStores
 from callcontrol.verifying import SimRegister, SimVerifier
 from callcontrol.wire import ListenerContacts, Owner, Wire
 from config.settings import Settings
-from dialplan.facts import Limits
-from dialplan.plan import Decision, DeviceTarget
+from dialplan.facts import CallFacts, Limits
+from dialplan.plan import Decision, DeviceTarget, Forward, Identity
 from gateway.capacity import MemoryTrunkChannels, TrunkChannels
 from gateway.gateway_numbers import GatewayDirectory
 from gateway.health import Health, HealthPolicy
@@ -156,6 +157,8 @@ class Signalling:
             calls.kept_ladders,
         )
         self.runner.other_flow = self._other_flow
+        self.runner.occupants = Occupants(around.occupancy, self._is_member, calls.max_duration_seconds)
+        around.occupancy.on_change = self.runner.member_changed
         self.runner.targets_of = self._targets_of
         self.intake = Intake(
             IntakeSettings(
@@ -186,6 +189,8 @@ class Signalling:
             around.gateways,
             around.occupancy,
         )
+        self.runner.reach = self.intake.gatherer.reach
+        self.runner.route_forward = self._route_forward
         self.core = Core(
             self.endpoint,
             self.runner,
@@ -268,6 +273,15 @@ class Signalling:
         self.runner.pushes = pushing
         self.core.on_registered = pushing.registered
         return pushing
+
+    def _is_member(self, user: str) -> bool:
+        return bool(self.directory.greetings_of_member(user))
+
+    def _route_forward(
+        self, step: Forward, caller: Identity, cause: str, hops: int, ref: str, now: float
+    ) -> tuple[CallFacts | None, Decision | None]:
+        admitted = self.intake.route_forward(step, caller, cause, hops, ref, now)
+        return admitted.facts, admitted.decision
 
     def _targets_of(self, user: str, since: float, now: float) -> list[DeviceTarget]:
         return self.intake.gatherer.callees.late(user, since, now)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from callcontrol.b2bua.call import Call
 from callcontrol.b2bua.leg import Leg
 from callcontrol.wire import Owner
-from dialplan.plan import Plan, Ring
+from dialplan.plan import Hunt, Plan, Ring
 
 
 class CallIndex:
@@ -87,6 +87,12 @@ def rung_users(plan: Plan) -> tuple[str, ...]:
                 users[target.user] = None
             for sleeper in step.wake:
                 users[sleeper.user] = None
+            for sim in (*step.sims, *step.fallback):
+                users[sim.user] = None
+        elif isinstance(step, Hunt):
+            for group in step.groups:
+                for member in group:
+                    users[member.user] = None
     return tuple(users)
 
 

@@ -46,7 +46,6 @@ from gateway.capacity import GRANTED
 
 _MAX_HELD: Final = 10_000  # requests that wait while calls are taken over
 
-
 Asker = Callable[[Message | None, Flow | None], None]
 """Told the final response to a request outside calls and where it came from; None: there was none."""
 

@@ -6,6 +6,7 @@ never waits; two calls that begin at the same moment on two nodes may then both 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from dialplan.plan import FREE, OFFERED, TALKING
@@ -15,6 +16,9 @@ _RANK: Final = {FREE: 0, OFFERED: 1, TALKING: 2}
 
 class Occupancy(Protocol):
     """What hunts know of members on all nodes."""
+
+    on_change: Callable[[str], None] | None
+    """Told the user whose state has changed, on whichever node."""
 
     def busy(self, user: str, now: float, without: str = "") -> str:
         """``talking``, ``offered`` or empty; the call ``without`` does not count.  ``now``: Unix seconds."""
@@ -40,9 +44,10 @@ class Occupancy(Protocol):
 class MemoryOccupancy:
     """Of one node."""
 
-    __slots__ = ("_calls", "_idle", "_turns")
+    __slots__ = ("_calls", "_idle", "_turns", "on_change")
 
     def __init__(self) -> None:
+        self.on_change: Callable[[str], None] | None = None
         self._calls: dict[str, dict[str, tuple[str, float]]] = {}
         """User -> call -> (state, until)."""
         self._idle: dict[str, float] = {}
@@ -71,6 +76,8 @@ class MemoryOccupancy:
                 self._idle[user] = now
             if not held:
                 self._calls.pop(user, None)
+        if self.on_change is not None:
+            self.on_change(user)
 
     def took_turn(self, greeting: str) -> None:
         self._turns[greeting] = self._turns.get(greeting, 0) + 1

@@ -21,9 +21,11 @@ from callcontrol.b2bua.effects import (
     CallOver,
     ChooseTrunk,
     Effect,
+    FindMembers,
     JoinDialog,
     PeerSilent,
     Push,
+    RouteForward,
     RouteTransfer,
     SendAgain,
     TrunkReleased,
@@ -33,8 +35,11 @@ from callcontrol.b2bua.env import CallEnv
 from callcontrol.b2bua.events import (
     DeadlinePassed,
     Event,
+    ForwardRouted,
     HangUp,
     JoinPostponed,
+    MemberChanged,
+    MembersFound,
     PushFailed,
     ResponseIn,
     Resumed,
@@ -50,6 +55,7 @@ from callcontrol.call_index import CallIndex, leg_tags, rung_users
 from callcontrol.call_stats import CallStats
 from callcontrol.cdr import CallRecord
 from callcontrol.ladder import Ladders
+from callcontrol.occupants import Occupants
 from callcontrol.ports import CallPushes, CallStore, CallWatcher, RecordSink
 from callcontrol.sip.commands import SendAck, SendRequest, SendResponse, UseTag
 from callcontrol.sip.flow import Flow
@@ -57,8 +63,8 @@ from callcontrol.sip.message import Message
 from callcontrol.sip.usage import Turn
 from callcontrol.trunking import Trunking, retry_after
 from callcontrol.wire import Owner, Wire
-from dialplan.facts import OwnCall
-from dialplan.plan import Decision, DeviceTarget
+from dialplan.facts import CallFacts, OwnCall
+from dialplan.plan import Decision, DeviceTarget, Forward, Identity, Reach
 
 _REMEMBERED: Final = 5_000
 TransferRoute = Callable[[str, str, str, float], Decision | None]
@@ -67,6 +73,10 @@ TransferRoute = Callable[[str, str, str, float], Decision | None]
 
 OtherFlow = Callable[[str, str, list[str], float], DeviceTarget | None]
 """(user, device, keys of bindings that were tried, now) -> a further flow of the device."""
+
+
+ForwardRoute = Callable[[Forward, Identity, str, int, str, float], tuple[CallFacts | None, Decision | None]]
+"""(step, caller, cause, Max-Forwards, call reference, now) -> facts and decision; None: nothing can be done with the target."""
 
 
 class Runner:
@@ -129,7 +139,14 @@ class Runner:
         """Pushes that failed at once; their calls are told."""
         self._deleted = False
         self._now = 0.0
-        self._found: list[tuple[Call, TrunkChosen]] = []
+        self._found: list[tuple[Call, Event]] = []
+        """Answers that came between two turns."""
+        self.reach: Callable[[str, float, str], Reach] = lambda user, now, ref: Reach(user=user)
+        """(user, now, reference of the call) -> how a member of a hunt can be reached."""
+        self.route_forward: ForwardRoute = lambda step, caller, cause, hops, ref, now: (None, None)
+        """Decides how a call goes on that is forwarded."""
+        self.occupants: Occupants | None = None
+        """Who tells what the members of Greetings do; None: nobody has any."""
         self.targets_of: Callable[[str, float, float], list[DeviceTarget]] = lambda user, since, now: []
         """(user, since, now) -> contacts of a user's devices that have registered since then."""
         self.other_flow: OtherFlow = lambda user, device, tried, now: None
@@ -334,7 +351,7 @@ class Runner:
         for effect in effects:
             if isinstance(effect, UseTag):
                 self._index.use_tag(call, effect.leg, effect.tag)
-            elif isinstance(effect, (ChooseTrunk, RouteTransfer, JoinDialog)):
+            elif isinstance(effect, (ChooseTrunk, FindMembers, RouteForward, RouteTransfer, JoinDialog)):
                 follow.append(effect)
             else:
                 if isinstance(effect, TrunkReleased) and self.outgoing is not None:
@@ -356,8 +373,35 @@ class Runner:
         elif isinstance(effect, RouteTransfer):
             decision = self._transfer_route(call, effect.leg, effect.target, now)
             self._routed(call, decision, 404, now)
+        elif isinstance(effect, FindMembers):
+            self._find_members(call, effect, now)
+        elif isinstance(effect, RouteForward):
+            self._forward(call, effect, now)
         elif isinstance(effect, JoinDialog):
             self._join(call, effect, now)
+
+    def _find_members(self, call: Call, effect: FindMembers, now: float) -> None:
+        if effect.greeting and self.occupants is not None:
+            self.occupants.occupancy.took_turn(effect.greeting)
+        found = tuple([self.reach(user, now, call.ref) for user in effect.users])
+        self.handle(call, MembersFound(effect.stage, found), now)
+
+    def _forward(self, call: Call, effect: RouteForward, now: float) -> None:
+        facts, decision = self.route_forward(
+            effect.step, effect.caller, effect.cause, effect.max_forwards, call.ref, now
+        )
+        if decision is not None:
+            self._index.rings(call, rung_users(decision.plan))
+        if facts is not None and self.env.keep_facts:
+            call.facts.append(facts)
+        self.handle(call, ForwardRouted(decision), now)
+
+    def member_changed(self, user: str) -> None:
+        """What a member of a Greeting does has changed: a hunt may have waited for that."""
+        for call in self.ringing(user):
+            if call.hunt is not None and user in call.hunt.held:
+                self._found.append((call, MemberChanged(user)))
+                self.kick()
 
     def _transfer_route(self, call: Call, leg: str, target: str, now: float) -> Decision | None:
         """The transferor calls the target, with the number that it talks with in this call."""
@@ -433,6 +477,8 @@ class Runner:
         pending, self._pending = self._pending, []
         if self._dirty:
             for call in self._dirty.values():
+                if self.occupants is not None:
+                    self.occupants.changed(call, now)
                 try:
                     self._save(call, pending)
                 except Exception as error:  # noqa: BLE001
@@ -555,6 +601,8 @@ class Runner:
         self._stored.discard(ref)
         self._scheduled.pop(ref, None)
         self.ladders.end(ref)
+        if self.occupants is not None:
+            self.occupants.forget(ref)
         if self.watcher is not None:
             self.watcher.forget(ref)
 

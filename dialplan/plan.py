@@ -259,6 +259,11 @@ class Shown:
     caller: Identity
     called: str
     """Number that they are called for, E.164."""
+    number: str = ""
+    """Cloud number in whose name they are called, E.164 (FWD-03); empty: the plan's."""
+    user: str = ""
+    """Ref of its holder."""
+    account: str = ""
 
 
 @dataclass(slots=True, kw_only=True, unsafe_hash=True)

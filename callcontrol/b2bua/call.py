@@ -11,9 +11,22 @@ from __future__ import annotations
 
 from typing import Final
 
-from callcontrol.b2bua import callback, ending, ringing, takeover, talking, transfer, waking
+from callcontrol.b2bua import (
+    callback,
+    deadlines,
+    ending,
+    forwarding,
+    hunting,
+    offering,
+    reports,
+    ringing,
+    seeking,
+    takeover,
+    transfer,
+    waking,
+)
 from callcontrol.b2bua.callback import Callback
-from callcontrol.b2bua.dialling import SILENCE, give_up_silent, on_first_words
+from callcontrol.b2bua.dialling import on_first_words
 from callcontrol.b2bua.effects import CallOver, Effect, TrunkReleased
 from callcontrol.b2bua.env import CallEnv
 from callcontrol.b2bua.events import (
@@ -21,8 +34,11 @@ from callcontrol.b2bua.events import (
     CancelIn,
     DeadlinePassed,
     Event,
+    ForwardRouted,
     HangUp,
     JoinPostponed,
+    MemberChanged,
+    MembersFound,
     PushFailed,
     RequestIn,
     ResponseIn,
@@ -33,25 +49,15 @@ from callcontrol.b2bua.events import (
     TransferRouted,
     TrunkChosen,
 )
+from callcontrol.b2bua.hunting import Hunting
 from callcontrol.b2bua.joining import Transfer
 from callcontrol.b2bua.leg import CALLER, Leg
 from callcontrol.b2bua.phases import ENDED, NEW, RINGING, TALKING
+from callcontrol.b2bua.seeking import Seek
 from callcontrol.b2bua.waking import Waking
 from callcontrol.sip import usage_requests, usage_session, usage_uas
 from callcontrol.sip.commands import SendRequest
-from callcontrol.sip.usage import CALLING, NEVER, Turn, Usage
-from callcontrol.sip.usage_events import (
-    Acked,
-    Answered,
-    AskCancelled,
-    Asked,
-    CallerCancelled,
-    Ended,
-    Failed,
-    Progress,
-    Replied,
-    UsageEvent,
-)
+from callcontrol.sip.usage import NEVER, Turn, Usage
 from dialplan import reasons, stored
 from dialplan.facts import CallFacts
 from dialplan.plan import Plan, TraceLine
@@ -92,13 +98,20 @@ CALL_FIELDS: Final = (
     "waking",
     "callback",
     "facts",
+    "stage",
+    "hunt",
+    "seeks",
+    "sought",
+    "fallen",
+    "skipped",
+    "forwards",
 )
 
 
 class Call:
     """One call from its INVITE to the closing of its last leg.  Every field of ``CALL_FIELDS`` is stored."""
 
-    __slots__ = (*CALL_FIELDS, "dirty", "env", "ignored", "stored_plan")
+    __slots__ = (*CALL_FIELDS, "dirty", "env", "ignored", "now", "stored_plan")
 
     def __init__(
         self,
@@ -116,6 +129,20 @@ class Call:
         self.env = env
         self.phase = NEW
         self.step = 0
+        self.stage = 0
+        """Number of the present offer: of the step, or of the group of a hunt, that is carried out now."""
+        self.hunt: Hunting | None = None
+        """Where the hunt stands that is the present step."""
+        self.seeks: list[Seek] = []
+        """SIMs that are called in place of softphones."""
+        self.sought = 0
+        """Attempts at them so far."""
+        self.fallen: list[str] = []
+        """Users whose SIM is called, or need not be, in the present offer (INC-06)."""
+        self.skipped: list[list[str]] = []
+        """Users who were to be rung and were not: [user, reason]."""
+        self.forwards = 0
+        """How often the call was forwarded by us (FWD-04)."""
         self.legs: dict[str, Leg] = {}
         self.count = 0
         """Number of callee legs made so far; the next is ``b<count+1>``."""
@@ -160,6 +187,8 @@ class Call:
         """Something changed that another node must know; the runner clears it when it saves."""
         self.stored_plan = b""
         """The plan as the codec writes it, once it had to."""
+        self.now = 0.0
+        """Time of the present event, Unix seconds."""
         self.ignored: list[str] = []
         """Names of events that did not fit, for the counters of the runner, which empties it."""
 
@@ -168,9 +197,10 @@ class Call:
     def handle(self, event: Event, now: float) -> list[Effect]:
         """Take one input; returns the effects in the order in which they are to happen."""
         effects: list[Effect] = []
+        self.now = now
         turn = Turn(self.env.usage, now, effects)
         self._dispatch(event, turn)
-        self._drain(turn)
+        self.drain(turn)
         self._check_over(turn)
         if not self.dirty:
             # whoever goes on with the call must count on from the CSeq numbers and branches that were used
@@ -215,7 +245,7 @@ class Call:
                     self.dirty = True  # it may move the end of the session, or release a 2xx
                 usage_requests.on_request(leg.usage, turn, event.message, event.key, event.flow)
         elif isinstance(event, DeadlinePassed):
-            self._on_deadline(turn)
+            deadlines.on_deadline(self, turn)
         elif isinstance(event, TransactionEnded):
             leg = self.legs.get(event.leg)
             if leg is None:
@@ -241,6 +271,12 @@ class Call:
             ringing.on_target_joined(self, turn, event)
         elif isinstance(event, PushFailed):
             ringing.on_push_failed(self, turn, event.device)
+        elif isinstance(event, MembersFound):
+            hunting.on_found(self, turn, event)
+        elif isinstance(event, MemberChanged):
+            hunting.on_member_changed(self, turn, event.user)
+        elif isinstance(event, ForwardRouted):
+            forwarding.on_routed(self, turn, event)
         elif isinstance(event, CallBack):
             callback.begin(self, turn)
         elif isinstance(event, HangUp):
@@ -285,7 +321,7 @@ class Call:
             self.ignore("response to unknown leg")
             return
         usage = leg.usage
-        leg.heard = True
+        leg.heard = leg.heard or not leg.ended_at
         if leg.trunk and self.deadlines:
             on_first_words(self, turn, leg, event.message.status)
         if event.message.status >= 200 and event.branch in usage.pending:
@@ -293,7 +329,14 @@ class Call:
         usage_session.on_response(usage, turn, event.branch, event.message, event.login, event.flow)
 
     def _on_trunk_chosen(self, turn: Turn, event: TrunkChosen) -> None:
-        if not self.choosing:
+        entry = seeking.find(self, event.channel) if self.seeks else None
+        if entry is not None and entry.stage == self.stage and offering.searching(self):
+            self.dirty = True
+            if not seeking.on_trunk_chosen(self, turn, entry, event):
+                ringing.note_result(self, 480, reasons.UNREACHABLE, [])
+                offering.unless_all_failed(self, turn)
+            return
+        if not self.choosing or event.channel.startswith(f"{self.ref}.s"):
             self.ignore("trunk chosen late")
             if event.trunk:
                 channel = event.channel or f"{self.ref}.b{self.count + 1}"
@@ -301,9 +344,7 @@ class Call:
             return
         self.choosing = False
         self.dirty = True
-        if self.transfer is not None:
-            transfer.on_trunk_chosen(self, turn, self.transfer, event)
-        elif self.callback is not None:
+        if self.callback is not None and self.transfer is None:
             callback.on_trunk_chosen(self, turn, event)
         else:
             ringing.on_trunk_chosen(self, turn, event)
@@ -315,111 +356,40 @@ class Call:
             by = "caller" if reason == reasons.CALLER_CANCELLED else "server"
             ringing.refuse_caller(self, turn, reason, 0, [], by)
 
-    def _on_deadline(self, turn: Turn) -> None:
-        for name in [name for name, at in self.deadlines.items() if at <= turn.now]:
-            if self.deadlines.pop(name, None) is None:
-                continue
-            if name == "step":
-                if callback.calls_sim(self):
-                    callback.on_sim_silent(self, turn)
-                else:
-                    ringing.on_step_over(self, turn)
-            elif name in ("total", "expires"):
-                ringing.on_total_over(self, turn, 487 if name == "expires" else 0)
-            elif name == waking.WAKE:
-                ringing.on_wake_over(self, turn)
-            elif name == waking.PUSH:
-                waking.on_push_due(self, turn)
-            elif name == "duration":
-                self.end(turn, reasons.MAX_DURATION, 0, "server", [])
-            elif name.startswith(SILENCE):
-                self._on_silence(turn, name[len(SILENCE) :])
-            elif not callback.on_deadline(self, turn, name):
-                transfer.on_deadline(self, turn, name)
-        for leg in list(self.legs.values()):
-            if leg.usage.next_deadline() <= turn.now:
-                usage_session.on_deadlines(leg.usage, turn)
-                self._drain(turn)
-
-    def _on_silence(self, turn: Turn, leg_id: str) -> None:
-        leg = self.legs.get(leg_id)
-        if leg is None or leg.usage.state != CALLING:
-            return
-        give_up_silent(self, turn, leg)
-        if self.transfer is not None:
-            transfer.next_peer(self, turn, self.transfer, leg, 408, 0)
-        elif callback.is_sim(self, leg):
-            callback.next_peer(self, turn, leg, 408, 0)
-        elif self.phase == RINGING:
-            ringing.next_peer(self, turn, leg, 408, 0)
-
-    def _drain(self, turn: Turn) -> None:
+    def drain(self, turn: Turn) -> None:
         """Work off what the usages report; handling one report may bring up more."""
         while turn.events:
             events = turn.events
             turn.events = []
             for event in events:
-                self._on_usage(event, turn)
-
-    def _on_usage(self, event: UsageEvent, turn: Turn) -> None:
-        leg = self.legs.get(event.leg)
-        if leg is None:
-            self.ignore("report of unknown leg")
-        elif isinstance(event, Progress):
-            if not leg.ringing_at:
-                leg.ringing_at = turn.now
-            leg.rang = leg.rang or event.status == 180 or bool(event.body)
-            if transfer.owns(self, leg):
-                transfer.on_progress(self, turn, event)
-            elif callback.first_leg(self):
-                callback.on_progress(self, turn, leg, event)
-            else:
-                ringing.on_progress(self, turn, leg, event)
-        elif isinstance(event, CallerCancelled):
-            talking.on_caller_cancelled(self, turn, leg, event.reason)
-        elif isinstance(event, AskCancelled):
-            talking.on_ask_cancelled(self, turn, leg, event.key)
-        else:
-            self.dirty = True
-            if isinstance(event, Answered):
-                if transfer.owns(self, leg):
-                    transfer.on_answered(self, turn, leg, event)
-                elif callback.is_sim(self, leg):
-                    callback.on_sim_answered(self, turn, leg, event)
-                elif self.callback is not None:
-                    callback.on_answered(self, turn, leg, event)
-                else:
-                    ringing.on_answered(self, turn, leg, event)
-            elif isinstance(event, Failed):
-                self._on_failed(turn, leg, event)
-            elif isinstance(event, Acked):
-                talking.on_acked(self, turn, leg, event)
-            elif isinstance(event, Asked):
-                talking.on_asked(self, turn, leg, event)
-            elif isinstance(event, Replied):
-                talking.on_replied(self, turn, leg, event)
-            elif isinstance(event, Ended):
-                talking.on_ended(self, turn, leg, event)
-
-    def _on_failed(self, turn: Turn, leg: Leg, event: Failed) -> None:
-        message = event.message
-        if message is not None and self.phase != ENDED:
-            leg.user_agent = leg.user_agent or message.get("server") or message.get("user-agent") or ""
-        self.leg_done(turn, leg)
-        if self.phase == ENDED:
-            return
-        if transfer.owns(self, leg):
-            transfer.on_failed(self, turn, leg, event)
-        elif callback.is_sim(self, leg):
-            callback.on_failed(self, turn, leg, event)
-        else:
-            ringing.on_failed(self, turn, leg, event)
+                reports.on_usage(self, turn, event)
 
     # -- shared by the phases -------------------------------------------------------------------------------
 
     def note(self, rule: str, outcome: str, detail: str = "") -> None:
         """Add a line to the trace (OPS-02)."""
-        self.trace.append(TraceLine(rule=rule, outcome=outcome, detail=detail))
+        self.trace.append(TraceLine(rule=rule, outcome=outcome, detail=detail, at=self._since_start()))
+
+    def note_all(self, lines: tuple[TraceLine, ...]) -> None:
+        """Add the decisions about a target that the call is led on to."""
+        at = self._since_start()
+        for line in lines:
+            self.trace.append(TraceLine(rule=line.rule, outcome=line.outcome, detail=line.detail, at=at))
+
+    def _since_start(self) -> float:
+        return round(max(self.now - self.started_at, 0.0), 3) if self.started_at else 0.0
+
+    def skip(self, user: str, reason: str, rule: str, why: str) -> None:
+        """A user who was to be rung is not."""
+        self.skipped.append([user, reason])
+        self.note(rule, reason, f"{user} {why}")
+
+    def begin_stage(self, turn: Turn) -> None:
+        """Another offer begins: what belonged to the one before is over."""
+        self.stage += 1
+        self.tried = []
+        self.fallen = []
+        waking.on_step(self, turn)
 
     def keep(self, facts: CallFacts) -> None:
         """Remember what a decision was made of, for the record."""

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from callcontrol.b2bua import ringing
+from callcontrol.b2bua import ringing, waking
 from callcontrol.b2bua.causes import q850_of, reason_lines, reason_of, status_for_caller
 from callcontrol.b2bua.dialling import ELSEWHERE_LINE, SILENCE, cancel_others, dial_peer, drop, may_go_on
 from callcontrol.b2bua.effects import ChooseTrunk
@@ -230,9 +230,12 @@ def on_answered(call: Call, turn: Turn, leg: Leg, event: Answered) -> None:
     call.b = leg.id
     call.answered_at = turn.now
     call.choosing = False
+    call.hunt = None
+    call.seeks = []
     call.deadlines = {"duration": turn.now + call.plan.max_duration_s, TOO_LONG: turn.now + CONNECT_S}
     call.note("INC-07", reasons.ANSWERED, leg.device or leg.trunk)
     cancel_others(call, turn, leg.id, [ELSEWHERE_LINE], ELSEWHERE)
+    waking.on_answered(call, turn, leg.device)
     state.stage = CONNECTING
     state.retries = 0
     body, kind = leg.usage.remote_body, leg.usage.remote_type

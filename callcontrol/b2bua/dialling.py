@@ -19,7 +19,7 @@ from callcontrol.sip.dialog import tagged
 from callcontrol.sip.usage import CALLING, IdSource, Turn, Usage
 from callcontrol.sip.usage_open import OutgoingInvite
 from dialplan import reasons
-from dialplan.plan import DeviceTarget, Identity, Plan, ToTrunk
+from dialplan.plan import DeviceTarget, Forward, Hunt, Identity, Plan, Ring, ToMedia, ToTrunk
 
 if TYPE_CHECKING:
     from callcontrol.b2bua.call import Call
@@ -35,11 +35,44 @@ def active_plan(call: Call) -> Plan:
     return call.plan if call.transfer is None else call.transfer.plan or call.plan
 
 
+def presented(call: Call) -> tuple[Identity, str]:
+    """Who calls, and for which number, as the legs of the present step show it: a forwarded call has changed both."""
+    plan = active_plan(call)
+    index = call.step if call.transfer is None else call.transfer.step
+    step = plan.steps[index] if index < len(plan.steps) else None
+    if isinstance(step, (Ring, Hunt, ToTrunk, Forward, ToMedia)) and step.shown is not None:
+        return step.shown.caller, step.shown.called
+    return plan.caller, plan.called
+
+
+def _payer(call: Call) -> tuple[str, str]:
+    """Cloud number that has the leg called, and its holder, where that is not the call's own (FWD-03)."""
+    plan = active_plan(call)
+    index = call.step if call.transfer is None else call.transfer.step
+    step = plan.steps[index] if index < len(plan.steps) else None
+    if isinstance(step, ToTrunk) and step.shown is not None and step.shown.number != plan.number:
+        return step.shown.number, step.shown.user
+    return "", ""
+
+
+def offered_body(call: Call) -> tuple[bytes, str]:
+    """The caller's description for a new leg, and its type; who is called for a transfer makes the offer itself."""
+    if call.transfer is not None or not call.body:
+        return b"", ""
+    return call.body, call.content_type
+
+
+def asserted_number(call: Call) -> str:
+    """The caller's number for P-Asserted-Identity; empty: none."""
+    caller, _ = presented(call)
+    return caller.asserted or caller.number
+
+
 def _new_leg(call: Call, turn: Turn) -> Leg:
     call.count += 1
     name = f"b{call.count}"
     leg = Leg(name, Usage(name, f"{call.ref}.{name}", uac=True), CALLEE, turn.now)
-    leg.step = call.step
+    leg.step = call.stage
     call.legs[name] = leg
     return leg
 
@@ -47,16 +80,16 @@ def _new_leg(call: Call, turn: Turn) -> Leg:
 def dial_device(call: Call, turn: Turn, target: DeviceTarget, body: bytes, content_type: str) -> Leg:
     """Ring one registered contact.  Without a body the INVITE asks the device for the offer."""
     domain = call.env.domain
-    plan = active_plan(call)
+    identity, called = presented(call)
     leg = _new_leg(call, turn)
     leg.user = target.user
     leg.device = target.device
     leg.device_class = call.env.device_class(target.device)
-    leg.number = plan.called
+    leg.number = called
     leg.binding = target.binding
     leg.address = target.flow or target.contact
-    lines = device_identity(plan.caller, domain, plan.called, call.ref)
-    caller = from_value(plan.caller, domain, plan.caller.number)
+    lines = device_identity(identity, domain, called, call.ref)
+    caller = from_value(identity, domain, identity.number)
     hop = target.flow or (target.path[0].strip("<>") if target.path else target.contact)
     routes = [route if "<" in route else f"<{route}>" for route in target.path]
     aor, bound = f"<{target.aor}>", bool(target.flow)
@@ -64,13 +97,23 @@ def dial_device(call: Call, turn: Turn, target: DeviceTarget, body: bytes, conte
     return leg
 
 
+def dial_uri(call: Call, turn: Turn, uri: str, shown: Identity, lines: list[str]) -> Leg:
+    """Call a URI that is neither a device's nor a carrier's: a media server."""
+    leg = _new_leg(call, turn)
+    leg.address = uri
+    caller = from_value(shown, call.env.domain, shown.number)
+    body, kind = offered_body(call)
+    to = f"<{uri.partition(';')[0]}>"
+    _invite(call, turn, leg, uri, caller, to, [], lines, body, kind, uri, False)
+    return leg
+
+
 def choose_trunk(call: Call, turn: Turn, step: ToTrunk) -> None:
     """Ask for the next trunk peer; the answer comes back as ``TrunkChosen``."""
     call.choosing = True
-    identity = active_plan(call).caller
     channel = f"{call.ref}.b{call.count + 1}"
-    asserted = identity.asserted or identity.number
-    turn.commands.append(ChooseTrunk(step.number, asserted, list(call.tried), channel))
+    payer = step.shown.user if step.shown is not None else ""
+    turn.commands.append(ChooseTrunk(step.number, asserted_number(call), list(call.tried), channel, payer))
 
 
 def dial_peer(
@@ -81,21 +124,27 @@ def dial_peer(
     content_type: str,
     shown: Identity | None = None,
     number: str = "",
+    tried: list[str] | None = None,
 ) -> Leg:
-    """Dial the trunk peer that was picked; ``shown`` and ``number`` when they are not those of the plan."""
+    """Dial the trunk peer that was picked; ``shown`` and ``number`` when they are not those of the step.
+
+    ``tried``: where the attempt is noted; None: with the call.
+    """
     profile = event.profile
     attempt = f"{event.trunk} {event.peer}"
     call.note("trunk", "chosen", attempt)
-    call.tried.append(attempt)
+    (call.tried if tried is None else tried).append(attempt)
     leg = _new_leg(call, turn)
     leg.device_class = "trunk"
     leg.trunk = event.trunk
     leg.channel = event.channel or f"{call.ref}.{leg.id}"
     leg.usage.contact_host = profile.host
     leg.peer = event.peer
-    plan = active_plan(call)
-    identity = shown or plan.caller
-    leg.number = number or plan.called
+    caller_now, called_now = presented(call)
+    identity = shown or caller_now
+    leg.number = number or called_now
+    if shown is None:
+        leg.payer, leg.payer_user = _payer(call)
     leg.address = event.target
     domain = call.env.domain
     lines = trunk_lines(identity, profile, domain, event.caller_user, event.uri)
@@ -124,6 +173,7 @@ def _invite(
     bound: bool,
     profile: TrunkProfile | None = None,
 ) -> None:
+    """Send the INVITE of a leg."""
     usage = leg.usage
     tag = usage.new_id(turn)
     leg.call_id = f"{usage.scope}.{usage.new_id(turn)}"
@@ -158,13 +208,16 @@ def on_first_words(call: Call, turn: Turn, leg: Leg, status: int) -> None:
         call.deadlines[SILENCE + leg.id] = turn.now + call.env.progress_s
 
 
-def may_go_on(call: Call, leg: Leg, status: int, q850: int) -> bool:
-    """Whether another peer may be tried after the answer of this one; whoever heard ringing or media must not hear it anew."""
+def may_go_on(call: Call, leg: Leg, status: int, q850: int, tried: list[str] | None = None) -> bool:
+    """Whether another peer may be tried after the answer of this one; whoever heard ringing or media must not hear it anew.
+
+    ``tried``: where attempts are noted; None: with the call.
+    """
     scope = failover(status, q850)
     if scope == NEVER or leg.rang:
         return False
     if scope == NEXT_TRUNK:
-        call.tried.append(f"{leg.trunk} *")
+        (call.tried if tried is None else tried).append(f"{leg.trunk} *")
     return True
 
 

@@ -4,21 +4,51 @@ from __future__ import annotations
 
 from callcontrol.cdr import CallRecord
 from callcontrol.sip.commands import Command
+from dialplan.plan import Forward, Identity
 
 
 class ChooseTrunk(Command):
     """Pick the next trunk peer for ``number``; the answer is a ``TrunkChosen`` event."""
 
-    __slots__ = ("caller", "channel", "number", "tried")
+    __slots__ = ("caller", "channel", "number", "tried", "user")
 
-    def __init__(self, number: str, caller: str, tried: list[str], channel: str) -> None:
+    def __init__(self, number: str, caller: str, tried: list[str], channel: str, user: str = "") -> None:
         self.number = number
+        self.user = user
+        """Ref of the user in whose name the leg is called; empty: the plan's."""
         self.caller = caller
         """Caller's number to be asserted, E.164; empty if there is none."""
         self.channel = channel
         """Key under which the leg will hold its channel."""
         self.tried = tried
         """``trunk peer`` pairs that were tried for this step; ``trunk *`` for a trunk that is not to be tried again."""
+
+
+class FindMembers(Command):
+    """Look up how the members of a group of a hunt can be reached now; the answer is a ``MembersFound`` event."""
+
+    __slots__ = ("greeting", "stage", "users")
+
+    def __init__(self, stage: int, users: list[str], greeting: str = "") -> None:
+        self.stage = stage
+        """Number of the offer that they are looked up for."""
+        self.users = users
+        self.greeting = greeting
+        """Number of the Greeting whose hunt begins with this, E.164; empty: it goes on."""
+
+
+class RouteForward(Command):
+    """Decide how a call goes on that is forwarded; the answer is a ``ForwardRouted`` event."""
+
+    __slots__ = ("caller", "cause", "max_forwards", "step")
+
+    def __init__(self, step: Forward, caller: Identity, cause: str, max_forwards: int) -> None:
+        self.step = step
+        self.caller = caller
+        """The caller, with those who forwarded the call before."""
+        self.cause = cause
+        """Why it was missed, a word of ``dialplan.reasons``."""
+        self.max_forwards = max_forwards
 
 
 class RouteTransfer(Command):

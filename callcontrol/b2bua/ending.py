@@ -30,6 +30,8 @@ def end(
     call.ended_by = ended_by
     call.deadlines = {}
     call.choosing = False
+    call.hunt = None
+    call.seeks = []
     call.transfer = None
     _forget_answer(call)
     if not call.answered_at:

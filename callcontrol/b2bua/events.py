@@ -5,7 +5,7 @@ from __future__ import annotations
 from callcontrol.b2bua.identity import DEFAULT, TrunkProfile
 from callcontrol.sip.digest_client import Login
 from callcontrol.sip.message import Message
-from dialplan.plan import Decision, DeviceTarget
+from dialplan.plan import Decision, DeviceTarget, Reach
 
 
 class Event:
@@ -148,6 +148,34 @@ class TransferRouted(Event):
     def __init__(self, decision: Decision | None, status: int = 200) -> None:
         self.decision = decision
         self.status = status
+
+
+class MembersFound(Event):
+    """Answer to ``FindMembers``: how each of the members can be reached, in the order in which they were named."""
+
+    __slots__ = ("reaches", "stage")
+
+    def __init__(self, stage: int, reaches: tuple[Reach, ...]) -> None:
+        self.stage = stage
+        self.reaches = reaches
+
+
+class MemberChanged(Event):
+    """What a member of a Greeting does in other calls has changed."""
+
+    __slots__ = ("user",)
+
+    def __init__(self, user: str) -> None:
+        self.user = user
+
+
+class ForwardRouted(Event):
+    """Answer to ``RouteForward``; ``decision`` is None when nothing can be done with the target."""
+
+    __slots__ = ("decision",)
+
+    def __init__(self, decision: Decision | None) -> None:
+        self.decision = decision
 
 
 class JoinPostponed(Event):

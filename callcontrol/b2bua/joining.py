@@ -259,7 +259,9 @@ def failed(call: Call, turn: Turn, status: int) -> None:
     tell(call, turn, status, phrase_of(status), True)
     call.transfer = None
     call.choosing = False
-    for name in ("transfer", "connect", "join"):
+    call.hunt = None
+    call.seeks = []
+    for name in ("transfer", "connect", "join", "step", "hunt"):
         call.deadlines.pop(name, None)
     call.dirty = True
     reason = reasons.CALLER_CANCELLED if status == 487 else reasons.UNREACHABLE

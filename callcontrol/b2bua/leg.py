@@ -12,6 +12,9 @@ from mediarelay.veil import veiled
 CALLER: Final = "caller"
 CALLEE: Final = "callee"
 
+MEDIA: Final = "media"
+"""Device class of the legs of media servers."""
+
 # what became of a callee's leg, besides a reason of the closed list
 ELSEWHERE: Final = "answered_elsewhere"
 
@@ -43,6 +46,9 @@ LEG_FIELDS: Final = (
     "heard",
     "rang",
     "veil",
+    "seek",
+    "payer",
+    "payer_user",
 )
 
 
@@ -77,7 +83,7 @@ class Leg:
         self.reason = ""
         self.ended_by = ""
         self.step = 0
-        """Index of the plan step that dialled it."""
+        """Number of the offer that it belongs to (``Call.stage``)."""
         self.foreign = False
         """Its session descriptions come from another party than at first (transfer), so their origin is rewritten."""
         self.channel = ""
@@ -91,6 +97,12 @@ class Leg:
         """The callee's phone rang, or media came: what follows is the callee's answer."""
         self.veil = False
         """The other party hides: what it writes is cleaned of who it is before this one gets it (OUT-07)."""
+        self.seek = ""
+        """It calls the SIM of a device in place of a softphone; the channel of its attempt.  Empty: it does not."""
+        self.payer = ""
+        """Cloud number that has it called, E.164, when that is not the call's own: it was forwarded (FWD-03)."""
+        self.payer_user = ""
+        """Ref of its holder."""
 
     def finish(self, now: float, status: int, reason: str, ended_by: str) -> None:
         """Note the outcome; the first one stands."""

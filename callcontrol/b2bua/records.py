@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from callcontrol.b2bua import outcomes
 from callcontrol.b2bua.causes import CAUSES
 from callcontrol.b2bua.leg import CALLEE, ELSEWHERE, Leg
-from callcontrol.cdr import CallRecord, LegRecord
+from callcontrol.cdr import CallRecord, LegRecord, OfferRecord
 from dialplan import stored
+from dialplan.plan import Hunt, Ring, ToTrunk
 
 if TYPE_CHECKING:
     from callcontrol.b2bua.call import Call
@@ -67,6 +69,8 @@ def of_leg(leg: Leg) -> LegRecord:
         cause=26 if leg.reason == ELSEWHERE else cause.q850 if cause is not None else 31,
         reason=leg.reason,
         ended_by=leg.ended_by,
+        payer=leg.payer,
+        payer_user=leg.payer_user,
     )
 
 
@@ -125,7 +129,29 @@ def of_call(call: Call) -> CallRecord:
         lease=plan.lease,
         sim=plan.sim,
         facts=stored.join(call.stored_facts()),
+        diversions=_diversions(call),
+        offers=tuple(
+            [
+                OfferRecord(
+                    user=each.user,
+                    device=each.device,
+                    outcome=each.word,
+                    why=each.why,
+                    rang_ms=milliseconds(each.rang_at),
+                )
+                for each in outcomes.outcomes(call)
+            ]
+        ),
     )
+
+
+def _diversions(call: Call) -> tuple[str, ...]:
+    """Numbers that forwarded the call, the latest first: those before us, and ours."""
+    caller = call.plan.caller
+    for step in call.plan.steps[: call.step + 1]:
+        if isinstance(step, (Ring, Hunt, ToTrunk)) and step.shown is not None:
+            caller = step.shown.caller
+    return tuple([each.number for each in reversed(caller.diverted)])
 
 
 def _sim_trunk(call: Call) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from callcontrol.b2bua import callback, transfer, waking
+from callcontrol.b2bua import callback, forwarding, hunting, offering, seeking, transfer, waking
 from callcontrol.b2bua.causes import (
     CAUSES,
     advice,
@@ -28,27 +28,25 @@ from callcontrol.b2bua.dialling import (
     dial_peer,
     drop,
     may_go_on,
+    offered_body,
     tried_words,
 )
 from callcontrol.b2bua.effects import SendAgain
 from callcontrol.b2bua.events import TargetJoined, TrunkChosen
-from callcontrol.b2bua.joining import WAITING
-from callcontrol.b2bua.leg import CALLEE, ELSEWHERE, Leg
+from callcontrol.b2bua.leg import CALLEE, ELSEWHERE, MEDIA, Leg
 from callcontrol.b2bua.phases import RINGING, TALKING
 from callcontrol.sip import usage_uac, usage_uas
 from callcontrol.sip.message import Message
 from callcontrol.sip.usage import CALLING, INCOMING, Turn, body_type
 from callcontrol.sip.usage_events import Answered, Failed, Progress
 from dialplan import reasons
-from dialplan.plan import Forward, Hunt, Refuse, Ring, ToMedia, ToTrunk
+from dialplan.plan import Forward, Hunt, Refuse, ToMedia, ToTrunk
 
 if TYPE_CHECKING:
     from callcontrol.b2bua.call import Call
 
 _EXPIRES_DIGITS: Final = 5
 """A longer Expires than a day says nothing: the call ends before."""
-_NO_ANSWER_LINE: Final = 'Reason: SIP;cause=408;text="no_answer"'
-_DECLINED_LINE: Final = 'Reason: SIP;cause=603;text="Declined elsewhere"'
 
 
 def begin(call: Call, turn: Turn, message: Message) -> None:
@@ -71,25 +69,29 @@ def run_step(call: Call, turn: Turn) -> None:
         step = call.plan.steps[call.step]
         if isinstance(step, Refuse):
             by = "caller" if step.reason == reasons.CALLER_CANCELLED else "server"
-            refuse_caller(call, turn, step.reason, 0, [], by)
+            refuse_caller(call, turn, step.reason, step.status, [], by)
             return
-        if isinstance(step, (Hunt, Forward, ToMedia)):
-            call.note("plan", reasons.UNREACHABLE, type(step).__name__.lower())
-            call.step += 1
-            continue
-        call.tried = []
-        waking.on_step(call, turn)
-        call.deadlines["step"] = turn.now + step.for_s
-        if isinstance(step, ToTrunk):
-            choose_trunk(call, turn, step)
-            return
-        if isinstance(step, Ring) and (step.targets or any(target.asleep for target in step.wake)):
-            waking.begin(call, turn, step)
-            for target in step.targets:
-                dial_device(call, turn, target, call.body, call.content_type)
-            return
-        call.note("ring", reasons.UNREACHABLE, "no target")
-        _note_result(call, 480, reasons.UNREACHABLE, [])
+        if forwarding.applies(call, step):
+            call.begin_stage(turn)
+            if isinstance(step, ToTrunk):
+                call.deadlines["step"] = turn.now + step.for_s
+                choose_trunk(call, turn, step)
+                return
+            if isinstance(step, Hunt):
+                hunting.begin(call, turn, step)
+                return
+            if isinstance(step, Forward):
+                forwarding.route(call, turn, step)
+                return
+            if isinstance(step, ToMedia):
+                forwarding.dial_media(call, turn, step)
+                return
+            if offering.can_ring(step):
+                call.deadlines["step"] = turn.now + step.for_s
+                offering.begin(call, turn, step)
+                return
+            call.note("ring", reasons.UNREACHABLE, "no target")
+            note_result(call, 480, reasons.UNREACHABLE, [])
         call.step += 1
     _give_up(call, turn)
 
@@ -121,22 +123,28 @@ def refuse_caller(call: Call, turn: Turn, reason: str, status: int, lines: list[
 def on_trunk_chosen(call: Call, turn: Turn, event: TrunkChosen) -> None:
     """Dial the trunk peer that was picked, or end the step when there is none left."""
     if event.trunk:
-        dial_peer(call, turn, event, call.body, call.content_type)
+        body, kind = offered_body(call)
+        dial_peer(call, turn, event, body, kind)
         return
     reason = call.best_reason or event.reason or reasons.NO_ROUTE
     call.note("trunk", reason, tried_words(call.tried))
     if not call.best_status:
-        _note_result(call, 0, reason, [])
-    _step_failed(call, turn)
+        note_result(call, 0, reason, [])
+    stage_failed(call, turn)
 
 
 def next_peer(call: Call, turn: Turn, leg: Leg, status: int, q850: int) -> None:
-    """On to the next peer, if the answer leaves room for one; else the step is over."""
-    step = call.plan.steps[call.step] if call.step < len(call.plan.steps) else None
+    """On to the next peer, if the answer leaves room for one; else nothing came of the leg."""
+    if leg.seek:
+        if not seeking.next_peer(call, turn, leg, status, q850):
+            offering.unless_all_failed(call, turn)
+        return
+    call.deadlines.pop(SILENCE + leg.id, None)
+    step = offering.present_step(call)
     if isinstance(step, ToTrunk) and may_go_on(call, leg, status, q850):
         choose_trunk(call, turn, step)
     else:
-        _step_failed(call, turn)
+        stage_failed(call, turn)
 
 
 # -- devices --------------------------------------------------------------------------------------------------------
@@ -145,20 +153,17 @@ def next_peer(call: Call, turn: Turn, leg: Leg, status: int, q850: int) -> None:
 def on_target_joined(call: Call, turn: Turn, event: TargetJoined) -> None:
     """A device registered while the call rings: a late branch, unless that device is rung already (DEV-05, DEV-06)."""
     target = event.target
-    step = _step_that_rings(call)
-    if step is None:
+    if offering.present_ring(call) is None:
         call.ignore("device came late")
         return
-    rung = [other.user for other in step.targets]
-    rung += [other.user for other in step.wake]
-    if target.user not in rung:
+    if target.user not in offering.rung_users(call):
         call.ignore("device of a user who is not rung")
         return
-    if target.device == call.device or target.device in _talking(call):
+    if target.device in offering.own_devices(call) or offering.answers_by_sim(call, target.device):
         return  # who calls an own number, or transfers to one, means the other devices
     held: Leg | None = None
     for leg in call.legs.values():
-        if leg.step != call.step or leg.user != target.user or leg.role != CALLEE:
+        if leg.step != call.stage or leg.user != target.user or leg.role != CALLEE:
             continue
         if leg.status >= 600:
             call.ignore("device of a user who declined")
@@ -179,31 +184,9 @@ def on_target_joined(call: Call, turn: Turn, event: TargetJoined) -> None:
     elif not event.anew:
         return
     call.note("DEV-05", "joined", target.device)
-    dial_device(call, turn, target, call.body, call.content_type if call.body else "")
+    body, kind = offered_body(call)
+    dial_device(call, turn, target, body, kind)
     call.dirty = True
-
-
-def _step_that_rings(call: Call) -> Ring | None:
-    """The step of the plan, or of a transfer's plan, that rings devices now."""
-    move = call.transfer
-    plan, index = call.plan, call.step
-    if move is not None:
-        if move.stage != WAITING or move.plan is None:
-            return None
-        plan, index = move.plan, move.step
-    elif call.phase != RINGING or callback.calls_sim(call):
-        return None
-    step = plan.steps[index] if index < len(plan.steps) else None
-    return step if isinstance(step, Ring) else None
-
-
-def _talking(call: Call) -> list[str]:
-    """Devices of the two parties that talk with each other."""
-    if call.phase != TALKING:
-        return []
-    return [
-        leg.device for name in (call.a, call.b) if (leg := call.legs.get(name)) is not None and leg.device
-    ]
 
 
 def _hasten(turn: Turn, leg: Leg) -> None:
@@ -215,28 +198,11 @@ def _hasten(turn: Turn, leg: Leg) -> None:
 
 def on_push_failed(call: Call, turn: Turn, device: str) -> None:
     """There is no way to a device that sleeps: it costs no time (GRT-01)."""
-    if call.transfer is not None:
-        transfer.on_push_failed(call, turn, call.transfer, device)
-        return
-    if call.phase != RINGING or not waking.forget(call, device):
+    if not offering.searching(call) or not waking.forget(call, device):
         return
     if not call.best_status:
-        _note_result(call, 480, reasons.UNREACHABLE, [])
-    _unless_all_failed(call, turn)
-
-
-def on_wake_over(call: Call, turn: Turn) -> None:
-    """The wake deadline: the step goes on only for somebody who is there (INC-06)."""
-    if call.transfer is not None:
-        transfer.on_wake_over(call, turn, call.transfer)
-        return
-    step = call.plan.steps[call.step] if call.step < len(call.plan.steps) else None
-    if call.phase != RINGING or not isinstance(step, Ring) or waking.reachable(call):
-        return
-    call.note("INC-06", reasons.UNREACHABLE, f"nobody within {call.env.wake_s:g} s")
-    cancel_others(call, turn, "", [_NO_ANSWER_LINE], reasons.UNREACHABLE)
-    _note_result(call, 480, reasons.UNREACHABLE, [])
-    _step_failed(call, turn)
+        note_result(call, 480, reasons.UNREACHABLE, [])
+    offering.unless_all_failed(call, turn)
 
 
 # -- what callees say -----------------------------------------------------------------------------------------------
@@ -250,15 +216,18 @@ def on_progress(call: Call, turn: Turn, leg: Leg, event: Progress) -> None:
     if not call.ringing_at:
         call.ringing_at = turn.now
         call.dirty = True
-    if not event.body and event.status <= call.shown_status:
-        return
+    body, kind = event.body, event.content_type
     status = event.status if event.status in _PROVISIONAL else 183
-    if not event.body:
+    if leg.seek:
+        # what a SIM's network plays is for whoever called that SIM; our caller hears ringing until a person answers
+        body, kind, status = b"", "", 180
+    if not body and status <= call.shown_status:
+        return
+    if not body:
         call.shown_status = max(call.shown_status, status)
     fork = f"{leg.id};{event.fork}"
     lines = crossing(event.message, RESPONSE_CROSSES)
-    phrase = _PROVISIONAL[status]
-    usage_uas.progress(caller.usage, turn, status, phrase, fork, lines, event.body, event.content_type)
+    usage_uas.progress(caller.usage, turn, status, _PROVISIONAL[status], fork, lines, body, kind)
 
 
 _PROVISIONAL: Final[dict[int, str]] = {
@@ -286,9 +255,12 @@ def on_answered(call: Call, turn: Turn, leg: Leg, event: Answered) -> None:
     caller.status = 200
     call.deadlines = {"duration": turn.now + call.plan.max_duration_s}
     call.choosing = False
-    call.note("INC-07", reasons.ANSWERED, leg.device or leg.trunk)
+    call.seeks = []
+    call.note("INC-07", reasons.ANSWERED, leg.device or leg.trunk or leg.number)
     cancel_others(call, turn, leg.id, [ELSEWHERE_LINE], ELSEWHERE)
     waking.on_answered(call, turn, leg.device)
+    call.hunt = None
+    call.stored_facts()  # as bytes they are a fraction of what they are as values
     lines = crossing(event.message, RESPONSE_CROSSES)
     fork = f"{leg.id};{event.fork}"
     usage_uas.accept(caller.usage, turn, fork, lines, event.body, event.content_type)
@@ -304,46 +276,32 @@ def on_failed(call: Call, turn: Turn, leg: Leg, event: Failed) -> None:
     trunk = bool(leg.trunk)
     q850 = q850_of(event.message) if trunk and event.message is not None else 0
     reason = reason_of(event.status, trunk, q850)
-    if event.cancelled or call.phase != RINGING:
+    if event.cancelled or not offering.searching(call):
         leg.finish(turn.now, event.status, ELSEWHERE if event.crossed else reasons.NO_ANSWER, "server")
         return
     leg.finish(turn.now, event.status, reason, "callee" if event.message is not None else "server")
-    if leg.step != call.step:
+    if leg.step != call.stage:
         return
     call.note("leg", reason, f"{leg.device or leg.peer or leg.id} {event.status}")
     lines = crossing(event.message, RESPONSE_CROSSES, False) if event.message is not None else []
+    if leg.device_class == MEDIA:
+        forwarding.on_media_failed(call, turn)
+        return
     if trunk and event.status in (401, 407):
-        _note_result(call, 0, reason, [])  # our password is nothing that the caller could mend
+        note_result(call, 0, reason, [])  # our password is nothing that the caller could mend
     else:
-        _note_result(call, status_for_caller(event.status, trunk, q850), reason, lines)
+        note_result(call, status_for_caller(event.status, trunk, q850), reason, lines)
+    if leg.device and event.status >= 600:
+        offering.on_declined(call, turn, leg.user)
     if trunk:
-        call.deadlines.pop(SILENCE + leg.id, None)
         next_peer(call, turn, leg, event.status, q850)
         return
-    if event.status >= 600:
-        _stop_user(call, turn, leg)
-    elif event.message is None and leg.device:
+    if event.message is None and leg.device:
         waking.on_dead_flow(call, turn, leg)
-    _unless_all_failed(call, turn)
+    offering.unless_all_failed(call, turn)
 
 
-def _unless_all_failed(call: Call, turn: Turn) -> None:
-    """The step is over when nobody rings and nobody is on the way."""
-    if waking.awaited(call):
-        return
-    if not any(other.role == CALLEE and other.usage.state == CALLING for other in call.legs.values()):
-        _step_failed(call, turn)
-
-
-def _stop_user(call: Call, turn: Turn, decliner: Leg) -> None:
-    """INC-08: a 6xx from one device is the user's answer; other users ring on."""
-    for other in call.legs.values():
-        if other.user == decliner.user and other.role == CALLEE and other.usage.state == CALLING:
-            drop(call, turn, other, [_DECLINED_LINE], 487, reasons.DECLINED, "callee")
-    waking.on_declined(call, turn, decliner.user)
-
-
-def _note_result(call: Call, status: int, reason: str, lines: list[str]) -> None:
+def note_result(call: Call, status: int, reason: str, lines: list[str]) -> None:
     """Keep the best response of the call so far."""
     status = status or CAUSES[reason].status
     if not call.best_status or better(status, call.best_status):
@@ -352,33 +310,38 @@ def _note_result(call: Call, status: int, reason: str, lines: list[str]) -> None
         call.best_lines = lines
 
 
-def _step_failed(call: Call, turn: Turn) -> None:
-    """The step brought no answer: on with the next one."""
-    call.deadlines.pop("step", None)
-    call.step += 1
-    call.dirty = True
-    run_step(call, turn)
+def stage_failed(call: Call, turn: Turn) -> None:
+    """Nothing came of the present offer: on with the next group of the hunt, or with the next step."""
+    if call.hunt is not None:
+        hunting.next_group(call, turn)
+    elif call.transfer is not None:
+        transfer.step_failed(call, turn, call.transfer)
+    else:
+        call.deadlines.pop("step", None)
+        call.step += 1
+        call.dirty = True
+        run_step(call, turn)
 
 
 def on_step_over(call: Call, turn: Turn) -> None:
-    """The step rang long enough."""
-    if call.phase != RINGING:
+    """The step, or the offer of a hunt, rang long enough."""
+    if not offering.searching(call):
         return
-    step = call.plan.steps[call.step] if call.step < len(call.plan.steps) else None
-    rang = not isinstance(step, Ring) or waking.reachable(call)
+    ring = offering.present_ring(call)
+    rang = ring is None or waking.reachable(call)
     reason = reasons.NO_ANSWER if rang else reasons.UNREACHABLE
-    call.note("INC-08", reason, f"step {call.step}")
+    call.note("INC-08", reason, f"step {call.step}" if call.hunt is None else f"offer {call.stage}")
     call.choosing = False
-    cancel_others(call, turn, "", [_NO_ANSWER_LINE], reason)
-    _note_result(call, 0, reason, [])
-    _step_failed(call, turn)
+    offering.cancel_stage(call, turn, reason)
+    note_result(call, 0, reason, [])
+    stage_failed(call, turn)
 
 
 def on_total_over(call: Call, turn: Turn, status: int) -> None:
     """The cap over all steps: a parked leg has a deadline whatever happens.  ``status``: of the refusal; 0: the reason's."""
     if call.phase != RINGING:
         return
-    cancel_others(call, turn, "", [_NO_ANSWER_LINE], reasons.NO_ANSWER)
+    cancel_others(call, turn, "", [offering.NO_ANSWER_LINE], reasons.NO_ANSWER)
     refuse_caller(call, turn, reasons.NO_ANSWER, status, [], "server")
 
 

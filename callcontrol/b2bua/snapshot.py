@@ -18,8 +18,10 @@ from callcontrol.b2bua.call import CALL_FIELDS, Call
 from callcontrol.b2bua.callback import CALLBACK_FIELDS, Callback
 from callcontrol.b2bua.effects import Effect, Push, TrunkReleased
 from callcontrol.b2bua.env import CallEnv
+from callcontrol.b2bua.hunting import HUNT_FIELDS, Hunting
 from callcontrol.b2bua.joining import TRANSFER_FIELDS, Transfer
 from callcontrol.b2bua.leg import LEG_FIELDS, Leg
+from callcontrol.b2bua.seeking import SEEK_FIELDS, Seek
 from callcontrol.b2bua.waking import WAKING_FIELDS, Waking
 from callcontrol.sip.commands import SendAck, SendResponse
 from callcontrol.sip.dialog import DIALOG_FIELDS, Dialog
@@ -41,10 +43,16 @@ from callcontrol.sip.usage_open import (
 from dialplan.plan import (
     DeviceTarget,
     Diversion,
+    Forward,
+    Hunt,
     Identity,
+    Member,
     Plan,
     Refuse,
     Ring,
+    Shown,
+    SimTarget,
+    ToMedia,
     ToSim,
     ToTrunk,
     TraceLine,
@@ -71,6 +79,8 @@ _TAGS: Final[dict[type[Any], tuple[str, tuple[str, ...]]]] = {
     Transfer: ("\0transfer", TRANSFER_FIELDS),
     Waking: ("\0waking", WAKING_FIELDS),
     Callback: ("\0callback", CALLBACK_FIELDS),
+    Hunting: ("\0hunting", HUNT_FIELDS),
+    Seek: ("\0seek", SEEK_FIELDS),
 }
 _VALUES: Final[dict[type[Any], str]] = {
     Plan: "\0plan",
@@ -83,6 +93,12 @@ _VALUES: Final[dict[type[Any], str]] = {
     Refuse: "\0refuse",
     TraceLine: "\0trace",
     WakeTarget: "\0wake",
+    SimTarget: "\0gsm",
+    Member: "\0member",
+    Hunt: "\0hunt",
+    Forward: "\0forward",
+    ToMedia: "\0media",
+    Shown: "\0shown",
 }
 """The dialplan's values, stored by field name: they grow in ways that this module does not know."""
 _VALUE_FIELDS: Final[dict[type[Any], tuple[str, ...]]] = {
@@ -128,6 +144,8 @@ def load(data: bytes, env: CallEnv) -> Call:
     call = Call(values["ref"], plan, (), env)
     for name, value in values.items():
         setattr(call, name, value)
+    if "stage" not in values:
+        call.stage = call.step  # versions before hunts numbered offers like steps
     return call
 
 
@@ -259,8 +277,12 @@ def _value(kind: type[Any], fields: dict[str, Any]) -> Any:
     for name, packed in fields.items():
         if name in known:
             item = _unpack(packed)
-            values[name] = tuple(item) if isinstance(item, list) else item
+            values[name] = _frozen(item) if isinstance(item, list) else item
     return kind(**values)
+
+
+def _frozen(items: list[Any]) -> tuple[Any, ...]:
+    return tuple([_frozen(item) if isinstance(item, list) else item for item in items])
 
 
 def _blank(kind: type[Any]) -> Any:
@@ -287,4 +309,8 @@ def _blank(kind: type[Any]) -> Any:
         return Callback()
     if kind is Waking:
         return Waking("", "", 0, "")
+    if kind is Hunting:
+        return Hunting()
+    if kind is Seek:
+        return Seek("", "", "", 0.0, 0, "")
     return Transfer("", "", "", False)

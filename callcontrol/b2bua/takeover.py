@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from callcontrol.b2bua import joining, records
+from callcontrol.b2bua import hunting, joining, records
 from callcontrol.b2bua.effects import AdoptInvite, WriteRecord
 from callcontrol.b2bua.leg import Leg
 from callcontrol.b2bua.phases import ENDED, NEW, RINGING, TALKING
@@ -49,7 +49,7 @@ def policy(call: Call) -> str:
 
 
 def _wakes(call: Call) -> bool:
-    return any(waking.step == call.step and waking.pushed_at for waking in call.waking)
+    return any(waking.step == call.stage and waking.pushed_at for waking in call.waking)
 
 
 def _can_be_kept(caller: Leg) -> bool:
@@ -63,6 +63,8 @@ def resume(call: Call, turn: Turn) -> None:
     if what != FINISH:
         call.note("takeover", what)
     call.choosing = call.over = False
+    for entry in call.seeks:
+        entry.asking = False  # the answer went to the node that asked
     for leg in call.legs.values():
         _forget_connection(leg)
         usage_session.resend(leg.usage, turn)
@@ -86,6 +88,7 @@ def _keep_ringing(call: Call, turn: Turn) -> None:
         usage_uas.repeat_provisional(usage, turn)
     else:
         usage_uas.trying(usage, turn)
+    hunting.look_again(call, turn)
 
 
 def _forget_connection(leg: Leg) -> None:

@@ -15,10 +15,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from callcontrol.b2bua import dialling, joining, waking
-from callcontrol.b2bua.causes import CAUSES, q850_of, status_for_caller
+from callcontrol.b2bua import dialling, forwarding, hunting, joining, offering, waking
+from callcontrol.b2bua.causes import CAUSES
 from callcontrol.b2bua.effects import JoinDialog, RouteTransfer
-from callcontrol.b2bua.events import JoinPostponed, TransferRouted, TrunkChosen
+from callcontrol.b2bua.events import JoinPostponed, TransferRouted
 from callcontrol.b2bua.joining import CONNECTING, DIAL, JOIN, ROUTING, WAITING, Transfer, let_go, tell
 from callcontrol.b2bua.leg import ELSEWHERE, Leg
 from callcontrol.b2bua.phases import TALKING
@@ -26,10 +26,9 @@ from callcontrol.sip import usage_requests
 from callcontrol.sip.errors import RemoteProtocolError
 from callcontrol.sip.fields import Replaces, parse_name_addr, parse_replaces
 from callcontrol.sip.uri import parse_uri, unescape
-from callcontrol.sip.usage import CALLING, ESTABLISHED, Turn
-from callcontrol.sip.usage_events import Answered, Asked, Failed, Progress, Replied
-from dialplan import reasons
-from dialplan.plan import Refuse, Ring, ToTrunk
+from callcontrol.sip.usage import ESTABLISHED, Turn
+from callcontrol.sip.usage_events import Answered, Asked, Progress, Replied
+from dialplan.plan import Forward, Hunt, Refuse, ToMedia, ToTrunk
 
 if TYPE_CHECKING:
     from callcontrol.b2bua.call import Call
@@ -126,7 +125,9 @@ def on_routed(call: Call, turn: Turn, event: TransferRouted) -> None:
     move.kind = DIAL
     move.plan = event.decision.plan
     move.stage = WAITING
-    call.trace.extend(event.decision.trace)
+    call.note_all(event.decision.trace)
+    call.best_status, call.best_reason, call.best_lines = 0, "", []
+    call.waking = []  # of the ringing before: they know how it ended
     _run_step(call, turn, move)
 
 
@@ -137,89 +138,40 @@ def _run_step(call: Call, turn: Turn, move: Transfer) -> None:
         if isinstance(step, Refuse):
             joining.failed(call, turn, CAUSES[step.reason].status)
             return
-        if isinstance(step, ToTrunk):
-            call.tried = []
-            dialling.choose_trunk(call, turn, step)
-            return
-        if isinstance(step, Ring) and (step.targets or any(target.asleep for target in step.wake)):
-            call.waking = []  # of the ringing before: they know how it ended
-            waking.begin(call, turn, step)
-            for target in step.targets:
-                dialling.dial_device(call, turn, target, b"", "")
-            return
+        if forwarding.applies(call, step):
+            call.begin_stage(turn)
+            if isinstance(step, ToTrunk):
+                dialling.choose_trunk(call, turn, step)
+                return
+            if isinstance(step, Hunt):
+                hunting.begin(call, turn, step)
+                return
+            if isinstance(step, Forward):
+                forwarding.route(call, turn, step)
+                return
+            if isinstance(step, ToMedia):
+                forwarding.dial_media(call, turn, step)
+                return
+            if offering.can_ring(step):
+                if move.step + 1 < len(plan.steps):
+                    call.deadlines["step"] = turn.now + step.for_s
+                offering.begin(call, turn, step)
+                return
         move.step += 1
-    joining.failed(call, turn, 480)
+    joining.failed(call, turn, call.best_status or 480)
 
 
-def _step_failed(call: Call, turn: Turn, move: Transfer, status: int) -> None:
+def step_failed(call: Call, turn: Turn, move: Transfer) -> None:
     """Nothing came of the present step of the transfer's plan."""
+    call.deadlines.pop("step", None)
     move.step += 1
-    if move.plan is not None and move.step < len(move.plan.steps):
-        _run_step(call, turn, move)
-    else:
-        joining.failed(call, turn, status)
-
-
-def on_trunk_chosen(call: Call, turn: Turn, move: Transfer, event: TrunkChosen) -> None:
-    """Dial the trunk peer that was picked for the target."""
-    if event.trunk:
-        dialling.dial_peer(call, turn, event, b"", "")
-    else:
-        reason = event.reason or reasons.NO_ROUTE
-        call.note("trunk", reason, dialling.tried_words(call.tried))
-        _step_failed(call, turn, move, CAUSES[reason].status)
-
-
-def next_peer(call: Call, turn: Turn, move: Transfer, leg: Leg, status: int, q850: int) -> None:
-    """On to the next peer, if the answer leaves room for one; else the step is over."""
-    plan = move.plan
-    step = plan.steps[move.step] if plan is not None and move.step < len(plan.steps) else None
-    if isinstance(step, ToTrunk) and dialling.may_go_on(call, leg, status, q850):
-        dialling.choose_trunk(call, turn, step)
-    else:
-        _step_failed(call, turn, move, status_for_caller(status, True, q850))
+    call.dirty = True
+    _run_step(call, turn, move)
 
 
 def on_progress(call: Call, turn: Turn, event: Progress) -> None:
     if event.status == 180:
         tell(call, turn, 180, "Ringing", False)
-
-
-def on_failed(call: Call, turn: Turn, leg: Leg, event: Failed) -> None:
-    """A target of the transfer did not answer."""
-    move = call.transfer
-    by = "callee" if event.message is not None else "server"
-    leg.finish(turn.now, event.status, ELSEWHERE if event.cancelled else reasons.UNREACHABLE, by)
-    if move is None or event.cancelled or move.stage != WAITING:
-        return
-    if leg.trunk:
-        call.deadlines.pop(dialling.SILENCE + leg.id, None)
-        q850 = q850_of(event.message) if event.message is not None else 0
-        next_peer(call, turn, move, leg, event.status, q850)
-        return
-    if event.message is None:
-        waking.on_dead_flow(call, turn, leg)
-    if not waking.awaited(call) and not _rings(call):
-        _step_failed(call, turn, move, status_for_caller(event.status, False))
-
-
-def _rings(call: Call) -> bool:
-    return any(leg.usage.state == CALLING and owns(call, leg) for leg in call.legs.values())
-
-
-def on_wake_over(call: Call, turn: Turn, move: Transfer) -> None:
-    """The wake deadline of the target's devices (INC-06)."""
-    if move.stage == WAITING and not waking.reachable(call):
-        dialling.cancel_others(call, turn, "", [], reasons.UNREACHABLE)
-        _step_failed(call, turn, move, 480)
-
-
-def on_push_failed(call: Call, turn: Turn, move: Transfer, device: str) -> None:
-    """There is no way to a device of the target that sleeps."""
-    if move.stage != WAITING or not waking.forget(call, device):
-        return
-    if not waking.awaited(call) and not _rings(call):
-        _step_failed(call, turn, move, 480)
 
 
 def on_answered(call: Call, turn: Turn, leg: Leg, event: Answered) -> None:
@@ -234,6 +186,9 @@ def on_answered(call: Call, turn: Turn, leg: Leg, event: Answered) -> None:
             joining.failed(call, turn, 488)
         return
     dialling.cancel_others(call, turn, leg.id, [dialling.ELSEWHERE_LINE], ELSEWHERE)
+    hunting.leave(call)
+    call.seeks = []
+    call.deadlines.pop("step", None)
     waking.on_answered(call, turn, leg.device)
     joining.begin(call, turn, move, leg.id)
 

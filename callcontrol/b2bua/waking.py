@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from callcontrol.b2bua import outcomes
 from callcontrol.b2bua.dialling import active_plan
 from callcontrol.b2bua.effects import Push
 from callcontrol.b2bua.leg import CALLEE, Leg
@@ -28,8 +29,8 @@ ANSWERED_ELSEWHERE: Final = "answered_elsewhere"
 MISSED: Final = "missed"
 CANCELLED: Final = "cancelled"
 
-WAKE: Final = "wake"
-"""Name of the deadline by which somebody must be reachable."""
+WAKE: Final = "wake "
+"""Start of the names of deadlines by which a user must be reachable; the user follows."""
 PUSH: Final = "push"
 """Name of the deadline at which those are pushed that should have given a sign of life."""
 
@@ -45,7 +46,7 @@ class Waking:
         self.device = device
         self.user = user
         self.step = step
-        """Index of the plan step that it belongs to."""
+        """Number of the offer that it belongs to (``Call.stage``)."""
         self.why = why
         self.due = NEVER
         """When it is pushed, Unix seconds; ``NEVER``: only when its flow proves to be dead."""
@@ -60,10 +61,12 @@ class Waking:
 
 
 def begin(call: Call, turn: Turn, step: Ring) -> None:
-    """A step begins to ring: push those that sleep, watch the others."""
-    call.deadlines[WAKE] = turn.now + call.env.wake_s
+    """People are rung: push those whose devices sleep, watch the others."""
+    for ringing in step.targets:
+        call.deadlines[WAKE + ringing.user] = turn.now + call.env.wake_s
     for target in step.wake:
-        waking = Waking(target.device, target.user, call.step, target.why)
+        call.deadlines[WAKE + target.user] = turn.now + call.env.wake_s
+        waking = Waking(target.device, target.user, call.stage, target.why)
         call.waking.append(waking)
         if target.asleep:
             _push(call, turn, waking)
@@ -75,7 +78,7 @@ def begin(call: Call, turn: Turn, step: Ring) -> None:
 def _watch(call: Call) -> None:
     first = NEVER
     for waking in call.waking:
-        if waking.step == call.step and not waking.pushed_at and waking.due < first:
+        if waking.step == call.stage and not waking.pushed_at and waking.due < first:
             first = waking.due
     if first < NEVER:
         call.deadlines[PUSH] = first
@@ -86,12 +89,12 @@ def _watch(call: Call) -> None:
 def _push(call: Call, turn: Turn, waking: Waking) -> None:
     """Wake a device; the call waits for it until the wake deadline."""
     deadlines = call.deadlines
-    until = min([deadlines.get(name, NEVER) for name in ("step", "total", "transfer")])
+    until = min([deadlines.get(name, NEVER) for name in ("step", "total", "transfer", "hunt")])
     if waking.pushed_at or until <= turn.now:
         return
     waking.pushed_at = turn.now
     waking.until = until
-    deadlines[WAKE] = turn.now + call.env.wake_s
+    deadlines[WAKE + waking.user] = turn.now + call.env.wake_s
     call.dirty = True
     call.note("DEV-04", "push", f"{waking.device} {waking.why}")
     _send(call, turn, waking.device, INCOMING_CALL, "", until - turn.now)
@@ -110,7 +113,7 @@ def _send(call: Call, turn: Turn, device: str, kind: str, reason: str, ttl_s: fl
 def on_push_due(call: Call, turn: Turn) -> None:
     """Push those that were given the time to answer their INVITE and did not."""
     for waking in call.waking:
-        if waking.step == call.step and not waking.pushed_at and waking.due <= turn.now:
+        if waking.step == call.stage and not waking.pushed_at and waking.due <= turn.now:
             waking.due = NEVER
             if not any(leg.heard for leg in _legs_of(call, waking.device)):
                 _push(call, turn, waking)
@@ -120,7 +123,7 @@ def on_push_due(call: Call, turn: Turn) -> None:
 def on_dead_flow(call: Call, turn: Turn, leg: Leg) -> None:
     """The flow of a device proved to be dead: a push may still reach it (hazard: a dead connection holds up nobody)."""
     for waking in call.waking:
-        if waking.step == call.step and waking.device == leg.device and leg.step == call.step:
+        if waking.step == call.stage and waking.device == leg.device and leg.step == call.stage:
             _push(call, turn, waking)
     _watch(call)
 
@@ -128,7 +131,7 @@ def on_dead_flow(call: Call, turn: Turn, leg: Leg) -> None:
 def on_registered(call: Call, turn: Turn, device: str) -> None:
     """A device is there, by itself or because it was pushed."""
     for waking in call.waking:
-        if waking.step == call.step and waking.device == device:
+        if waking.step == call.stage and waking.device == device:
             waking.due = NEVER
             waking.seen_at = waking.seen_at or turn.now
             call.dirty = True
@@ -138,7 +141,7 @@ def on_registered(call: Call, turn: Turn, device: str) -> None:
 def forget(call: Call, device: str) -> bool:
     """The push of a device did not go out; True when the present step had waited for it."""
     for waking in call.waking:
-        if waking.step == call.step and waking.device == device and waking.pushed_at:
+        if waking.step == call.stage and waking.device == device and waking.pushed_at:
             waking.pushed_at = 0.0
             waking.due = NEVER
             call.dirty = True
@@ -147,20 +150,25 @@ def forget(call: Call, device: str) -> bool:
     return False
 
 
-def awaited(call: Call) -> bool:
-    """Somebody who was pushed may still come: the wake deadline is ahead."""
-    if WAKE not in call.deadlines:
-        return False
-    return any(w.step == call.step and w.pushed_at and not w.seen_at for w in call.waking)
+def awaited(call: Call, user: str = "") -> bool:
+    """Somebody who was pushed, of the user if one is named, may still come: the wake deadline is ahead."""
+    for waking in call.waking:
+        if waking.step != call.stage or not waking.pushed_at or waking.seen_at:
+            continue
+        if (not user or waking.user == user) and WAKE + waking.user in call.deadlines:
+            return True
+    return False
 
 
-def reachable(call: Call) -> bool:
-    """A device rings, or has at least shown that it is there."""
+def reachable(call: Call, user: str = "") -> bool:
+    """A device, of the user if one is named, rings, or has at least shown that it is there."""
     for leg in call.legs.values():
-        if leg.role == CALLEE and leg.step == call.step and leg.usage.state == CALLING:
+        if user and leg.user != user:
+            continue
+        if leg.role == CALLEE and leg.step == call.stage and leg.usage.state == CALLING:
             if leg.heard:
                 return True
-            if any(w.step == call.step and w.device == leg.device and w.seen_at for w in call.waking):
+            if any(w.step == call.stage and w.device == leg.device and w.seen_at for w in call.waking):
                 return True
     return False
 
@@ -169,44 +177,65 @@ def _legs_of(call: Call, device: str) -> list[Leg]:
     return [
         leg
         for leg in call.legs.values()
-        if leg.device == device and leg.step == call.step and leg.role == CALLEE
+        if leg.device == device and leg.step == call.stage and leg.role == CALLEE
     ]
 
 
 # -- what they are told ---------------------------------------------------------------------------------------------
 
 
+def _stop_clocks(call: Call) -> None:
+    call.deadlines.pop(PUSH, None)
+    for name in [name for name in call.deadlines if name.startswith(WAKE)]:
+        del call.deadlines[name]
+
+
 def on_step(call: Call, turn: Turn) -> None:
     """Another step begins: for devices of the earlier ones there is nothing to come for any more."""
-    call.deadlines.pop(WAKE, None)
-    call.deadlines.pop(PUSH, None)
+    _stop_clocks(call)
     for waking in call.waking:
-        if waking.step < call.step:
+        if waking.step < call.stage:
             _tell(call, turn, waking, CANCELLED)
 
 
 def on_declined(call: Call, turn: Turn, user: str) -> None:
     """A user has declined on one device: the others need not come (INC-08)."""
     for waking in call.waking:
-        if waking.step == call.step and waking.user == user:
+        if waking.step == call.stage and waking.user == user:
             waking.due = NEVER
             waking.seen_at = waking.seen_at or turn.now
             _tell(call, turn, waking, ANSWERED_ELSEWHERE)
     _watch(call)
 
 
+def on_time_over(call: Call, turn: Turn, user: str) -> None:
+    """A member of a hunt has rung long enough, while others ring on."""
+    for waking in call.waking:
+        if waking.step == call.stage and waking.user == user:
+            waking.due = NEVER
+            waking.seen_at = waking.seen_at or turn.now
+            _tell(call, turn, waking, CANCELLED)
+    _watch(call)
+
+
 def on_answered(call: Call, turn: Turn, winner: str) -> None:
-    """Somebody answered; ``winner`` is the device, which needs no telling."""
+    """Somebody answered; ``winner`` is the device, which needs no telling.
+
+    Who has missed the call all the same, because a machine took it, or the number that it was forwarded to, is told that now.
+    """
+    if not call.waking:
+        return
+    missed = outcomes.missed_devices(call) if call.transfer is None else []
     for waking in call.waking:
         if waking.device == winner:
             waking.told = True
-        _tell(call, turn, waking, ANSWERED_ELSEWHERE)
+        _tell(call, turn, waking, MISSED if waking.device in missed else ANSWERED_ELSEWHERE)
+    _tell_missed(call, turn, missed)
 
 
 def on_given_up(call: Call, turn: Turn) -> None:
     """A transfer came to nothing, or found its target: nobody need come for it any more."""
-    call.deadlines.pop(WAKE, None)
-    call.deadlines.pop(PUSH, None)
+    _stop_clocks(call)
     for waking in call.waking:
         _tell(call, turn, waking, CANCELLED)
 
@@ -216,8 +245,13 @@ def on_unanswered(call: Call, turn: Turn) -> None:
     reason = MISSED if call.reason in _MISSED else CANCELLED
     for waking in call.waking:
         _tell(call, turn, waking, reason)
-    for device in _missed(call):
-        _send(call, turn, device, MISSED_CALL, "", 0.0)
+    _tell_missed(call, turn, outcomes.missed_devices(call))
+
+
+def _tell_missed(call: Call, turn: Turn, missed: list[str]) -> None:
+    for device in dict.fromkeys([waking.device for waking in call.waking]):
+        if device in missed:
+            _send(call, turn, device, MISSED_CALL, "", 0.0)
 
 
 def _tell(call: Call, turn: Turn, waking: Waking, reason: str) -> None:
@@ -231,39 +265,3 @@ def _tell(call: Call, turn: Turn, waking: Waking, reason: str) -> None:
 _MISSED: Final = frozenset(
     (reasons.NO_ANSWER, reasons.UNREACHABLE, reasons.BUSY, reasons.DECLINED, reasons.MEDIA_REFUSED)
 )
-
-
-def _missed(call: Call) -> list[str]:
-    """Devices that note a missed call: those that rang and said nothing (INC-09).
-
-    When the call was for one user alone also those that were pushed and never came: nobody else tells that person.  A member of
-    a hunt is told only of what really rang.
-    """
-    direct = len({waking.user for waking in call.waking}) == 1 and not _rings_others(call)
-    devices: list[str] = []
-    for waking in call.waking:
-        if waking.device in devices or _dealt_with(call, waking):
-            continue
-        rang = any(leg.device == waking.device and leg.ringing_at for leg in call.legs.values())
-        if rang or (direct and waking.pushed_at and not waking.seen_at):
-            devices.append(waking.device)
-    return devices
-
-
-def _rings_others(call: Call) -> bool:
-    users: set[str] = set()
-    for step in call.plan.steps:
-        if isinstance(step, Ring):
-            users.update([target.user for target in step.targets])
-            users.update([target.user for target in step.wake])
-    return len(users) > 1
-
-
-def _dealt_with(call: Call, waking: Waking) -> bool:
-    """The device said busy itself, or its user declined: that person knows of the call."""
-    for leg in call.legs.values():
-        if leg.role != CALLEE or leg.ended_by != "callee":
-            continue
-        if leg.device == waking.device or (leg.user == waking.user and leg.status >= 600):
-            return True
-    return False

@@ -44,6 +44,22 @@ class LegRecord(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     reason: str = ""
     ended_by: str = ""
     """``caller``, ``callee``, or ``server``."""
+    payer: str = ""
+    """Cloud number that had it called, E.164, where that is not the call's own: one that forwarded the call (FWD-03)."""
+    payer_user: str = ""
+    """Ref of its holder."""
+
+
+class OfferRecord(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """What became of one device that the call was for, or of a user none of whose devices could be rung (INC-09)."""
+
+    user: str
+    device: str = ""
+    outcome: str = ""
+    """``answered``, ``answered_elsewhere``, ``missed``, ``declined``, ``busy``, ``caller_gone``, ``never_reached``."""
+    why: str = ""
+    """Of ``busy`` and ``never_reached``: the cause."""
+    rang_ms: int = 0
 
 
 class CallRecord(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -107,6 +123,8 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """SIM of that lease, E.164: the party that the gateway number stands between."""
     facts: bytes = b""
     """What its decisions were made of (``dialplan.stored``); empty: not kept, or not any more."""
+    offers: tuple[OfferRecord, ...] = ()
+    """What became of each device that the call was for."""
 
     @property
     def duration_ms(self) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import attrgetter
@@ -17,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from callcontrol.cdr.chain import Seal, leg_order
 from callcontrol.cdr.outbox import printable
-from callcontrol.cdr.records import CallRecord, LegRecord
+from callcontrol.cdr.records import CallRecord, LegRecord, OfferRecord
 from callcontrol.cdr.tables import CallRow, LegRow, SealRow
 from config.database import Base, DatabaseUnavailable, reading, sqlstate, writing
 
@@ -202,6 +201,8 @@ def _seal_row(seal: Seal, record: CallRecord, refused: bool) -> tuple[Any, ...]:
     )
 
 
+_json: Final = msgspec.json.Encoder()
+_offers: Final = msgspec.json.Decoder(tuple[OfferRecord, ...])
 _RENAMED: Final = {"user_ref": "user"}
 
 
@@ -210,6 +211,7 @@ def _call(row: Row[Any], legs: tuple[LegRecord, ...]) -> CallRecord:
     known = {name: values[name] for name in CallRecord.__struct_fields__ if name != "legs"}
     known["diversions"] = tuple(known["diversions"])
     known["facts"] = known["facts"] or b""
+    known["offers"] = _offers.decode(known["offers"])
     return CallRecord(**known, legs=legs)
 
 
@@ -236,12 +238,12 @@ class _Insert:
         self._statement = str(compiled)
         # One call into C for all fields of a record.
         self._rest = attrgetter(*(_RENAMED.get(name, name) for name in order[1:]))
-        self._lists = [index for index, name in enumerate(order) if name == "diversions"]
+        self._lists = [index for index, name in enumerate(order) if name in ("diversions", "offers")]
 
     def row(self, call_ref: str, item: CallRecord | LegRecord) -> tuple[Any, ...]:
         values = (call_ref, *self._rest(item))
         for index in self._lists:
-            values = (*values[:index], json.dumps(values[index]), *values[index + 1 :])
+            values = (*values[:index], _json.encode(values[index]).decode(), *values[index + 1 :])
         return values
 
     async def run(self, connection: AsyncConnection, rows: list[tuple[Any, ...]]) -> None:

@@ -53,6 +53,7 @@ class CallRow(Base):
     lease: Mapped[str] = mapped_column(Text, server_default="")
     sim: Mapped[str] = mapped_column(Text, server_default="")
     facts: Mapped[bytes | None] = mapped_column(LargeBinary)
+    offers: Mapped[str] = mapped_column(Text, server_default="[]")
 
 
 class LegRow(Base):
@@ -83,6 +84,8 @@ class LegRow(Base):
     cause: Mapped[int] = mapped_column(Integer)
     reason: Mapped[str] = mapped_column(Text)
     ended_by: Mapped[str] = mapped_column(String(16))
+    payer: Mapped[str] = mapped_column(Text, server_default="")
+    payer_user: Mapped[str] = mapped_column(String(64), server_default="")
 
 
 class SealRow(Base):

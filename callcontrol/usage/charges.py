@@ -12,12 +12,16 @@ from callcontrol.cdr.records import CallRecord
 class Spent:
     """Seconds of one leg that a number called the outside with."""
 
-    __slots__ = ("called", "key", "number", "seconds", "started_at")
+    __slots__ = ("called", "key", "number", "seconds", "started_at", "user")
 
-    def __init__(self, key: str, number: str, called: str, seconds: int, started_at: float) -> None:
+    def __init__(
+        self, key: str, number: str, called: str, seconds: int, started_at: float, user: str = ""
+    ) -> None:
         self.key = key
         """``call_ref/leg``: a leg counts once, however often it is told."""
         self.number = number
+        self.user = user
+        """Ref of its holder."""
         self.called = called
         self.seconds = seconds
         """Since the answer, each begun one counted."""
@@ -28,6 +32,8 @@ class Spent:
 def spent(record: CallRecord) -> list[Spent]:
     """The legs of a call that count: dialled by us over a trunk, answered, to a number, from a cloud number.
 
+    A SIM that was called in place of its owner's softphone is not counted: it has a device.
+
     A leg that joined by an attended transfer counts from there on; before, it counted in the call that it left.
     """
     if not record.number:
@@ -36,11 +42,12 @@ def spent(record: CallRecord) -> list[Spent]:
     return [
         Spent(
             f"{record.call_ref}/{leg.leg}",
-            record.number,
+            leg.payer or record.number,
             leg.number,
             -(-max(leg.ended_ms - leg.answered_ms, 0) // 1000),
             started_at,
+            leg.payer_user if leg.payer else record.user,
         )
         for leg in record.legs
-        if leg.peer and leg.answered_ms and leg.number.startswith("+")
+        if leg.peer and leg.answered_ms and not leg.device and leg.number.startswith("+")
     ]

@@ -81,21 +81,20 @@ class Outgoing:
 
     def ended(self, record: CallRecord, now: float) -> None:
         """Count what a call has used; telling it twice counts once."""
-        if not record.number or not record.answered_ms or not self.counts(record.user):
+        if not record.number or not record.answered_ms:
             return
         for each in spent(record):
-            leg = self.leg(record.user, each, now)
+            if not self.counts(each.user):
+                continue
+            leg = self.leg(each.user, each, now)
             if leg is not None:
-                owner, month = (
-                    owner_of(record.number, record.user),
-                    self._calendar.month(each.started_at).name,
-                )
+                owner, month = owner_of(each.number, each.user), self._calendar.month(each.started_at).name
                 self.counters.add(owner, month, leg, now)
-                self._watch(owner, month, record, leg)
+                self._watch(owner, month, each, leg)
 
-    def _watch(self, owner: str, month: str, record: CallRecord, leg: Leg) -> None:
+    def _watch(self, owner: str, month: str, each: Spent, leg: Leg) -> None:
         """Tell when this leg has brought the minutes of the plan to the warning, or to their end."""
-        plan = self._directory.plan_of(record.user)
+        plan = self._directory.plan_of(each.user)
         plan_s = 60 * plan.minutes.get(leg.zone, 0) if plan is not None else 0
         if not plan_s:
             return
@@ -108,7 +107,7 @@ class Outgoing:
                     self.passed[word] = self.passed.get(word, 0) + 1
                     _log.info(
                         "minutes of the plan: %s has used %d of %d to %s",
-                        mask_number(record.number),
+                        mask_number(each.number),
                         after // 60,
                         plan_s // 60,
                         leg.zone,

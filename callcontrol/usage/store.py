@@ -58,11 +58,15 @@ class SqlUsageRecords:
         """
         async with reading(self._engine) as connection:
             period = and_(CallRow.started_ms >= begins_ms, CallRow.started_ms < ends_ms)
+            payer = case((LegRow.payer != "", LegRow.payer), else_=CallRow.number)
+            payer_user = case((LegRow.payer != "", LegRow.payer_user), else_=CallRow.user)
             numbers = (
-                select(CallRow.number)
-                .where(CallRow.number > after, period, CallRow.answered_ms > 0)
+                select(payer)
+                .select_from(CallRow)
+                .join(LegRow, LegRow.call_ref == CallRow.call_ref)
+                .where(payer > after, period, CallRow.answered_ms > 0)
                 .distinct()
-                .order_by(CallRow.number)
+                .order_by(payer)
                 .limit(NUMBERS)
             )
             found = list((await connection.execute(numbers)).scalars())
@@ -73,16 +77,18 @@ class SqlUsageRecords:
                 else_=0,
             )
             sums = (
-                select(CallRow.number, CallRow.user, LegRow.number.label("called"), func.sum(seconds))
+                select(payer, payer_user, LegRow.number.label("called"), func.sum(seconds))
+                .select_from(CallRow)
                 .join(LegRow, LegRow.call_ref == CallRow.call_ref)
                 .where(
-                    CallRow.number.in_(found),
+                    payer.in_(found),
                     period,
                     LegRow.peer != "",
+                    LegRow.device == "",
                     LegRow.answered_ms > 0,
                     LegRow.number.like("+%"),
                 )
-                .group_by(CallRow.number, CallRow.user, LegRow.number)
+                .group_by(payer, payer_user, LegRow.number)
             )
             rows = tuple(
                 UsedRow(number=number, user=user, called=called, seconds=int(total))

@@ -199,6 +199,10 @@ class Stage:
         assert len(self.world.records) == 1, [record.reason for record in self.world.records]
         return self.world.records[0]
 
+    def outcomes(self) -> dict[str, str]:
+        """What became of each device of the one call there was; of a user without devices under its ref."""
+        return {offer.device or offer.user: offer.outcome for offer in self.record.offers}
+
     def settle(self) -> None:
         """Let everything that lingers run out; nothing may be left."""
         self.run(100.0)

@@ -14,6 +14,7 @@ from tests.scenarios import (
     carriers,
     early,
     hiding,
+    hunts,
     incoming,
     midcall,
     outgoing,
@@ -25,7 +26,7 @@ from tests.scenarios import (
 from tests.scenarios.stage import LADDERS, Stage, scenarios_of
 
 SCENARIOS = scenarios_of(
-    incoming, outgoing, carriers, early, midcall, races, timers, transfers, hiding, waking, callbacks
+    incoming, outgoing, carriers, early, midcall, races, timers, transfers, hiding, waking, callbacks, hunts
 )
 
 

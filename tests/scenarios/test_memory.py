@@ -17,10 +17,10 @@ from tests.scenarios import early, incoming, midcall, outgoing, races, transfers
 from tests.scenarios.stage import ANA, CALLER, Scenario, Stage
 from tests.support.party import Party
 
-HELD_BYTES = 9 * 1024
+HELD_BYTES = 10 * 1024 + 512
 """Everything that a call which is up holds on to, its trace included; ladders have a budget of their own.
 
-A tenth of it is the encoded plan, kept only where snapshots are bytes."""
+An eighth of it are the facts of its decisions, which its record is to have."""
 
 
 @pytest.fixture
