@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field
 from callcontrol.access.tokens import Principal, Scope
 from callcontrol.api.bodies import Body, Ref
 from callcontrol.api.door import Who
-from callcontrol.api.problems import FieldError, Problem, not_found
+from callcontrol.api.problems import FieldError, Problem
 from callcontrol.api.routes.calls import audience_of, viewer_of
 from callcontrol.api.routing import USERS, Routes
 from callcontrol.api.services import Services
@@ -101,8 +101,8 @@ def add_to(api: FastAPI, services: Services, sight: Sight) -> None:
 def _own(who: Principal, question: Question, sight: Sight, directory: Directory) -> Question:
     """A question that a customer may ask: about calls that he makes, or that come to him.
 
-    A caller who is not his own is somebody outside, also one whom we know: asking tells nothing of others.  Raises a 404 or
-    422 `Problem`.
+    A caller who is not his own is somebody outside, also one whom we know: asking tells nothing of others.  Raises a 422
+    `Problem`.
     """
 
     def owns(text: str) -> bool:
@@ -119,12 +119,11 @@ def _own(who: Principal, question: Question, sight: Sight, directory: Directory)
     if question.trunk:
         raise _wrong("trunk", "this token may not choose a trunk")
     if question.device and not owns(question.device):
-        raise not_found("device")
+        raise _wrong("device", "there is no such device")
     if owns(question.device or question.caller):
         return question
     if not owns(question.called):
-        detail = "Ask about calls that you make, or that come to a number of yours."
-        raise Problem(404, "not_found", "Not a call of yours", detail)
+        raise _wrong("called", "ask about calls that you make, or that come to a number of yours")
     return replace(question, from_outside=True)
 
 
