@@ -58,6 +58,10 @@ CASES: dict[tuple[str, str], Case] = {
     ("GET", "/v1/calls/{ref}"): Case("c-1", "c-none"),
     ("GET", "/v1/calls/{ref}/ladder"): Case("c-1", "c-none"),
     ("DELETE", "/v1/calls/{ref}"): Case("c-1", "c-none"),
+    ("POST", "/v1/explain"): Case(
+        body={"caller": "ana-phone", "called": "+33199001234"},
+        foreign_body={"caller": "zoe", "called": "+33199001234"},
+    ),
     ("GET", "/v1/cdrs"): Case(),
     ("GET", "/v1/registrations"): Case(),
     ("GET", "/v1/bans"): Case(),
