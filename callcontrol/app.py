@@ -50,6 +50,7 @@ from callcontrol.metrics import Metrics
 from callcontrol.node import BansOf, CallsOf, LiveNode
 from callcontrol.node_view import ComponentView, Node, ReloadView
 from callcontrol.number_office import NumberOffice
+from callcontrol.occupancy import MemoryOccupancy
 from callcontrol.operator_access import AccessError, NodeNote, ensure_token, leave_note, token_path
 from callcontrol.phone_link import PhoneLink
 from callcontrol.plans import plan_table
@@ -395,6 +396,7 @@ class App:
                 outgoing=self.usage,
                 leases=None if self.live is None else self.live.leases,
                 channels=None if self.live is None else self.live.channels,
+                occupancy=MemoryOccupancy() if self.live is None else self.live.occupancy,
                 sims=self.sims,
                 place=self.place,
                 places=self.places,

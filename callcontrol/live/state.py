@@ -20,6 +20,7 @@ from callcontrol.live.log import BLOCK_MS, LEAVE_COPY, SharedLog
 from callcontrol.live.members import Address as NodeAddress
 from callcontrol.live.members import Members
 from callcontrol.live.nodes import NODE_SCRIPTS, NodeLease
+from callcontrol.live.occupancy import SharedOccupancy
 from callcontrol.live.register_duty import DUTY_SCRIPTS, RedisRegisterDuty
 from callcontrol.live.tables import SharedChannels, SharedCounters, SharedLeases, SharedSlots, SharedTables
 from config.sections import StateSettings
@@ -99,7 +100,9 @@ class LiveState:
         self.channels = SharedChannels(self.log, self.tables.channels, node)
         self.slots = SharedSlots(self.log, self.tables.slots)
         self.counters = SharedCounters(self.log, self.tables.counters)
+        self.occupancy = SharedOccupancy(self.log, self.tables.occupancy)
         self.log.on_back.append(self.channels.say_again)
+        self.log.on_back.append(self.occupancy.say_again)
         self.link.on_up = self._on_up
         self.calls = RedisCallStore(
             self.link, node, keep_s=int(max_call_s) + _GRACE_S, waits=settings.durability == "commit"

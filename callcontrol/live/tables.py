@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from callcontrol.live.log import Machine, Steps, Unavailable
+from callcontrol.live.occupancy import OCCUPANCY, OccupancyMachine
 from callcontrol.usage.counters import Leg, MemoryUsageCounters, Total, Used
 from callcontrol.usage.slots import MemoryOutgoingSlots, Slot, SlotLimits
 from gateway.capacity import GRANTED, ChannelTable, MemoryTrunkChannels
@@ -303,6 +304,7 @@ class SharedTables:
         self.channels = ChannelMachine(channel_lease_s)
         self.slots = SlotMachine()
         self.counters = CounterMachine()
+        self.occupancy = OccupancyMachine()
 
     @property
     def machines(self) -> dict[str, Machine]:
@@ -311,6 +313,7 @@ class SharedTables:
             CHANNELS: self.channels,
             SLOTS: self.slots,
             COUNTERS: self.counters,
+            OCCUPANCY: self.occupancy,
         }
 
 
