@@ -16,7 +16,7 @@ from callcontrol.gather_callee import IntakeSettings as IntakeSettings
 from callcontrol.gather_callee import one_flow_each as one_flow_each
 from callcontrol.gather_callee import target_of as target_of
 from callcontrol.gather_callee import targets_of as targets_of
-from callcontrol.occupancy import MemoryOccupancy, Occupancy
+from callcontrol.occupancy import MemoryOccupancy, Occupied
 from callcontrol.sip.errors import RemoteProtocolError
 from callcontrol.sip.message import Message
 from callcontrol.sip.uri import Uri, parse_uri
@@ -80,7 +80,7 @@ class Gatherer:
         bindings: Registered,
         calls: CallIndex,
         gateways: GatewayDirectory | None = None,
-        occupancy: Occupancy | None = None,
+        occupancy: Occupied | None = None,
     ) -> None:
         self._settings = settings
         self._gateways = GatewayDirectory() if gateways is None else gateways
@@ -92,7 +92,7 @@ class Gatherer:
     def over(
         self,
         bindings: Registered,
-        occupancy: Occupancy,
+        occupancy: Occupied,
         directory: Directory | None = None,
         trunks: TrunkDirectory | None = None,
         gateways: GatewayDirectory | None = None,

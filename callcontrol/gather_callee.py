@@ -10,7 +10,7 @@ from typing import Protocol
 
 from callcontrol.bindings import Binding, Way
 from callcontrol.dialled import OurHosts
-from callcontrol.occupancy import Occupancy
+from callcontrol.occupancy import Occupied
 from callcontrol.registration import instance_id
 from dialplan.facts import Callee, GreetingFacts, Limits, MemberFacts
 from dialplan.plan import (
@@ -61,7 +61,7 @@ class CalleeGatherer:
     """Reads how users can be reached."""
 
     def __init__(
-        self, settings: IntakeSettings, directory: Directory, bindings: Registered, occupancy: Occupancy
+        self, settings: IntakeSettings, directory: Directory, bindings: Registered, occupancy: Occupied
     ) -> None:
         self._settings = settings
         self._directory = directory

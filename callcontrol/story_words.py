@@ -98,10 +98,6 @@ def _called(line: TraceLine, facts: CallFacts | None) -> str:
     return _plain(line.detail)
 
 
-def _sentence_of(line: TraceLine, facts: CallFacts | None) -> str:
-    return _sentence(line.detail)
-
-
 def _switch(line: TraceLine, facts: CallFacts | None) -> str:
     head, _ = _head(line.outcome)
     number = None if facts is None else facts.number
@@ -239,20 +235,80 @@ def _chosen(line: TraceLine, facts: CallFacts | None) -> str:
     return f"The call is made with {line.detail.partition(' ')[0]}, which the device named."
 
 
+def _forwarded(line: TraceLine, facts: CallFacts | None) -> str:
+    if line.outcome != words.FORWARD:
+        return _sentence(line.detail)
+    target, _, cause = line.detail.partition(" to ")[2].partition(", ")
+    return f"The call is forwarded to {target}{_CAUSES.get(cause, '')}."
+
+
+_CAUSES: Final = {
+    "no-answer": ", because nobody answered",
+    "user-busy": ", because of a busy line",
+    "deflection": ", because it was declined",
+    "unavailable": ", because nobody could be reached",
+}
+"""Words of RFC 5806."""
+
+
+def _hunting(line: TraceLine, facts: CallFacts | None) -> str:
+    if line.outcome == words.HUNT:
+        return ""  # the plan's own line says who rings
+    if line.outcome == "repeat":
+        return f"The members ring again: {line.detail}."
+    return "The hunt has lasted as long as it may."
+
+
+def _member(line: TraceLine, facts: CallFacts | None) -> str:
+    if line.outcome == words.HUNT:
+        return _hunt(line, facts)
+    return f"{line.detail} did not answer in time." if line.outcome == "no_answer" else _plain(line.detail)
+
+
+def _unanswered(line: TraceLine, facts: CallFacts | None) -> str:
+    if line.outcome in CAUSES:
+        return f"No member took the call: {line.detail}."
+    if line.outcome == "announcement":
+        return "An announcement is played."
+    return _sentence(line.detail)
+
+
+def _by_gsm(line: TraceLine, facts: CallFacts | None) -> str:
+    if line.outcome == "gsm":
+        return f"{_sentence(line.detail)[:-1]} is called."
+    if line.rule == "INC-05":
+        return _ring(line, facts)
+    user, _, rest = line.detail.partition(" within ")
+    return f"{user} could not be reached within {rest}." if rest else _sentence(line.detail)
+
+
+def _gsm_silent(line: TraceLine, facts: CallFacts | None) -> str:
+    return f"{_sentence(line.detail)[:-1]} did not answer before its own voicemail would."
+
+
+def _voicemail(line: TraceLine, facts: CallFacts | None) -> str:
+    return "Voicemail answers."
+
+
 _SUPPORT: Final[dict[str, Words]] = {
     "INC-01": _called,
     "INC-03": _switch,
     "INC-04": _all_forwarded,
-    "INC-05": _ring,
+    "INC-05": _by_gsm,
+    "INC-06": _by_gsm,
     "INC-07": _answered,
     "INC-08": _missed,
     "DEV-04": _wake,
     "DEV-05": _joined,
-    "GRT-01": _hunt,
+    "FWD-01": _forwarded,
+    "FWD-05": _gsm_silent,
+    "VM-01": _voicemail,
+    "GRT-01": _member,
     "GRT-02": _hunt,
+    "GRT-03": _hunting,
     "GRT-04": _called,
     "GRT-05": _hours,
-    "GRT-06": _sentence_of,
+    "GRT-06": _unanswered,
     "GRT-09": _hunt,
     "GRT-10": _called,
     "OUT-01": _chosen,
@@ -308,8 +364,8 @@ _CUSTOMER: Final = {
     ("INC-04", words.FORWARD): "All your calls are forwarded.",
     ("INC-05", words.RING): "{devices}.",
     ("INC-05", words.REFUSE): "None of your devices is registered.",
-    ("INC-05", words.DIAL): "Your phone is called on its SIM.",
-    ("INC-06", words.DIAL): "Your phone is called on its SIM.",
+    ("INC-05", "gsm"): "Your phone is called on its SIM.",
+    ("INC-06", "gsm"): "Your phone is called on its SIM.",
     ("INC-06", "unreachable"): "None of your devices could be reached in time.",
     ("INC-07", "answered"): "The call is answered.",
     ("INC-08", words.FORWARD): "A call that you miss is forwarded.",
@@ -330,6 +386,14 @@ _CUSTOMER: Final = {
     ("GRT-06", words.FORWARD): "A call that no member takes is forwarded.",
     ("GRT-06", words.VOICEMAIL): "Voicemail answers a call that no member takes.",
     ("GRT-06", words.ANNOUNCE): "A call that no member takes gets an announcement.",
+    ("FWD-01", words.FORWARD): "The call is forwarded.",
+    ("VM-01", "voicemail"): "Voicemail answers.",
+    ("GRT-03", "repeat"): "The members of your company number ring again.",
+    ("GRT-01", "no_answer"): "A member did not answer in time.",
+    ("GRT-06", "no_answer"): "No member took the call.",
+    ("GRT-06", "unreachable"): "No member could be reached.",
+    ("GRT-06", "busy"): "The members of your company number are busy.",
+    ("GRT-06", "announcement"): "An announcement is played.",
     ("GRT-10", words.SKIP): "A member who is in another call is left out.",
     ("FWD-04", words.REFUSE): "The call is not forwarded: it would come back to where it has been.",
     ("leg", "busy"): "A called device was busy.",

@@ -15,8 +15,8 @@ from typing import Final
 from callcontrol import call_views
 from callcontrol.assembly import Signalling
 from callcontrol.b2bua.call import Call
-from callcontrol.b2bua.effects import ChooseTrunk, Effect
-from callcontrol.b2bua.events import Event, TrunkChosen
+from callcontrol.b2bua.effects import ChooseTrunk, Effect, FindMembers, RouteForward
+from callcontrol.b2bua.events import Event, ForwardRouted, MembersFound, TrunkChosen
 from callcontrol.explaining import invite
 from callcontrol.explaining.answer import Explanation
 from callcontrol.explaining.moment import Moment, MomentError, clock_at, read_moment
@@ -30,7 +30,7 @@ from callcontrol.sip.uri import Uri
 from callcontrol.trunking import Trunking
 from dialplan import reasons
 from dialplan.evaluate import evaluate
-from dialplan.facts import CallerNumber, CallFacts
+from dialplan.facts import CallerNumber, CallFacts, LoopFacts, OwnCall
 from dialplan.plan import Decision
 from gateway.trunk import Trunk
 from numbering.directory import Directory
@@ -46,11 +46,19 @@ _WAIT_S: Final = 2.0
 class Explainer:
     """Answers questions about calls from the parts of one node."""
 
-    def __init__(self, parts: Signalling, wall: Callable[[], float], remarks: Sequence[str] = ()) -> None:
-        """``remarks``: said with every answer, as that there is no live state here."""
+    def __init__(
+        self,
+        parts: Signalling,
+        wall: Callable[[], float],
+        remarks: Sequence[str] = (),
+        watch: Callable[[Rehearsal], None] = lambda played: None,
+    ) -> None:
+        """``remarks``: said with every answer, as that there is no live state here; ``watch`` is shown each call that was
+        played."""
         self._parts = parts
         self._wall = wall
         self._remarks = tuple(remarks)
+        self._watch = watch
 
     async def explain(self, question: Question) -> Explanation:
         """Raises QuestionError for what cannot be asked."""
@@ -120,10 +128,11 @@ class Explainer:
         trunk = "" if caller.trunk is None else caller.trunk.ref
         device = "" if caller.device is None else caller.device.ref
         call = Call(REF, decision.plan, decision.trace, env, facts.called.dialled, trunk, device)
-        call.facts.append(facts)
-        world = _World(self._parts.trunking, gatherer, self._wall())
+        call.facts.append(facts)  # also where records keep none: the story is told by them
+        world = _World(self._parts.trunking, gatherer, self._parts.outgoing.source, self._wall())
         rehearsal = Rehearsal(call, world, question.behaviours)
         rehearsal.run(caller.message, facts.now)
+        self._watch(rehearsal)
         return rehearsal
 
     def _answer(self, rehearsal: Rehearsal, moment: Moment, clock: str, notes: list[str]) -> Explanation:
@@ -147,9 +156,10 @@ class Explainer:
 class _World:
     """The parts of the node that a call asks while it looks for an answer; nothing is taken from them."""
 
-    def __init__(self, trunking: Trunking, gatherer: Gatherer, now: float) -> None:
+    def __init__(self, trunking: Trunking, gatherer: Gatherer, usage: LiveSource, now: float) -> None:
         self._trunking = trunking
         self._gatherer = gatherer
+        self._usage = usage
         self._now = now
         """Trunks are as well as they are now, whenever the call is."""
 
@@ -158,10 +168,26 @@ class _World:
         for candidate in self._trunking.candidates(effect.number, self._now):
             if candidate.key not in effect.tried and f"{candidate.trunk.ref} *" not in effect.tried:
                 return self._trunking.chosen(candidate, effect.number, effect.caller, effect.channel)
-        return TrunkChosen("", reason="" if effect.tried else reasons.NO_ROUTE)
+        return TrunkChosen("", reason="" if effect.tried else reasons.NO_ROUTE, channel=effect.channel)
 
     def answer(self, call: Call, effect: Effect, now: float) -> Event | None:
+        if isinstance(effect, FindMembers):
+            reaches = [self._gatherer.reach(user, now, call.ref) for user in effect.users]
+            return MembersFound(effect.stage, tuple(reaches))
+        if isinstance(effect, RouteForward):
+            return ForwardRouted(self._forwarded(call, effect, now))
         return None
+
+    def _forwarded(self, call: Call, effect: RouteForward, now: float) -> Decision:
+        """As `callcontrol.intake.Intake.route_forward`: forwards wait for no counters."""
+        own = (OwnCall(call_ref=call.ref, called=call.plan.called),)
+        loop = LoopFacts(max_forwards=effect.max_forwards, own_calls=own)
+        found = self._gatherer.forwarded(effect.step, effect.caller, effect.cause, loop, now)
+        asking = Asking([self._usage], found, "")
+        if not asking.over:
+            asking.give_up()
+        call.keep(asking.facts)
+        return evaluate(asking.facts)
 
 
 class _Caller:

@@ -8,7 +8,7 @@ from typing import Final
 
 from callcontrol.bindings import Binding, Way
 from callcontrol.gather_callee import Registered
-from callcontrol.occupancy import Occupancy
+from callcontrol.occupancy import Occupied
 from dialplan.facts import Callee, CallFacts, MemberFacts
 from dialplan.plan import FREE, LIVE, NO_BINDING, STALE, DeviceTarget
 
@@ -35,9 +35,9 @@ class ShiftedBindings:
 
 
 class ShiftedOccupancy:
-    """Who is busy now, for a call of another time; nothing that the call does is told to anybody."""
+    """Who is busy now, for a call of another time."""
 
-    def __init__(self, occupancy: Occupancy, shift: float) -> None:
+    def __init__(self, occupancy: Occupied, shift: float) -> None:
         self._occupancy = occupancy
         self._shift = shift
 
@@ -50,12 +50,6 @@ class ShiftedOccupancy:
 
     def turns(self, greeting: str) -> int:
         return self._occupancy.turns(greeting)
-
-    def set(self, call: str, user: str, state: str, until: float, now: float) -> None:
-        """Nothing: the call does not take place."""
-
-    def took_turn(self, greeting: str) -> None:
-        """Nothing: as `set`."""
 
 
 class RecordedBindings:
@@ -92,12 +86,6 @@ class RecordedOccupancy:
 
     def turns(self, greeting: str) -> int:
         return self._turn
-
-    def set(self, call: str, user: str, state: str, until: float, now: float) -> None:
-        """Nothing: the call is over."""
-
-    def took_turn(self, greeting: str) -> None:
-        """Nothing: as `set`."""
 
 
 def _callees(facts: CallFacts) -> Iterable[Callee]:
