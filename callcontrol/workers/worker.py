@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
@@ -231,8 +232,11 @@ class Worker(App):
         self._stop.set()
 
     def _watch_signals(self) -> None:
-        """Signals are for the front; TERM reaches all processes of a service at once."""
-        asyncio.get_running_loop().add_signal_handler(15, self.drain)
+        """Signals are for the front, which tells; some reach all processes of a service at once."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self.drain)
+        for number in (signal.SIGINT, signal.SIGHUP):
+            loop.add_signal_handler(number, lambda: None)
 
     def _close_connection(self, conn: int) -> None:
         if not self.seat.close_connection(conn):

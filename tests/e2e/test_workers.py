@@ -6,6 +6,7 @@ import contextlib
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -333,3 +334,42 @@ def is_running(pid: int) -> bool:
             return file.read().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_a_node_that_cannot_start_says_why_and_leaves_no_process(team: Team, tmp_path: Path) -> None:
+    """The address of the API is taken: the first worker finds out, and none of them stays."""
+    config = team.server.config.read_text()
+    for transport, port in team.server.ports.items():
+        config = config.replace(f"{transport}:{HOST}:{port}", f"{transport}:{HOST}:0")
+    other = tmp_path / "other.toml"
+    other.write_text(config.replace('id = "e2e"', 'id = "other"').replace('/outbox"', '/outbox-2"'))
+    before = processes()
+    done = team.server.cli("serve", "--config", str(other), timeout=90)
+    assert done.returncode == 1
+    assert f"{HOST}:{team.server.http}" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert proc.wait_until(lambda: not processes() - before, 5)
+
+
+def processes() -> set[str]:
+    """Processes of workers."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if b"callcontrol.workers.child" in path.read_bytes():
+                found.add(path.parent.name)
+    return found
+
+
+def test_the_node_of_another_is_not_taken_twice(team: Team) -> None:
+    """A second node on the same ports is refused, on UDP and on TCP, and the first does not notice."""
+    for transports in (["udp"], ["tcp"]):
+        listen = ", ".join(f'"{name}:{HOST}:{team.server.ports[name]}"' for name in transports)
+        lines = team.server.config.read_text().splitlines()
+        text = "\n".join(f"listen = [{listen}]" if line.startswith("listen = [") else line for line in lines)
+        other = team.folder / "second.toml"
+        other.write_text(text)
+        done = team.server.cli("serve", "--config", str(other), timeout=60)
+        assert done.returncode == 1
+        assert "cannot listen on" in done.stderr
+    assert up(team.server) == 2
