@@ -11,7 +11,7 @@ from typing import Final
 from callcontrol.b2bua.call import Call
 from callcontrol.b2bua.phases import ENDED
 from callcontrol.occupancy import Occupancy
-from callcontrol.sip.usage import CALLING, ESTABLISHED, INCOMING
+from callcontrol.sip.usage import ACCEPTED, CALLING, ESTABLISHED, INCOMING
 from dialplan.plan import FREE, OFFERED, TALKING
 
 _SLACK_S: Final = 60.0
@@ -65,7 +65,7 @@ class Occupants:
             user, state = leg.user, leg.usage.state
             if not user or not self._is_member(user):
                 continue
-            if state in (ESTABLISHED, INCOMING):
+            if state in (ESTABLISHED, ACCEPTED, INCOMING):
                 states[user] = TALKING  # who calls is on the phone, be it answered or not
             elif state == CALLING and user not in states:
                 states[user] = OFFERED

@@ -61,7 +61,7 @@ def _on_named(call: Call, turn: Turn, name: str) -> None:
 def _on_sim_limit(call: Call, turn: Turn, leg_id: str) -> None:
     leg = call.legs.get(leg_id)
     if leg is not None and leg.usage.state == CALLING and leg.step == call.stage:
-        seeking.on_limit(call, turn, leg, hunting.farewell(call) or [offering.NO_ANSWER_LINE])
+        seeking.on_limit(call, turn, leg, hunting.farewell(call, turn, [leg.id]) or [offering.NO_ANSWER_LINE])
         ringing.note_result(call, 0, reasons.NO_ANSWER, [])
         offering.unless_all_failed(call, turn)
 

@@ -252,4 +252,9 @@ def cancel_others(
     """Stop every other callee leg that has no answer yet."""
     for leg in call.legs.values():
         if leg.role == CALLEE and leg.id != winner and leg.usage.state == CALLING:
-            drop(call, turn, leg, lines, 487, reason, ended_by)
+            drop(call, turn, leg, lines, 487, silent_or(leg, reason), ended_by)
+
+
+def silent_or(leg: Leg, reason: str) -> str:
+    """Of a leg that rang too long; one that said nothing at all was not reached."""
+    return reason if leg.heard or reason != reasons.NO_ANSWER else reasons.UNREACHABLE

@@ -6,12 +6,15 @@ be reached or has declined costs no time.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from callcontrol.b2bua import offering, ringing, waking
+from callcontrol.b2bua.causes import CAUSES
 from callcontrol.b2bua.dialling import ELSEWHERE_LINE
 from callcontrol.b2bua.effects import FindMembers
 from callcontrol.b2bua.events import MembersFound
+from callcontrol.b2bua.leg import CALLEE
 from callcontrol.sip.usage import Turn
 from dialplan import reasons
 from dialplan.plan import OFFERED, TALKING, Forward, Hunt, Member, Reach, Ring
@@ -99,14 +102,34 @@ def _end_offer(call: Call, turn: Turn, hunt: Hunting) -> None:
     """Nothing of the present offer is left."""
     for name in [name for name in call.deadlines if name == "step" or name.startswith(MEMBER)]:
         del call.deadlines[name]
+    for user in hunt.held:
+        call.skip(user, reasons.BUSY, "GRT-04", "is rung by another call")
     hunt.users, hunt.held, hunt.ring, hunt.asked = [], [], None, False
 
 
 def _over(call: Call, turn: Turn, hunt: Hunting, step: Hunt) -> None:
-    rounds = min(hunt.round, step.rounds)
-    call.note("GRT-06", call.best_reason or reasons.UNREACHABLE, f"nobody after {rounds} rounds")
+    call.note("GRT-06", _verdict(call), f"nobody after {min(hunt.round, step.rounds)} rounds")
+    _done(call, turn)
+
+
+def _done(call: Call, turn: Turn) -> None:
+    """The hunt found nobody: what its members said is one answer from now on."""
+    reason = _verdict(call)
+    call.best_reason, call.best_status, call.best_lines = reason, CAUSES[reason].status, []
     leave(call)
     ringing.stage_failed(call, turn)
+
+
+def _verdict(call: Call) -> str:
+    """What the caller is told of all members together: whoever rang in vain says most, a decline is one member's."""
+    found = {word for _, word in call.skipped}
+    for leg in call.legs.values():
+        if leg.role == CALLEE and leg.user:
+            found.add(leg.reason)
+    for reason in (reasons.NO_ANSWER, reasons.BUSY, reasons.DECLINED):
+        if reason in found:
+            return reason
+    return reasons.UNREACHABLE
 
 
 def leave(call: Call) -> None:
@@ -136,6 +159,12 @@ def on_found(call: Call, turn: Turn, event: MembersFound) -> None:
         reach = _without(each, own)
         if _may_ring(call, hunt, reach):
             reaches.append(reach)
+        elif not reach.busy and reach.user not in hunt.declined and reach.user not in hunt.users:
+            hunt.users.append(
+                reach.user
+            )  # there is no way to it now; if it registers while others ring it joins
+    hunt.users.extend([reach.user for reach in reaches])
+    _set_times(call, turn, hunt, group)
     if not reaches:
         if hunt.held:
             _wait(call, turn, hunt, group)
@@ -144,20 +173,19 @@ def on_found(call: Call, turn: Turn, event: MembersFound) -> None:
         return
     hunt.rang = True
     offer = _offer(reaches, group, step)
-    hunt.users.extend([reach.user for reach in reaches])
+    hunt.ring = offer if hunt.ring is None else _joined(hunt.ring, offer)
+    longest = max([member.for_s for member in group if member.user in hunt.users])
+    call.deadlines["step"] = max(call.deadlines.get("step", 0.0), turn.now + longest)
+    offering.begin(call, turn, offer)
+    offering.unless_all_failed(call, turn)
+
+
+def _set_times(call: Call, turn: Turn, hunt: Hunting, group: tuple[Member, ...]) -> None:
+    """Each of several members has a time of its own, which begins now."""
     if len(group) > 1:
         for member in group:
             if member.user in hunt.users and MEMBER + member.user not in call.deadlines:
                 call.deadlines[MEMBER + member.user] = turn.now + member.for_s
-    if hunt.ring is None:
-        hunt.ring = offer
-        call.deadlines["step"] = turn.now + offer.for_s
-        offering.begin(call, turn, offer)
-    else:
-        hunt.ring = _joined(hunt.ring, offer)
-        call.deadlines["step"] = max(call.deadlines.get("step", 0.0), turn.now + offer.for_s)
-        offering.begin(call, turn, offer)
-    offering.unless_all_failed(call, turn)
 
 
 def _may_ring(call: Call, hunt: Hunting, reach: Reach) -> bool:
@@ -224,6 +252,7 @@ def _wait(call: Call, turn: Turn, hunt: Hunting, group: tuple[Member, ...]) -> N
     """Nobody of the group can be rung but members whom another call rings: wait for them, as long as they would ring."""
     if "step" not in call.deadlines:
         hunt.rang = True  # the round took its time
+        hunt.ring = _offer([], group, _step(call))  # of nobody yet: whoever registers meanwhile joins
         longest = max([member.for_s for member in group if member.user in hunt.held])
         call.deadlines["step"] = turn.now + longest
 
@@ -271,7 +300,8 @@ def on_member_over(call: Call, turn: Turn, user: str) -> None:
         return
     hunt.users.remove(user)
     call.note("GRT-01", reasons.NO_ANSWER, user)
-    lines = farewell(call) or [offering.NO_ANSWER_LINE]
+    stopping = [leg.id for leg in offering.legs_of_stage(call) if leg.user == user]
+    lines = farewell(call, turn, stopping) or [offering.NO_ANSWER_LINE]
     offering.stop_user(call, turn, user, lines, reasons.NO_ANSWER, "server")
     waking.on_time_over(call, turn, user)
     ringing.note_result(call, 0, reasons.NO_ANSWER, [])
@@ -284,15 +314,16 @@ def on_limit(call: Call, turn: Turn) -> None:
     if hunt is None:
         return
     call.note("GRT-03", reasons.NO_ANSWER, "the limit of the hunt")
-    offering.cancel_stage(call, turn, reasons.NO_ANSWER)
-    ringing.note_result(call, 0, reasons.NO_ANSWER, [])
+    lines = [ELSEWHERE_LINE] if _forwards_after(call) else [offering.NO_ANSWER_LINE]
+    offering.cancel_stage(call, turn, reasons.NO_ANSWER, lines)
     _end_offer(call, turn, hunt)
-    leave(call)
-    ringing.stage_failed(call, turn)
+    _done(call, turn)
 
 
-def farewell(call: Call) -> list[str]:
+def farewell(call: Call, turn: Turn, stopping: Sequence[str] = ()) -> list[str]:
     """What a member is told whose time is over: no missed call yet, as long as somebody else may take the call.
+
+    ``stopping``: the legs concerned, where others may ring on; empty: all stop.
 
     If nobody does, whoever has rung gets the missed call at the end (INC-09); a phone that noted it now would be wrong each time
     a colleague answers.
@@ -301,6 +332,8 @@ def farewell(call: Call) -> list[str]:
     if hunt is None or step is None or offering.present_ring(call) is None:
         return []
     last = hunt.group + 1 >= len(step.groups) and hunt.round + 1 >= step.rounds
+    if stopping and offering.others_ring(call, turn, stopping):
+        last = False
     return [ELSEWHERE_LINE] if not last or _forwards_after(call) else []
 
 

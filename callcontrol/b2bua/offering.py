@@ -6,14 +6,15 @@ happens next when all of it came to nothing is decided by ``ringing.stage_failed
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from callcontrol.b2bua import callback, hunting, ringing, seeking, waking
-from callcontrol.b2bua.dialling import cancel_others, dial_device, drop, offered_body
+from callcontrol.b2bua.dialling import cancel_others, dial_device, drop, offered_body, silent_or
 from callcontrol.b2bua.joining import WAITING
 from callcontrol.b2bua.leg import CALLEE, Leg
 from callcontrol.b2bua.phases import RINGING, TALKING
-from callcontrol.sip.usage import CALLING, Turn
+from callcontrol.sip.usage import CALLING, NEVER, Turn
 from dialplan import reasons
 from dialplan.plan import Ring, Step
 
@@ -160,7 +161,7 @@ def stop_user(call: Call, turn: Turn, user: str, lines: list[str], reason: str, 
     seeking.forget_user(call, user)
     for other in call.legs.values():
         if other.user == user and other.role == CALLEE and other.usage.state == CALLING:
-            drop(call, turn, other, lines, 487, reason, ended_by)
+            drop(call, turn, other, lines, 487, silent_or(other, reason), ended_by)
             call.deadlines.pop(seeking.LIMIT + other.id, None)
 
 
@@ -173,9 +174,25 @@ def on_declined(call: Call, turn: Turn, user: str) -> None:
     hunting.on_declined(call, user)
 
 
-def cancel_stage(call: Call, turn: Turn, reason: str) -> None:
+def others_ring(call: Call, turn: Turn, stopping: Sequence[str]) -> bool:
+    """Somebody rings on, or is on the way, when these legs stop."""
+    deadlines = call.deadlines
+    on = [user for user in rung_users(call) if deadlines.get(hunting.MEMBER + user, NEVER) > turn.now]
+    if any(waking.awaited(call, user) for user in on) or seeking.asking(call):
+        return True
+    return any(
+        leg.usage.state == CALLING
+        and leg.id not in stopping
+        and leg.user in on
+        and deadlines.get(seeking.LIMIT + leg.id, NEVER) > turn.now
+        for leg in legs_of_stage(call)
+    )
+
+
+def cancel_stage(call: Call, turn: Turn, reason: str, lines: list[str] | None = None) -> None:
     """Nobody took the call in time: whoever still rings is told whether it was missed."""
-    lines = hunting.farewell(call) or [NO_ANSWER_LINE]
+    if lines is None:
+        lines = hunting.farewell(call, turn) or [NO_ANSWER_LINE]
     for entry in call.seeks:
         entry.asking = False
     cancel_others(call, turn, "", lines, reason)

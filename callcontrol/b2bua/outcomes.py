@@ -56,7 +56,9 @@ def outcomes(call: Call) -> list[Outcome]:
             word, why = _of_leg(call, leg, taken)
             _add(found, Outcome(leg.user, leg.device, word, why, leg.ringing_at))
     for waking in call.waking:
-        if waking.pushed_at and not any(leg.device == waking.device for leg in call.legs.values()):
+        if waking.pushed_at and not any(
+            leg.device == waking.device and leg.heard for leg in call.legs.values()
+        ):
             word, why = _of_waking(call, waking, taken)
             _add(found, Outcome(waking.user, waking.device, word, why, 0.0))
     users = {user for user, _ in found}

@@ -161,6 +161,6 @@ def unreached(call: Call, user: str) -> bool:
     for leg in call.legs.values():
         if leg.role != CALLEE or leg.step != call.stage or leg.user != user:
             continue
-        if leg.usage.state == CALLING or leg.ended_by == "callee":
+        if leg.usage.state == CALLING or leg.ended_by == "callee" or leg.ringing_at:
             return False
     return not waking.awaited(call, user) and not seeks_for(call, user)
