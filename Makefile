@@ -17,7 +17,7 @@ ALL_TESTS := $(PYTEST) -n auto --dist loadfile --durations=10 --ignore=$(SCHEMA_
 # ARGS passes on anything: make test ARGS="tests/sip -k digest -x"
 ARGS ?=
 
-.PHONY: help setup system run test check lint types architecture format e2e bench rules docs fuzz fuzz-properties simulate soak compile uncompile test-compiled clean
+.PHONY: help setup system run test check lint types architecture format e2e bench rules docs fuzz fuzz-properties simulate hunting soak compile uncompile test-compiled clean
 
 help: ## this list
 	@echo "make TARGET  (ARGS=... passes arguments on)"
@@ -98,6 +98,10 @@ fuzz-properties: $(STAMP) ## run the property tests with ever new random input u
 simulate: $(STAMP) ## simulated traffic, with crashes and bad networks, with ever new seeds until one fails or you stop it
 	@echo "==> Simulation; Ctrl-C stops"
 	@$(BIN)/python -m tests.simulation --forever $(ARGS)
+
+hunting: $(STAMP) ## hunts of Greetings held against docs/hunting.md: all small cases, in all orders of events (many minutes)
+	@echo "==> Hunts"
+	@$(BIN)/python -m tests.hunting $(ARGS)
 
 soak: setup ## a million hostile messages, ten thousand calls in which every other word is spoilt; memory must be where it was
 	@echo "==> Hostile strangers and mad phones (some twenty minutes)"

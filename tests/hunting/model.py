@@ -65,6 +65,8 @@ class Offered:
     spoken: set[str] = field(default_factory=set)
     """Devices that said no for themselves (14, 16)."""
     pushed: set[str] = field(default_factory=set)
+    is_over: bool = False
+    """Its time has passed (7)."""
 
     @property
     def is_done(self) -> bool:
@@ -94,8 +96,10 @@ class Model:
         self.now = 0.0
         self.offer: dict[str, Offered] = {}
         """Members who take part, or may yet (16)."""
-        self.held: dict[str, float] = {}
-        """Members who are waited for to become free, and until when (6)."""
+        self.held: set[str] = set()
+        """Members who join when they become free (6)."""
+        self.offer_end = 0.0
+        """End of the longest time of those who take part; of those who are held, if nobody else does."""
         self.declined: set[str] = set()
         self.out: list[Action] = []
         self.ended = ""
@@ -117,7 +121,7 @@ class Model:
     def says_ringing(self, device: str) -> list[Action]:
         member = self._of(device)
         if member is not None and device in self.offer[member].ringing:
-            self._shows(self.offer[member], device)
+            self.offer[member].shown.add(device)
             self.rang.add(device)
             self.ever_rang = True
         return self._take()
@@ -144,7 +148,7 @@ class Model:
             return self._take()
         offered = self.offer[member]
         del offered.ringing[device]
-        self._shows(offered, device)
+        offered.shown.add(device)
         offered.spoken.add(device)
         self.results.append((device, "declined" if is_decline else "busy"))
         if is_decline:
@@ -174,7 +178,9 @@ class Model:
         """16, 17, 4.  ``is_new``: it was not registered, or is reached in another way now."""
         member = device.partition("-")[0]
         offered = self.offer.get(member)
-        if offered is None or member in self.declined or device in offered.spoken or not is_new:
+        if offered is None or offered.is_over or member in self.declined:
+            return self._take()
+        if device in offered.spoken or not is_new:
             return self._take()
         offered.awaited.discard(device)
         offered.shown.add(device)
@@ -185,15 +191,17 @@ class Model:
     def is_free(self, member: str) -> list[Action]:
         """6: another hunt lets it go."""
         if member in self.held:
-            del self.held[member]
+            self.held.discard(member)
             self._offer_to(member, self._time_of(member), self.look(member))
+            if not self.offer[member].is_done:
+                self.offer_end = max(self.offer_end, self.offer[member].until)
             self._go_on()
         return self._take()
 
     def talks(self, member: str) -> list[Action]:
         """6: it begins to talk."""
         if member in self.held:
-            del self.held[member]
+            self.held.discard(member)
             self.results.append((member, "talking"))
             self._go_on()
         return self._take()
@@ -212,12 +220,14 @@ class Model:
         if now >= self.limit_at:
             self._end(NOBODY, TIME_OVER)
             return self._take()
+        over_now: list[tuple[Offered, str]] = []
         for offered in self.offer.values():
             over = now >= offered.until
             for device, until in list(offered.ringing.items()):
                 if over or now >= until:
-                    self._stop(offered, device, TIME_OVER)
+                    over_now.append((offered, device))
             if over:
+                offered.is_over = True
                 offered.awaited.clear()
                 offered.fallback.clear()
             elif now >= offered.wake_at:
@@ -225,9 +235,12 @@ class Model:
                 if not offered.shown & offered.ringing.keys():
                     for device in [name for name in offered.ringing if name not in offered.sims]:
                         self._stop(offered, device, UNREACHABLE)
-        for member in [name for name, until in self.held.items() if now >= until]:
-            del self.held[member]
-            self.results.append((member, "offered"))
+        stopped = {device for _, device in over_now}
+        others = any(offered.awaited or offered.ringing.keys() - stopped for offered in self.offer.values())
+        for offered, device in over_now:
+            self._stop(offered, device, TIME_OVER, others or self._more_to_come())
+        if now >= self.offer_end:
+            self._let_go()
         self._go_on()
         return self._take()
 
@@ -235,7 +248,7 @@ class Model:
         """When something happens by itself, at the latest."""
         if self.ended:
             return float("inf")
-        times = [self.limit_at, *self.held.values()]
+        times = [self.limit_at, *([self.offer_end] if self.held else [])]
         for offered in self.offer.values():
             if not offered.is_done:
                 times += [offered.until, *offered.ringing.values()]
@@ -248,7 +261,8 @@ class Model:
     def _next_group(self) -> None:
         """1 to 6, 10, 11."""
         while not self.ended:
-            self.offer, self.held = {}, {}
+            self.offer = {}
+            self._let_go()
             self.group += 1
             if self.group == len(self.groups):
                 self.group = 0
@@ -258,7 +272,6 @@ class Model:
                     return
             if self.group == 0:
                 self.was_sought = False
-            waits = []
             for member, for_s in self.groups[self.group]:
                 seen = self.look(member)
                 if member in self.declined:
@@ -266,14 +279,14 @@ class Model:
                 if seen.busy == TALKING:
                     self.results.append((member, "talking"))
                 elif seen.busy == OFFERED:
-                    waits.append((member, for_s))
+                    self.held.add(member)
                 else:
                     self._offer_to(member, for_s, seen)
-            if self._nobody_left():
-                self.held = {member: self.now + for_s for member, for_s in waits}
-                self.was_sought = self.was_sought or bool(waits)
-            else:
-                self.results += [(member, "offered") for member, _ in waits]
+            times = [for_s for member, for_s in self.groups[self.group] if member in self.offer]
+            if all(offered.is_done for offered in self.offer.values()):
+                times = [for_s for member, for_s in self.groups[self.group] if member in self.held]
+            self.offer_end = self.now + max(times, default=0.0)
+            self.was_sought = self.was_sought or bool(self.held)
             if not self._nobody_left():
                 return
 
@@ -299,10 +312,6 @@ class Model:
         if self._nobody_left():
             self._next_group()
 
-    def _shows(self, offered: Offered, device: str) -> None:
-        if device not in offered.sims:
-            offered.shown.add(device)
-
     def _fall_back(self, offered: Offered) -> None:
         if offered.is_done and not offered.shown and self.now < offered.until:
             sims, offered.fallback = offered.fallback, []
@@ -313,8 +322,6 @@ class Model:
         return not self.held and all(offered.is_done for offered in self.offer.values())
 
     def _ring(self, offered: Offered, device: str, until: float) -> None:
-        if until < self.now:
-            return
         self.was_sought = True
         self.rang.discard(device)
         offered.ringing[device] = until
@@ -331,20 +338,32 @@ class Model:
         offered.wake_at = self.now + WAKE_S
         self.out.append((PUSH, device, ""))
 
-    def _stop(self, offered: Offered, device: str, why: str) -> None:
+    def _more_to_come(self) -> bool:
+        """Another group, or another round."""
+        return self.group + 1 < len(self.groups) or self.round + 1 < self.rounds
+
+    def _stop(self, offered: Offered, device: str, why: str, others: bool = False) -> None:
+        """``others``: somebody else may still take the call."""
         del offered.ringing[device]
         if device in self.rang and why != DECLINED:
             self.silent.append(device)
         rang = why != TIME_OVER or device in self.rang
         self.results.append((device, why if rang else UNREACHABLE))
-        self.out.append((STOP, device, TIME_OVER if why == UNREACHABLE else why))
+        told = TIME_OVER if why == UNREACHABLE else why
+        self.out.append((STOP, device, ELSEWHERE if others else told))
 
     def _end(self, how: str, why: str) -> None:
         self.ended = how
         for offered in self.offer.values():
             for device in list(offered.ringing):
                 self._stop(offered, device, why)
-        self.offer, self.held = {}, {}
+        self.offer = {}
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Who was held the whole time counts as busy."""
+        self.results += [(member, "offered") for member in sorted(self.held)]
+        self.held = set()
 
     # -- what each is told
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dialplan.plan import Ring, Step
-from tests.hunting.cases import MUTE
 from tests.hunting.play import Play
 
 
@@ -19,9 +18,6 @@ class RingPlay(Play):
                 for_s=self.case.people[0].for_s,
             ),
         )
-
-    def forgiven(self, outcomes: list[tuple[str, str]]) -> list[tuple[str, str]]:
-        return [each for each in outcomes if self.habits[each[0]].does != MUTE]
 
     def expected_reason(self) -> str:
         """RFC 3261 §16.7 has it: the best response, which is no rule of hunts."""

@@ -40,7 +40,7 @@ def test_the_cascade_of_the_examples() -> None:
         (0.0, "ring", "ana-1", ""),
         (0.0, "ring", "ana-2", ""),
         (20.0, "push", "cleo-1", ""),
-        (20.0, "stop", "ana-1", "time over"),
+        (20.0, "stop", "ana-1", "elsewhere"),
         (23.0, "ring", "cleo-1", ""),
     ]
     assert (play.now, play.model.winner) == (31.0, "cleo-1")
@@ -56,8 +56,8 @@ def test_the_simultaneous_hunt_of_the_examples() -> None:
         (3.0, "stop", "ben-2", "declined"),
         (20.0, "ring", "ana-1", ""),
         (20.0, "ring", "cleo-1", ""),
-        (20.0, "stop", "ana-1", "time over"),
-        (20.0, "stop", "cleo-1", "time over"),
+        (20.0, "stop", "ana-1", "elsewhere"),
+        (20.0, "stop", "cleo-1", "elsewhere"),
         (26.0, "stop", "ana-1", "caller gone"),
         (26.0, "stop", "cleo-1", "caller gone"),
     ]

@@ -70,5 +70,6 @@ class Leg:
         self.branch = branch
         self.message = message
         self.is_over = False
+        self.is_cancelled = False
         self.cancel_lines: list[str] = []
         self.accepted = False
