@@ -10,7 +10,7 @@ import typer
 
 from callcontrol.audience import ENGINEER
 from callcontrol.cli.calls_commands import For, print_call, print_story
-from callcontrol.cli.client import Failure
+from callcontrol.cli.client import Failure, NodeClient
 from callcontrol.cli.options import AsJson, ConfigFile, Url, client, settings
 from callcontrol.cli.output import print_json
 from callcontrol.explaining.question import (
@@ -77,11 +77,18 @@ def explain_command(
     if config is not None:
         view = asyncio.run(_offline(config, question, audience))
     else:
-        view = client(url).post("/v1/explain", _body(question, audience))
+        view = _node(url).post("/v1/explain", _body(question, audience))
     if as_json:
         print_json(view)
     else:
         print_explanation(caller, called, view, audience)
+
+
+def _node(url: str) -> NodeClient:
+    try:
+        return client(url)
+    except Failure as failure:
+        raise Failure(f"{failure}\nWithout a node: name its configuration with --config") from None
 
 
 def _body(question: Question, audience: str) -> dict[str, object]:

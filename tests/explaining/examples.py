@@ -36,6 +36,17 @@ def examples(text: str) -> list[tuple[str, str]]:
 
 def printed(text: str, folder: Path) -> list[str]:
     """What the commands of a page really print, over the provisioning of that page."""
+    here = Path.cwd()
+    os.chdir(folder)
+    try:
+        set_up(text, folder)
+        return [_run(command) for command, _ in examples(text)]
+    finally:
+        os.chdir(here)
+
+
+def set_up(text: str, folder: Path) -> None:
+    """The configuration, provisioning and call that the page speaks of, in a folder, which is the present one."""
     document = _DOCUMENT.findall(text)[0]
     closed = document.replace('action = "forward"\nto = "+33199001234"', 'action = "refuse"')
     (folder / "node.toml").write_text(
@@ -43,14 +54,8 @@ def printed(text: str, folder: Path) -> list[str]:
     )
     (folder / "acme.toml").write_text(document)
     (folder / "closed.toml").write_text(closed)
-    here = Path.cwd()
-    os.chdir(folder)
-    try:
-        _run("cloudline apply acme.toml --config node.toml")
-        asyncio.run(_call_of_sunday(folder / "node.toml"))
-        return [_run(command) for command, _ in examples(text)]
-    finally:
-        os.chdir(here)
+    _run("cloudline apply acme.toml --config node.toml")
+    asyncio.run(_call_of_sunday(folder / "node.toml"))
 
 
 def _run(command: str) -> str:
