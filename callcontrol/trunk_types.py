@@ -51,6 +51,8 @@ class RouteView:
     weight: int
     share: float
     """Part of the calls for which the trunk comes first among those of its position."""
+    peer_share: float
+    """Part of the trunk's calls for which the peer comes first among those of its own priority; 1: it stands there by order."""
     standing: str
     """``ready``; ``last``: tried after all others; ``out``: only when there are no others."""
     why: str

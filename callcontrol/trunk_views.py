@@ -31,6 +31,7 @@ def route_views(prober: Prober, dialled: str, now: float) -> list[RouteView]:
             cost=route.cost,
             weight=route.weight,
             share=route.share,
+            peer_share=route.peer_share,
             standing=route.standing,
             why=_why(prober, route, now),
         )
@@ -44,6 +45,8 @@ def _why(prober: Prober, route: Route, now: float) -> str:
     words = [f"prefix {route.prefix}, priority {route.priority}, {route.cost:g} a minute"]
     if route.share < 1.0:
         words.append(f"first for {route.share:.0%} of the calls by weight")
+    if route.peer_share < 1.0:
+        words.append(f"this peer first for {route.peer_share:.0%} of those")
     if trunk is not None and trunk.max_channels and prober.channels(trunk.ref) >= trunk.max_channels:
         words.append("full")
     if peer is not None and peer.state == DOWN:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
 from phonenumbers import PhoneMetadata, country_code_for_region
 
-from gateway.trunk import NumberFormat, Trunk, TrunkDirectory
+from gateway.trunk import NumberFormat, PeerShare, Trunk, TrunkDirectory
 from numbering.e164 import E164, NumberError, NumberFault, country_code, country_of, read
 
 
@@ -68,7 +68,8 @@ def rank(
     """Peers to try for ``number`` (as for `terminating`), best first; empty when no trunk terminates it.
 
     Longest prefix, then priority, then the lower cost; among equals the order is drawn by weight with
-    ``dice`` in [0, 1). Each trunk brings all its peers, so that the next one is at hand when one fails.
+    ``dice`` in [0, 1). Each trunk brings all its peers, so that the next one is at hand when one fails: in the order in which
+    they are written, or by their own priorities and weights, drawn with the same ``dice``.
     Peers whose key is in ``last`` come after all others; those in ``down`` are left out, unless none would be
     left: a call that may fail is better than one that must.
     """
@@ -80,12 +81,29 @@ def rank(
         for level in sorted(levels):
             drawn, dice = draw(levels[level], dice)
             ordered.extend(drawn)
-    every = tuple(Candidate(trunk, uri) for trunk in ordered for uri in trunk.peers)
+    every: list[Candidate] = []
+    for trunk in ordered:
+        uris, dice = peer_order(trunk, dice)
+        every.extend(Candidate(trunk, uri) for uri in uris)
     if not down and not last:
-        return every
-    up = [candidate for candidate in every if candidate.key not in down] or list(every)
+        return tuple(every)
+    up = [candidate for candidate in every if candidate.key not in down] or every
     up.sort(key=lambda candidate: candidate.key in last)
     return tuple(up)
+
+
+def peer_order(trunk: Trunk, dice: float) -> tuple[Sequence[str], float]:
+    """The peers of a trunk in the order in which a call tries them, and what is left of the dice."""
+    if not trunk.peer:
+        return trunk.peers, dice
+    levels: dict[int, list[PeerShare]] = {}
+    for share in trunk.peer:
+        levels.setdefault(share.priority, []).append(share)
+    found: list[str] = []
+    for level in sorted(levels):
+        drawn, dice = draw(levels[level], dice)
+        found.extend(share.uri for share in drawn)
+    return found, dice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +122,8 @@ class Route:
     weight: int
     share: float
     """Part of the calls for which the trunk comes first among those of its position."""
+    peer_share: float
+    """Part of the trunk's calls for which the peer comes first among those of its own priority; 1: it stands there by order."""
     called: str
     """The number as the trunk wants it."""
     standing: str
@@ -128,7 +148,7 @@ def explain(
             position += 1
             whole = sum(trunk.weight for trunk in trunks)
             for trunk in sorted(trunks, key=lambda each: (-each.weight, each.ref)):
-                for peer in trunk.peers:
+                for peer, peer_share in _peer_shares(trunk):
                     key = peer_key(trunk.ref, peer)
                     found.append(
                         Route(
@@ -140,12 +160,28 @@ def explain(
                             cost=cost,
                             weight=trunk.weight,
                             share=trunk.weight / whole if whole else 1.0 / len(trunks),
+                            peer_share=peer_share,
                             called=format_number(trunk, number, country),
                             standing="out" if key in down else "last" if key in last else "ready",
                         )
                     )
     found.sort(key=lambda route: _STANDINGS.index(route.standing))
     return tuple(found)
+
+
+def _peer_shares(trunk: Trunk) -> list[tuple[str, float]]:
+    """The peers of a trunk, the likelier ones first, each with its share among those of its priority."""
+    if not trunk.peer:
+        return [(peer, 1.0) for peer in trunk.peers]
+    whole: dict[int, int] = {}
+    alike: dict[int, int] = {}
+    for share in trunk.peer:
+        whole[share.priority] = whole.get(share.priority, 0) + share.weight
+        alike[share.priority] = alike.get(share.priority, 0) + 1
+    return [
+        (each.uri, each.weight / whole[each.priority] if whole[each.priority] else 1.0 / alike[each.priority])
+        for each in sorted(trunk.peer, key=lambda each: (each.priority, -each.weight))
+    ]
 
 
 _STANDINGS: Final = ("ready", "last", "out")
@@ -157,15 +193,25 @@ def _prefix_of(trunk: Trunk, number: str) -> str:
     return max((each.digits for each in trunk.prefixes if whole.startswith(each.digits)), key=len, default="")
 
 
-def draw(trunks: list[Trunk], dice: float) -> tuple[list[Trunk], float]:
-    """Order trunks by weighted draws without replacement; returns the order and what is left of the dice.
+class Weighted(Protocol):
+    """What is drawn."""
+
+    @property
+    def weight(self) -> int: ...
+
+
+Drawn = TypeVar("Drawn", bound=Weighted)
+
+
+def draw(trunks: list[Drawn], dice: float) -> tuple[list[Drawn], float]:
+    """Order trunks, or the peers of one, by weighted draws without replacement; returns the order and what is left of the dice.
 
     One number in [0, 1) serves for all draws: within the interval that it fell into it is uniform again.
     Weight 0 comes last.
     """
     rest = [trunk for trunk in trunks if trunk.weight > 0]
     idle = [trunk for trunk in trunks if trunk.weight <= 0]
-    drawn: list[Trunk] = []
+    drawn: list[Drawn] = []
     while len(rest) > 1:
         point = dice * sum(trunk.weight for trunk in rest)
         for index, trunk in enumerate(rest):

@@ -11,7 +11,7 @@ from config.database import DatabaseUnavailable, reading
 from gateway.gateway_numbers import GatewayDirectory, GatewayKind, GatewayNumber
 from gateway.profile import DiversionHeader, HeaderRule, IdentityHeader, PrivacyForm, RuleAction
 from gateway.tables import GatewayNumberRow, TrunkRow
-from gateway.trunk import NumberFormat, Prefix, Trunk, TrunkDirectory
+from gateway.trunk import NumberFormat, PeerShare, Prefix, Trunk, TrunkDirectory
 from numbering.cache import DirectoryUnavailable
 from numbering.e164 import E164
 from numbering.store import ObjectTable
@@ -20,7 +20,12 @@ from numbering.store import ObjectTable
 def _load(row: Row[Any]) -> Trunk:
     return Trunk(
         ref=row.ref,
-        peers=tuple(row.peers),
+        peers=tuple(item if isinstance(item, str) else item["uri"] for item in row.peers),
+        peer=tuple(
+            PeerShare(item["uri"], item["weight"], item["priority"])
+            for item in row.peers
+            if not isinstance(item, str)
+        ),
         accept_from=tuple(row.accept_from),
         port_must_match=row.port_must_match,
         username=row.username or "",
@@ -53,7 +58,11 @@ def _load(row: Row[Any]) -> Trunk:
 def _dump(trunk: Trunk) -> dict[str, Any]:
     return {
         "ref": trunk.ref,
-        "peers": list(trunk.peers),
+        # where the peers have shares, those hold their addresses
+        "peers": [
+            {"uri": item.uri, "weight": item.weight, "priority": item.priority} for item in trunk.peer
+        ]
+        or list(trunk.peers),
         "accept_from": list(trunk.accept_from),
         "port_must_match": trunk.port_must_match,
         "username": trunk.username or None,

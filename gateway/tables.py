@@ -14,7 +14,8 @@ class TrunkRow(Base):
     __tablename__ = "trunks"
 
     ref: Mapped[str] = mapped_column(String(64), primary_key=True)
-    peers: Mapped[list[str]] = mapped_column(JSON)
+    # Addresses, or tables of address, weight and priority.
+    peers: Mapped[list[Any]] = mapped_column(JSON)
     accept_from: Mapped[list[str]] = mapped_column(JSON)
     port_must_match: Mapped[bool]
     username: Mapped[str | None] = mapped_column(String(64), unique=True)

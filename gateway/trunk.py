@@ -37,13 +37,26 @@ class Prefix:
     """Price per minute, in the currency of the platform."""
 
 
+@dataclass(frozen=True, slots=True)
+class PeerShare:
+    """How often a peer of a trunk is called before the trunk's other ones."""
+
+    uri: str
+    weight: int = 100
+    """Share of calls among the peers of the same priority; 0: only when the others cannot."""
+    priority: int = 10
+    """Lower is tried first."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trunk:
     """One agreement with a carrier; its peers are the signalling addresses that it consists of."""
 
     ref: str
     peers: tuple[str, ...] = ()
-    """SIP URIs, ``sip:192.0.2.1:5080;transport=udp``: all of them are tried, in this order."""
+    """SIP URIs, ``sip:192.0.2.1:5080;transport=udp``: all of them are tried, in this order where ``peer`` says no other."""
+    peer: tuple[PeerShare, ...] = ()
+    """The same peers with their shares of the calls; empty: they are tried in the order of ``peers``."""
     accept_from: tuple[str, ...] = ()
     """Networks (CIDR) whose requests are this trunk's."""
     port_must_match: bool = False

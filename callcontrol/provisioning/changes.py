@@ -14,7 +14,7 @@ from callcontrol.provisioning.forms import hours_text, member_text
 from callcontrol.provisioning.inventory import Inventory, Item
 from callcontrol.provisioning.objects import SECRETS, Desired
 from gateway.profile import HeaderRule
-from gateway.trunk import Prefix, Trunk
+from gateway.trunk import PeerShare, Prefix, Trunk
 from numbering.hours import Hours
 from numbering.models import ANSWER_GSM, Device, Flow, Forwarding, ForwardMode, GreetingMember
 
@@ -174,6 +174,8 @@ def shown(value: Any) -> str:
         return str(value.value)
     if isinstance(value, Prefix):
         return f"{value.digits} at {value.cost:g}" if value.cost else value.digits
+    if isinstance(value, PeerShare):
+        return f"{value.uri} weight {value.weight} priority {value.priority}"
     if isinstance(value, HeaderRule):
         return f"{value.action.value} {value.name}: {value.value}".removesuffix(": ")
     if isinstance(value, Hours):

@@ -16,7 +16,7 @@ from callcontrol.provisioning.inventory import Inventory, Item
 from callcontrol.provisioning.number_life import written
 from callcontrol.provisioning.objects import SECRETS
 from gateway.profile import HeaderRule
-from gateway.trunk import Prefix
+from gateway.trunk import PeerShare, Prefix, Trunk
 from numbering.models import CloudNumber, Greeting
 from numbering.money import Money
 
@@ -51,6 +51,8 @@ def _fields(item: Item, secrets: bool) -> list[str]:
             continue
         if isinstance(value, Mapping) and not value:
             continue
+        if spec.name == "peers" and isinstance(item, Trunk) and item.peer:
+            continue  # they are told with their shares
         lines.append(f"{spec.name} = {_value(value)}")
     return lines
 
@@ -82,6 +84,8 @@ def _value(value: Any) -> str:
         if not value.cost:
             return _text(value.digits)
         return f"{{ prefix = {_text(value.digits)}, cost = {_value(value.cost)} }}"
+    if isinstance(value, PeerShare):
+        return f"{{ uri = {_text(value.uri)}, weight = {value.weight}, priority = {value.priority} }}"
     if isinstance(value, HeaderRule):
         parts = {"action": value.action.value, "name": value.name, "value": value.value}
         return f"{{ {', '.join(f'{key} = {_text(text)}' for key, text in parts.items() if text)} }}"

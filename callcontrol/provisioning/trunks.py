@@ -23,7 +23,7 @@ from gateway.profile import (
     check_rule,
 )
 from gateway.routes import check_peer
-from gateway.trunk import NumberFormat, Prefix, Trunk
+from gateway.trunk import NumberFormat, PeerShare, Prefix, Trunk
 
 _PREFIX: Final = re.compile(r"\+\d{0,15}")
 _COUNTRY: Final = re.compile(r"[A-Z]{2}")
@@ -41,6 +41,10 @@ def read_trunk(reader: Reader) -> Trunk | None:
             reader.fail("peers", f"{peer!r}: {wrong}")
     if len(set(peers)) != len(peers):
         reader.fail("peers", "a peer is named twice")
+    shares = _shares(reader)
+    if shares and peers:
+        reader.fail("peer", "peers stand in two places", "write either peers = […] or [[trunk.peer]] for each")
+    peers = peers or tuple(share.uri for share in shares)
     prefixes = _prefixes(reader)
     if prefixes and not peers:
         reader.fail("prefixes", "a trunk that terminates calls needs peers to send them to")
@@ -76,6 +80,7 @@ def read_trunk(reader: Reader) -> Trunk | None:
     trunk = Trunk(
         ref=ref,
         peers=() if any(check_peer(peer) for peer in peers) else peers,
+        peer=shares,
         accept_from=networks,
         port_must_match=port_must_match,
         username=username,
@@ -114,7 +119,8 @@ def _preset(reader: Reader) -> str:
         reader.fail("preset", f"there is no preset {name!r}", nearest(name, list(PRESETS)))
         return ""
     for key, value in values.items():
-        reader.entry.values.setdefault(key, value)
+        if key != "peers" or not reader.has("peer"):
+            reader.entry.values.setdefault(key, value)
     return name
 
 
@@ -202,6 +208,23 @@ def _networks(reader: Reader) -> tuple[str, ...]:
         if network not in networks:
             networks.append(network)
     return tuple(networks)
+
+
+def _shares(reader: Reader) -> tuple[PeerShare, ...]:
+    """``[[trunk.peer]]``: peers with their shares of the calls."""
+    found: dict[str, PeerShare] = {}
+    for inner in reader.tables("peer"):
+        uri = inner.text("uri", size=255)
+        wrong = check_peer(uri)
+        if wrong:
+            inner.fail("uri", f"{uri!r}: {wrong}")
+        elif uri in found:
+            inner.fail("uri", "a peer is named twice")
+        share = PeerShare(uri, inner.count("weight", 100, 0, 10_000), inner.count("priority", 10, 0, 10_000))
+        inner.finish()
+        if not wrong:
+            found.setdefault(uri, share)
+    return tuple(found.values())
 
 
 def _prefixes(reader: Reader) -> tuple[Prefix, ...]:

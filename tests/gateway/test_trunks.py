@@ -15,10 +15,11 @@ from gateway.routes import (
     explain,
     format_caller,
     format_number,
+    peer_order,
     rank,
     read_number,
 )
-from gateway.trunk import NumberFormat, Prefix, Trunk, TrunkDirectory, peer_port
+from gateway.trunk import NumberFormat, PeerShare, Prefix, Trunk, TrunkDirectory, peer_port
 from numbering.e164 import NumberError, NumberFault
 
 
@@ -247,6 +248,88 @@ def test_a_draw_is_an_order_of_all(weights: list[int], dice: float) -> None:
     assert draw(trunks, dice) == (drawn, rest)
     heavy = [item.weight > 0 for item in drawn]
     assert heavy == sorted(heavy, reverse=True)
+
+
+SHARED = (
+    PeerShare("sip:a", 70),
+    PeerShare("sip:b", 30),
+    PeerShare("sip:spare", 0),
+    PeerShare("sip:far", 100, 20),
+)
+
+
+def sharing(ref: str = "t", shares: tuple[PeerShare, ...] = SHARED, **more: object) -> Trunk:
+    return trunk(ref, peers=tuple(each.uri for each in shares), peer=shares, **more)
+
+
+def test_peers_of_a_trunk_share_its_calls_by_their_weights() -> None:
+    d = TrunkDirectory([sharing()])
+    throws = 20_000
+    orders = [
+        [candidate.peer_uri for candidate in rank(d, "+33639980001", (index + 0.5) / throws)]
+        for index in range(throws)
+    ]
+    first = Counter(order[0] for order in orders)
+    assert {uri: round(count / throws, 2) for uri, count in first.items()} == {"sip:a": 0.7, "sip:b": 0.3}
+    # weight 0 comes after the others of its priority, a higher figure of priority after all of those
+    assert {tuple(order[2:]) for order in orders} == {("sip:spare", "sip:far")}
+
+
+def test_trunks_and_their_peers_are_drawn_by_one_number_and_independently() -> None:
+    shares = (PeerShare("sip:a", 50), PeerShare("sip:b", 50))
+    d = TrunkDirectory([sharing("one", shares, weight=25), sharing("two", shares, weight=75)])
+    throws = 20_000
+    seen = Counter(
+        (order[0].trunk.ref, order[0].peer_uri)
+        for order in (rank(d, "+33639980001", (index + 0.5) / throws) for index in range(throws))
+    )
+    assert {pair: round(count / throws, 3) for pair, count in seen.items()} == {
+        ("one", "sip:a"): 0.125,
+        ("one", "sip:b"): 0.125,
+        ("two", "sip:a"): 0.375,
+        ("two", "sip:b"): 0.375,
+    }
+    assert rank(d, "+33639980001", 0.3) == rank(d, "+33639980001", 0.3), "nothing but the dice decides"
+
+
+def test_health_goes_before_the_shares_of_peers() -> None:
+    d = TrunkDirectory([sharing()])
+    order = [c.peer_uri for c in rank(d, "+33639980001", 0.1, {"t sip:a"}, {"t sip:b"})]
+    assert order == ["sip:spare", "sip:far", "sip:a"]
+
+
+def test_peers_without_shares_are_tried_in_their_order() -> None:
+    d = TrunkDirectory([trunk("t", peers=("sip:c", "sip:a", "sip:b"))])
+    for index in range(10):
+        assert [c.peer_uri for c in rank(d, "+33639980001", index / 10)] == ["sip:c", "sip:a", "sip:b"]
+
+
+def test_an_explanation_tells_the_shares_of_peers() -> None:
+    told = explain(TrunkDirectory([sharing()]), "+33639980001")
+    assert [(route.peer, route.peer_share) for route in told] == [
+        ("sip:a", 0.7),
+        ("sip:b", 0.3),
+        ("sip:spare", 0.0),
+        ("sip:far", 1.0),
+    ]
+    idle = sharing("idle", (PeerShare("sip:a", 0), PeerShare("sip:b", 0)))
+    assert [r.peer_share for r in explain(TrunkDirectory([idle]), "+33639980001")] == [0.5, 0.5]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 1000), st.integers(0, 3)), max_size=6),
+    st.floats(0, 1, exclude_max=True),
+)
+def test_every_peer_has_its_place(shares: list[tuple[int, int]], dice: float) -> None:
+    made = sharing(
+        shares=tuple(PeerShare(f"sip:p{n}", weight, priority) for n, (weight, priority) in enumerate(shares))
+    )
+    order, rest = peer_order(made, dice)
+    assert sorted(order) == sorted(made.peers)
+    assert 0 <= rest < 1
+    assert peer_order(made, dice) == (order, rest)
+    priority = {each.uri: each.priority for each in made.peer}
+    assert [priority[uri] for uri in order] == sorted(priority.values())
 
 
 # -- numbers ------------------------------------------------------------------------------------------------

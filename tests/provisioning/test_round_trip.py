@@ -21,7 +21,7 @@ from config.database import create_engine, upgrade
 from config.sections import DatabaseSettings
 from gateway.gateway_numbers import GatewayKind, GatewayNumber
 from gateway.profile import DiversionHeader, HeaderRule, IdentityHeader, PrivacyForm, RuleAction
-from gateway.trunk import NumberFormat, Prefix, Trunk
+from gateway.trunk import NumberFormat, PeerShare, Prefix, Trunk
 from numbering.e164 import E164
 from numbering.hours import Hours, Span, SpecialDay, WeeklySlot
 from numbering.models import (
@@ -235,9 +235,16 @@ def trunks(draw: st.DrawFn, ref: str, index: int) -> Trunk:
     peers = (f"sip:192.0.2.{index}:5080;transport=tcp", f"sip:[2001:db8::{index}]")
     digits = draw(st.lists(st.sampled_from(["+", "+33", "+336"]), min_size=1, unique=True))
     username = draw(st.sampled_from([f"carrier-{index}", ""]))
+    chosen = peers[: draw(st.integers(1, 2))]
+    shares = draw(st.booleans())
     return Trunk(
         ref=ref,
-        peers=peers[: draw(st.integers(1, 2))],
+        peers=chosen,
+        peer=tuple(
+            PeerShare(uri, draw(st.integers(0, 10_000)), draw(st.integers(0, 10_000))) for uri in chosen
+        )
+        if shares
+        else (),
         accept_from=(f"192.0.2.{index}/32",) if draw(st.booleans()) else (),
         port_must_match=draw(st.booleans()),
         username=username,

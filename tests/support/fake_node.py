@@ -239,6 +239,7 @@ class FakeNode:
                 peer="sip:127.0.0.1:5080",
                 called=number,
                 prefix="+",
+                peer_share=1.0,
                 priority=10,
                 cost=0.01,
                 weight=100,

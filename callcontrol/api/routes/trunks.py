@@ -36,6 +36,16 @@ class PricedPrefix(Body):
     """Per minute, in the currency of the platform."""
 
 
+class PeerEntry(Body):
+    """A peer with its share of the calls."""
+
+    uri: Word
+    weight: Annotated[int, Field(ge=0, le=10_000)] = 100
+    """Share of calls among the peers of the same priority; 0: only when the others cannot."""
+    priority: Annotated[int, Field(ge=0, le=10_000)] = 10
+    """Lower is tried first."""
+
+
 class Rule(Body):
     """A change of the INVITEs that go to the carrier."""
 
@@ -49,6 +59,9 @@ class TrunkChange(Body):
 
     preset: Word | None = None
     peers: Annotated[list[Word], Field(max_length=100)] | None = None
+    """Tried in this order."""
+    peer: Annotated[list[PeerEntry], Field(max_length=100)] | None = None
+    """Peers with their shares of the calls, instead of ``peers``."""
     accept_from: Annotated[list[Word], Field(max_length=1000)] | None = None
     port_must_match: bool | None = None
     username: Word | None = None
@@ -128,6 +141,15 @@ class PrefixView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PeerShareView:
+    """A peer with its share of the calls."""
+
+    uri: str
+    weight: int
+    priority: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RuleView:
     """A change of the INVITEs that go to the carrier."""
 
@@ -142,6 +164,8 @@ class TrunkSetup:
 
     ref: str
     peers: tuple[str, ...]
+    peer: tuple[PeerShareView, ...]
+    """The same peers with their shares of the calls; empty: they are tried in the order of ``peers``."""
     accept_from: tuple[str, ...]
     port_must_match: bool
     username: str
@@ -184,6 +208,9 @@ def trunk_setup(trunk: Trunk) -> TrunkSetup:
         if isinstance(value, Enum):
             values[name] = value.value
     values["prefixes"] = tuple(PrefixView(prefix=each.digits, cost=each.cost) for each in trunk.prefixes)
+    values["peer"] = tuple(
+        PeerShareView(uri=each.uri, weight=each.weight, priority=each.priority) for each in trunk.peer
+    )
     values["headers"] = tuple(
         RuleView(action=each.action.value, name=each.name, value=each.value) for each in trunk.headers
     )
