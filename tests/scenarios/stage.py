@@ -80,9 +80,17 @@ class Stage:
 
     def configure(self, **calls: object) -> None:
         """Start the node anew with other settings of ``[calls]``; before anything else."""
+        self._configure("calls", calls)
+
+    def configure_media(self, **media: object) -> None:
+        """The same with settings of ``[media]``."""
+        self._configure("media", media)
+
+    def _configure(self, section: str, changes: dict[str, object]) -> None:
         settings = Settings()
-        known = {**settings.calls.model_dump(), **calls}
-        settings = settings.model_copy(update={"calls": type(settings.calls)(**known)})
+        before = getattr(settings, section)
+        after = type(before)(**{**before.model_dump(), **changes})
+        settings = settings.model_copy(update={section: after})
         self.world = World(settings=settings, commit_s=self._commit_s)
         self.world.crash_at = self._crash_at
         self.world.crash_how = self._crash_how

@@ -13,6 +13,7 @@ from tests.scenarios import (
     callbacks,
     carriers,
     early,
+    forwards,
     hiding,
     hunts,
     incoming,
@@ -26,7 +27,19 @@ from tests.scenarios import (
 from tests.scenarios.stage import LADDERS, Stage, scenarios_of
 
 SCENARIOS = scenarios_of(
-    incoming, outgoing, carriers, early, midcall, races, timers, transfers, hiding, waking, callbacks, hunts
+    incoming,
+    outgoing,
+    carriers,
+    early,
+    midcall,
+    races,
+    timers,
+    transfers,
+    hiding,
+    waking,
+    callbacks,
+    hunts,
+    forwards,
 )
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from callcontrol.sip.flow import Flow
 from callcontrol.sip.message import Message
+from numbering.e164 import E164
+from numbering.models import Forwarding, ForwardMode, Greeting, GreetingMember
 from tests.scenarios.stage import ANA, BEN, CALLER, CLEO, OUTSIDE, Stage
 from tests.support.party import Dialog, Headers, Party, own, sdp
 
@@ -553,3 +557,61 @@ def a_flood_of_transfers(stage: Stage) -> None:
     carrier.bye(call)
     stage.run(1.0)
     assert talk.over
+
+
+def transfer_to_a_greeting_hunts(stage: Stage) -> None:
+    """RFC 3515, GRT-01: who is transferred to the company's number reaches whoever answers there."""
+    ana, cleo = stage.phone("ana-phone"), stage.phone("cleo-phone")
+    members = tuple(GreetingMember(user=user) for user in ("ana", "zoe", "cleo"))
+    number = E164("+33639987000")
+    stage.world.directory.put_one(Greeting(number=number, account="acme", members=members))
+    carrier, ben, call, talk = _ben_talks_with_the_carrier(stage)
+    _refer(ben, talk, f"<sip:{number}@cloudline.example>")
+    stage.run(0.5)
+    ana.ring()
+    stage.run(20.0)
+    assert cleo.rang, "zoe is away"
+    cleo.ring()
+    stage.run(0.5)
+    cleo.answer(sdp(7000, 77, 5))
+    stage.run(1.0)
+    assert _reports(talk)[-1] == "200 OK"
+    carrier.bye(call)
+    stage.run(1.0)
+
+
+def transfer_to_a_greeting_where_nobody_answers(stage: Stage) -> None:
+    """RFC 3515: the two who talked go on talking."""
+    ana = stage.phone("ana-phone")
+    number = E164("+33639987000")
+    members = (GreetingMember(user="ana"),)
+    stage.world.directory.put_one(Greeting(number=number, account="acme", members=members))
+    carrier, ben, call, talk = _ben_talks_with_the_carrier(stage)
+    _refer(ben, talk, f"<sip:{number}@cloudline.example>")
+    stage.run(0.5)
+    ana.ring()
+    stage.run(21.0)
+    assert _reports(talk)[-1].startswith("480")
+    assert talk.live
+    carrier.bye(call)
+    stage.run(1.0)
+
+
+def transfer_to_a_number_that_forwards(stage: Stage) -> None:
+    """FWD-01, RFC 3515: the target forwards all its calls; whom it forwards them to is called."""
+    cleo = stage.phone("cleo-phone")
+    found = stage.world.directory.number(ANA)
+    assert found is not None
+    forward = Forwarding(mode=ForwardMode.ALL, to=CLEO)
+    stage.world.directory.put_one(dataclasses.replace(found, forward=forward))
+    carrier, ben, call, talk = _ben_talks_with_the_carrier(stage)
+    _refer(ben, talk, f"<sip:{ANA}@cloudline.example>")
+    stage.run(0.5)
+    assert cleo.rang
+    cleo.ring()
+    stage.run(0.5)
+    cleo.answer(sdp(7000, 77, 5))
+    stage.run(1.0)
+    assert _reports(talk)[-1] == "200 OK"
+    carrier.bye(call)
+    stage.run(1.0)
