@@ -123,7 +123,7 @@ class ObjectTable(Generic[T]):
                 query = query.where((NumberRow.user == value) | (NumberRow.kept_for == value))
             elif field == "holder.account":
                 kept = NumberRow.kept_for.in_(users) | (NumberRow.kept_account == value)
-                query = query.where(NumberRow.user.in_(users) | kept)
+                query = query.where(NumberRow.user.in_(users) | (NumberRow.account == value) | kept)
             else:
                 query = query.where(getattr(self._row, field) == value)
         rows = (await connection.execute(query.order_by(self._key).limit(limit))).all()

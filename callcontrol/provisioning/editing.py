@@ -19,6 +19,8 @@ from callcontrol.provisioning.service import Edited, Judge, ProvisioningStore, c
 from callcontrol.provisioning.terms import STANDARD_TERMS, Terms
 from numbering.models import PlanTable
 
+Change = Mapping[str, Any] | Callable[[Any], Mapping[str, Any]]
+"""A patch, or what makes one of the object as it is within the transaction."""
 Guard = Callable[[Item], None]
 """Is shown the object as it is within the transaction, and raises what speaks against changing it."""
 
@@ -69,10 +71,8 @@ class Editor:
 
         return await self._store.edit(keys, draft, self._judge(), commit=True, author=author)
 
-    async def change(
-        self, kind: str, key: str, patch: Mapping[str, Any], guard: Guard, author: Author
-    ) -> Edited:
-        """Put ``patch`` over one object (RFC 7396: a key that is null goes back to its default).
+    async def change(self, kind: str, key: str, change: Change, guard: Guard, author: Author) -> Edited:
+        """Put a patch over one object (RFC 7396: a key that is null goes back to its default).
 
         Raises `NotThere`, and what ``guard`` raises.
         """
@@ -82,6 +82,7 @@ class Editor:
             if item is None:
                 raise NotThere
             guard(item)
+            patch = change(item) if callable(change) else change
             values = {
                 name: value for name, value in values_of(item).items() if name not in _ONLY_WHEN_WRITTEN
             }
@@ -90,6 +91,24 @@ class Editor:
                 if name in patch and patch[name] is None:
                     merged[name] = default
             return self._read(kind, merged)
+
+        return await self._store.edit([(kind, key)], draft, self._judge(), commit=True, author=author)
+
+    async def replace(
+        self, kind: str, key: str, values: Mapping[str, Any], guard: Guard, author: Author
+    ) -> Edited:
+        """Put another object with the same key in the place of one; what it does not say is as by default.
+
+        Raises `NotThere`, and what ``guard`` raises.
+        """
+        desired = self._read(kind, values)
+
+        def draft(held: Inventory) -> Desired:
+            item = held.of(kind).get(key)
+            if item is None:
+                raise NotThere
+            guard(item)
+            return desired
 
         return await self._store.edit([(kind, key)], draft, self._judge(), commit=True, author=author)
 

@@ -59,7 +59,9 @@ def _fields(item: Item, secrets: bool) -> list[str]:
 
 def values_of(item: Item) -> dict[str, Any]:
     """An object as the table of a document would say it, with its secrets: what changes of single fields start from."""
-    return tomllib.loads("\n".join(_fields(item, secrets=True)))
+    values = tomllib.loads("\n".join(_fields(item, secrets=True)))
+    # A number of which a document says nothing, since its Greeting does.
+    return {"e164": item.e164, **values} if isinstance(item, CloudNumber) else values
 
 
 def _value(value: Any) -> str:

@@ -40,10 +40,10 @@ def greeting_form(greeting: Greeting) -> dict[str, Any]:
         value = getattr(greeting, name)
         if value != getattr(plain, name):
             values[name] = value
-    if any(member != GreetingMember(user=member.user) for member in greeting.members):
-        values["member"] = [member_form(member) for member in greeting.members]
-    else:
-        values["members"] = [member.user for member in greeting.members]
+    values["members"] = [
+        member.user if member == GreetingMember(user=member.user) else member_form(member)
+        for member in greeting.members
+    ]
     if greeting.hours is not None:
         values["zone"] = greeting.hours.zone
         values["open"] = slot_forms(greeting.hours)

@@ -52,16 +52,20 @@ def read_greeting(reader: Reader) -> Greeting | None:
 
 
 def _members(reader: Reader) -> tuple[GreetingMember, ...]:
-    """``members = ["ana", "ben"]``, or ``[[greeting.member]]`` with what is set for each."""
-    plain = reader.texts("members")
-    for user in plain:
-        if REF.fullmatch(user) is None:
-            reader.fail("members", f"{user!r} is not a ref", REF_FORM)
+    """``members = ["ana", { user = "ben", priority = 2 }]``, or each as ``[[greeting.member]]``."""
+    plain = reader.items("members")
     tables = reader.tables("member")
     if plain and tables:
         reader.fail("member", "members are written already", "write each as [[greeting.member]]")
         return ()
-    found = [GreetingMember(user=user) for user in plain if REF.fullmatch(user)]
+    found: list[GreetingMember] = []
+    for index, value in enumerate(plain):
+        if isinstance(value, dict):
+            tables.append(reader.within(("members", index), value))
+        elif not isinstance(value, str) or REF.fullmatch(value) is None:
+            reader.fail("members", f"{value!r} is not a ref", REF_FORM)
+        else:
+            tables.append(reader.within(("members", index), {"user": value}))
     for table in tables:
         member = GreetingMember(
             user=table.ref("user", required=True),

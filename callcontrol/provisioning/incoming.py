@@ -16,7 +16,7 @@ from callcontrol.provisioning.forms import days_text
 from callcontrol.provisioning.reading import Reader
 from config.settings import nearest
 from dialplan.schedule import zone_of
-from numbering.e164 import country_of
+from numbering.e164 import NumberError, country_of, read
 from numbering.holidays import check_calendar
 from numbering.hours import DAY_MINUTES, DAYS, Hours, Span, SpecialDay, WeeklySlot, clock_text, read_time
 from numbering.models import ANONYMOUS, MISSED_CAUSES, Forwarding, ForwardMode
@@ -47,29 +47,44 @@ def listed(reader: Reader, key: str, country: str = "") -> tuple[str, ...]:
     if len(texts) > MAX_LISTED:
         reader.fail(key, f"there are more than {MAX_LISTED}", "a beginning of numbers, +3316*, blocks many")
         return ()
-    found = (_caller(reader, key, text, country) for text in texts)
-    return tuple(dict.fromkeys(caller for caller in found if caller))
+    callers: dict[str, None] = {}
+    for text in texts:
+        try:
+            callers[read_caller(text, country)] = None
+        except NoCaller as error:
+            reader.fail(key, error.message, error.remedy)
+    return tuple(callers)
 
 
-def _caller(reader: Reader, key: str, text: str, country: str) -> str:
+class NoCaller(ValueError):
+    """A text that no entry of a block list can be."""
+
+    def __init__(self, message: str, remedy: str) -> None:
+        super().__init__(f"{message} ({remedy})")
+        self.message = message
+        self.remedy = remedy
+
+
+def read_caller(text: str, country: str = "") -> str:
+    """An entry of a block list in the one form in which it is kept.  Raises `NoCaller`."""
     if text == ANONYMOUS:
         return text
     if text.startswith(CLASS):
         name = text.removeprefix(CLASS)
         if name in CLASSES:
             return text
-        reader.fail(key, f"{name!r} is no class of numbers", nearest(name, list(CLASSES)))
-        return ""
+        raise NoCaller(f"{name!r} is no class of numbers", nearest(name, list(CLASSES)))
     if "*" in text:
         compact = "".join(text.split())
         if _PREFIX.fullmatch(compact):
             return compact
-        reader.fail(key, f"{text!r} is no beginning of numbers", 'write "+3316*": E.164, the star at its end')
-        return ""
+        raise NoCaller(f"{text!r} is no beginning of numbers", 'write "+3316*": E.164, the star at its end')
     if not any(char.isdigit() for char in text):
-        reader.fail(key, f"{text!r} names no caller", _BLOCK_FORM)
-        return ""
-    return reader.as_number(key, text, country)
+        raise NoCaller(f"{text!r} names no caller", _BLOCK_FORM)
+    number = read(text, country)
+    if isinstance(number, NumberError):
+        raise NoCaller(str(number), "write E.164 with a plus sign")
+    return number
 
 
 # -- forwarding -------------------------------------------------------------------------------------------
