@@ -342,6 +342,7 @@ def _trunking(settings: Settings, trunks: TrunkDirectory, around: Surroundings) 
     )
     channels = around.channels or MemoryTrunkChannels(settings.node.id, lease_s=policy.channel_lease_seconds)
     trunking = Trunking(trunks, channels, health, settings.calls.country, around.dice)
+    trunking.gateways = around.gateways
     trunking.follow(around.wall())
     return trunking
 

@@ -15,6 +15,7 @@ from callcontrol.sip.digest_client import Login
 from callcontrol.sip.message import Message
 from dialplan import reasons
 from gateway.capacity import FULL, GRANTED, Done, TrunkChannels
+from gateway.gateway_numbers import GatewayDirectory
 from gateway.health import Health
 from gateway.profile import long_name
 from gateway.routes import Candidate, Route, explain, format_caller, format_number, peer_key, rank
@@ -48,6 +49,8 @@ class Trunking:
         self.health = health
         self.registered: Registered | None = None
         """None: nobody registers, and trunks that should are used as they are."""
+        self.gateways: GatewayDirectory | None = None
+        """Gateway numbers: a leg that shows one goes out by the trunk that the number is on, where that takes it."""
         self.country = country
         self._dice = dice
         self._followed: int | None = None
@@ -90,12 +93,22 @@ class Trunking:
         if tried:
             failed = tried[-1].partition(" ")[0]
             self.failovers[failed] = self.failovers.get(failed, 0) + 1
-        _Choice(self, self.candidates(number, now), number, caller, tried, leg, now, done).go_on()
+        _Choice(self, self.candidates(number, now, caller), number, caller, tried, leg, now, done).go_on()
 
-    def candidates(self, number: str, now: float) -> tuple[Candidate, ...]:
-        """Peers for ``number`` in the order in which they would be tried now."""
+    def candidates(self, number: str, now: float, caller: str = "") -> tuple[Candidate, ...]:
+        """Peers for ``number`` in the order in which they would be tried now.
+
+        ``caller``: the number that is shown.  If it is a gateway number, the trunk that it is on comes first, provided that
+        it terminates ``number``: another carrier may not believe that it is ours, and the SIM's bill would show a stranger.
+        Peers of it that failed a call of late are tried last all the same.
+        """
         last, down = self._levels(now)
-        return rank(self.directory, number, self._dice(), last, down, self.country)
+        found = rank(self.directory, number, self._dice(), last, down, self.country)
+        shown = self.gateways.get(caller) if self.gateways is not None and caller else None
+        if shown is None:
+            return found
+        own = [each for each in found if each.trunk.ref == shown.trunk and each.key not in last]
+        return (*own, *(each for each in found if each not in own)) if own else found
 
     def routes(self, number: str, now: float) -> tuple[Route, ...]:
         """The same order without dice, and why it is so; for operators."""

@@ -10,8 +10,10 @@ from callcontrol.b2bua.events import TrunkChosen
 from callcontrol.sip.message import parse
 from callcontrol.trunking import Trunking, host_of, our_domain, retry_after
 from gateway.capacity import FAST, FULL, GRANTED, ChannelTable, Done, MemoryTrunkChannels
+from gateway.gateway_numbers import GatewayDirectory, GatewayNumber
 from gateway.health import Health, HealthPolicy
 from gateway.trunk import Prefix, Trunk, TrunkDirectory
+from numbering.e164 import E164
 from tests.support.party import sdp
 from tests.support.world import World
 
@@ -103,6 +105,54 @@ def test_peers_that_failed_come_last_and_those_that_are_down_not_at_all() -> Non
     assert choose(parts, ["b sip:b.example"], now=1.0).peer == "sip:a1"
     parts.answered("a", "sip:a1", 2.0)
     assert choose(parts, now=2.0).peer == "sip:a1"
+
+
+GATEWAY, SIM = "+33199000001", "+33639980001"
+
+
+def showing(parts: Trunking, shown: str = GATEWAY, tried: list[str] | None = None, now: float = 0.0) -> str:
+    """The trunk of a leg to a SIM that is shown a number."""
+    found: list[TrunkChosen] = []
+    parts.choose(SIM, shown, tried or [], "x.b1", now, found.append)
+    return found[0].trunk
+
+
+def with_gateway(*trunks: Trunk, on: str = "home") -> Trunking:
+    parts = trunking(*trunks)
+    parts.gateways = GatewayDirectory([GatewayNumber(e164=E164(GATEWAY), trunk=on, country="FR")])
+    return parts
+
+
+@pytest.mark.rule("OUT-03")
+def test_a_leg_that_shows_a_gateway_number_goes_by_the_trunk_of_that_number() -> None:
+    """Before every other, however long its prefix, high its priority or low its price."""
+    cheap = trunk("cheap", prefixes=(Prefix("+336", 0.01),), priority=1)
+    home = trunk("home", prefixes=(Prefix("+33", 0.05),), priority=50)
+    parts = with_gateway(cheap, home)
+    assert showing(parts) == "home"
+    assert showing(parts, "+33639981001") == "cheap", "a cloud number goes the general way"
+    assert showing(parts, "") == "cheap"
+
+
+@pytest.mark.rule("OUT-03")
+def test_the_general_way_where_that_trunk_does_not_take_the_sim() -> None:
+    """Since it does not terminate the SIM's country, is full, has failed, was tried, or is not there any more."""
+    other = trunk("other")
+    assert showing(with_gateway(other, trunk("home", prefixes=(Prefix("+44"),)))) == "other"
+    assert showing(with_gateway(other, trunk("home", prefixes=()))) == "other"
+    assert showing(with_gateway(other, trunk("home"), on="gone")) == "other"
+    parts = with_gateway(other, trunk("home", priority=50, peers=("sip:h1", "sip:h2")))
+    assert showing(parts, tried=["home sip:h1"]) == "home"
+    assert showing(parts, tried=["home sip:h1", "home *"]) == "other"
+    parts.failed("home", "sip:h1", "503", 0.0, 0.0)
+    assert [each.peer_uri for each in parts.candidates(SIM, 1.0, GATEWAY)] == [
+        "sip:h2",
+        "sip:other.example",
+        "sip:h1",
+    ]
+    full = with_gateway(other, trunk("home", priority=50, max_channels=1))
+    full.channels.acquire(full.directory.all()[0], "somebody.b1", 0.0, lambda outcome: None)
+    assert showing(full) == "other"
 
 
 def test_another_registrar_is_named_in_the_request_uri() -> None:

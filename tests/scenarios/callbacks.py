@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from callcontrol.phone_requests import Error, Ok, Reply
 from gateway.trunk import Prefix, Trunk
@@ -40,6 +41,9 @@ def _parties(stage: Stage) -> tuple[Party, Party]:
         prefixes=(Prefix("+33639980"),),
     )
     stage.world.trunks.replace([trunks["carrier-a"], mobile, trunks["carrier-c"]], version=2)
+    # a leg that shows a gateway number goes by the trunk of that number
+    numbers = stage.world.gateways.all()
+    stage.world.gateways.replace([replace(each, trunk="carrier-b") for each in numbers], version=2)
     sim, carrier = stage.carrier("10.0.2.1", "sim"), stage.carrier()
     sim.answers = SIM_PORT
     stage.begin()
