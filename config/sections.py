@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from config.cdr import CdrSettings as CdrSettings
 from config.messages import MessageSettings
 from config.mqtt import EMBEDDED, MqttSettings
 from config.parts import Bytes, Count, CountOrNone, HostPort, Listener, Network, Seconds, Section
@@ -339,18 +340,6 @@ class LimitSettings(Section):
 class LogSettings(Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["console", "json"] = "console"
-
-
-class CdrSettings(Section):
-    outbox: str = "cloudline-outbox"
-    fsync: bool = True
-    fsync_seconds: Seconds = 1.0
-    linger_seconds: Seconds = 0.25
-    batch: Annotated[int, Field(ge=1, le=10_000)] = 500
-    segment_bytes: Annotated[int, Field(ge=4096)] = 4_194_304
-    max_backoff_seconds: Seconds = 30.0
-    facts: bool = True
-    facts_days: Count = 90
 
 
 class NumberSettings(Section):

@@ -82,7 +82,11 @@ def apply_command(
             author=Author(actor=actor()),
             seen=lambda before, after: states.append((before, after)),
         )
-        return changes, await _impact(chosen, *states[-1], impact) if impact else None
+        if not impact:
+            return changes, None
+        from callcontrol.explaining import offline
+
+        return changes, await offline.impact(chosen, *states[-1], impact)
 
     try:
         changes, found = asyncio.run(with_store(chosen, work))
@@ -100,17 +104,6 @@ def apply_command(
     typer.echo(f"{'dry run, nothing written: ' if dry_run else ''}{counts}")
     if found is not None:
         print_impact(found)
-
-
-async def _impact(chosen: Settings, before: Inventory, after: Inventory, calls: int) -> Impact:
-    from callcontrol.explaining.offline import impact
-    from config.database import create_engine
-
-    engine = create_engine(chosen.database)
-    try:
-        return await impact(engine, chosen, before, after, calls)
-    finally:
-        await engine.dispose()
 
 
 def export_command(

@@ -6,8 +6,6 @@ import asyncio
 import time
 from dataclasses import dataclass
 
-from sqlalchemy.ext.asyncio import AsyncEngine
-
 from callcontrol.assembly import Signalling, Surroundings, make_endpoint, make_gate
 from callcontrol.bindings import MemoryBindingStore
 from callcontrol.call_store import MemoryCallStore
@@ -62,8 +60,11 @@ class Provisioned:
     outgoing: OutgoingStores
 
 
-async def load(engine: AsyncEngine, settings: Settings) -> Provisioned:
-    """The provisioning as it is now.  Raises `numbering.cache.DirectoryUnavailable`."""
+async def load(settings: Settings) -> Provisioned:
+    """The provisioning as it is now.
+
+    Raises `numbering.cache.DirectoryUnavailable`, `config.database.DatabaseUnavailable`.
+    """
     plans = plan_table(settings)
     found = Provisioned(
         directory=Directory(plans=plans),
@@ -71,17 +72,22 @@ async def load(engine: AsyncEngine, settings: Settings) -> Provisioned:
         gateways=GatewayDirectory(),
         outgoing=OutgoingStores(),
     )
-    cache = DirectoryCache(
-        SqlDirectorySource(engine),
-        found.directory,
-        plans=plans,
-        followers=[
-            TrunkFollower(engine, found.trunks),
-            GatewayFollower(engine, found.gateways),
-            PriceFollower(engine, found.outgoing.book),
-        ],
-    )
-    await cache.load()
+    engine = create_engine(settings.database)
+    try:
+        await upgrade(engine)
+        cache = DirectoryCache(
+            SqlDirectorySource(engine),
+            found.directory,
+            plans=plans,
+            followers=[
+                TrunkFollower(engine, found.trunks),
+                GatewayFollower(engine, found.gateways),
+                PriceFollower(engine, found.outgoing.book),
+            ],
+        )
+        await cache.load()
+    finally:
+        await engine.dispose()
     return found
 
 
@@ -132,32 +138,26 @@ def signalling_of(settings: Settings, found: Provisioned) -> Signalling:
 async def explain(settings: Settings, question: Question) -> Explanation:
     """What would happen, by the provisioning in the database of these settings.
 
-    Raises QuestionError, `numbering.cache.DirectoryUnavailable`, `config.database.DatabaseUnavailable`.
+    Raises QuestionError, and what `load` raises.
     """
-    engine = create_engine(settings.database)
-    try:
-        await upgrade(engine)
-        found = await load(engine, settings)
-        return await Explainer(signalling_of(settings, found), time.time, REMARKS).explain(question)
-    finally:
-        await engine.dispose()
+    parts = signalling_of(settings, await load(settings))
+    return await Explainer(parts, time.time, REMARKS).explain(question)
 
 
-async def impact(
-    engine: AsyncEngine, settings: Settings, before: Inventory, after: Inventory, calls: int
-) -> Impact:
+async def impact(settings: Settings, before: Inventory, after: Inventory, calls: int) -> Impact:
     """What a change would have done to the latest calls.  Raises `config.database.DatabaseUnavailable`."""
     plans = plan_table(settings)
     today = Replay(signalling_of(settings, provisioned(before, plans)))
     then = Replay(signalling_of(settings, provisioned(after, plans)))
-    store = SqlCallStore(engine)
-    found = Impact()
-    place: tuple[int, str] | None = None
-    while calls > 0:
-        records = await store.recent(min(calls, _PAGE), CallFilter(before=place))
-        if not records:
-            break
-        found += await asyncio.to_thread(impact_of, records, today, then)
-        calls -= len(records)
-        place = (records[-1].started_ms, records[-1].call_ref)
+    engine = create_engine(settings.database)
+    try:
+        store = SqlCallStore(engine)
+        found = Impact()
+        place: tuple[int, str] | None = None
+        while calls > 0 and (records := await store.recent(min(calls, _PAGE), CallFilter(before=place))):
+            found += await asyncio.to_thread(impact_of, records, today, then)
+            calls -= len(records)
+            place = (records[-1].started_ms, records[-1].call_ref)
+    finally:
+        await engine.dispose()
     return found

@@ -68,16 +68,15 @@ def _run(command: str) -> str:
 async def _call_of_sunday(config: Path) -> None:
     """Put the record of a call to the Greeting into the database, as a node would have written it."""
     settings = load(config, {})
+    parts = offline.signalling_of(settings, await offline.load(settings))
+    played: list[Rehearsal] = []
+    explainer = Explainer(parts, lambda: 1_800_000_000.0, watch=played.append)
+    await explainer.explain(Question(caller="+33639989999", called="+33639987000", at=SUNDAY))
+    record = played[0].record
+    if record is None:
+        raise RuntimeError("the call of the example has not ended")
     engine = create_engine(settings.database)
     try:
-        found = await offline.load(engine, settings)
-        parts = offline.signalling_of(settings, found)
-        played: list[Rehearsal] = []
-        explainer = Explainer(parts, lambda: 1_800_000_000.0, watch=played.append)
-        await explainer.explain(Question(caller="+33639989999", called="+33639987000", at=SUNDAY))
-        record = played[0].record
-        if record is None:
-            raise RuntimeError("the call of the example has not ended")
         await SqlCallStore(engine).write([msgspec.structs.replace(record, call_ref="mjq2vbxk4tzn7r5a")])
     finally:
         await engine.dispose()
