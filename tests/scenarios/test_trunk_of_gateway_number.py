@@ -45,4 +45,4 @@ def test_by_the_trunk_of_the_gateway_number_though_another_is_cheaper() -> None:
 
 
 def test_by_the_general_way_where_that_trunk_does_not_take_the_sim() -> None:
-    assert called_by("+44", "+336") == (False, True)
+    assert called_by("+44", "+33") == (False, True)
