@@ -332,7 +332,8 @@ class NumberInventory:
             if await work.user(user) is None:
                 raise Refused(Fault.UNKNOWN_USER, f"there is no user {user!r}")
             await work.set_suspended(user=user, suspended=suspended)
-            return await self._tell_held(work, [user], "user", suspended, cause)
+            held = await work.numbers_of(user)
+            return await self._tell_held(work, held, "user", suspended, cause)
 
     async def suspend_account(self, account: str, *, actor: str, reason: str, suspended: bool = True) -> int:
         """An account with all users and numbers (or no longer); returns how many numbers."""
@@ -341,14 +342,17 @@ class NumberInventory:
             if await work.account(account) is None:
                 raise Refused(Fault.UNKNOWN_ACCOUNT, f"there is no account {account!r}")
             await work.set_suspended(account=account, suspended=suspended)
-            users = [user.ref for user in await work.users_of(account)]
-            return await self._tell_held(work, users, "account", suspended, cause)
+            held = list(await work.numbers_of_company(account))
+            for user in await work.users_of(account):
+                held += await work.numbers_of(user.ref)
+            return await self._tell_held(work, held, "account", suspended, cause)
 
     @staticmethod
-    async def _tell_held(work: Work, users: Sequence[str], what: str, suspended: bool, cause: Cause) -> int:
+    async def _tell_held(
+        work: Work, held: Sequence[CloudNumber], what: str, suspended: bool, cause: Cause
+    ) -> int:
         """The numbers stay as they are, so that they come back as they were; their history knows."""
         word = f"{what}_{'suspended' if suspended else 'resumed'}"
-        held = [number for user in users for number in await work.numbers_of(user)]
         await work.tell([lifecycle.event(word, number, number, cause) for number in held])
         return len(held)
 

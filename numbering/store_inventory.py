@@ -98,6 +98,10 @@ class Look:
         """Numbers that a user holds."""
         return await NUMBERS.matching(self._connection, "user", [user])
 
+    async def numbers_of_company(self, account: str) -> Sequence[CloudNumber]:
+        """Numbers that a company holds for its Greetings."""
+        return await NUMBERS.matching(self._connection, "account", [account])
+
     async def promised(self, user: str) -> int:
         """Numbers that a user has reserved or ports in: they will be held, and count against the plan."""
         states = (NumberState.RESERVED.value, NumberState.PORTING_IN.value)

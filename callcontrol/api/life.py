@@ -82,8 +82,11 @@ class Desk:
         except Refused as error:
             raise refused(error) from None
         await self._services.refresh()
-        account = self._services.directory.account_of(user) if user else None
-        await note(self._services, who, action, kind, key, account.ref if account is not None else "", detail)
+        directory = self._services.directory
+        holder = directory.account_of(user) if user else None
+        number = directory.number(key) if kind == "number" else None
+        account = holder.ref if holder is not None else number.account if number is not None else ""
+        await note(self._services, who, action, kind, key, account, detail)
         return done
 
 

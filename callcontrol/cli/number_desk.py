@@ -131,7 +131,7 @@ async def _whose(store: InventoryStore, deed: Deed, result: object) -> tuple[str
             key = key if isinstance(e164, NumberError) else e164
             number = await look.number(key)
             if number is not None:
-                user, account = number.user or number.kept_for, number.kept_account
+                user, account = number.user or number.kept_for, number.account or number.kept_account
         elif deed.kind == "user":
             user = key
         elif deed.kind == "account":
@@ -154,6 +154,7 @@ def number_json(number: CloudNumber) -> dict[str, Any]:
         "state": number.state.value,
         "category": number.category,
         "user": number.user or None,
+        "account": number.account or None,
         "kept_for": number.kept_for or None,
         "since": when(number.since),
         "until": when(number.until),

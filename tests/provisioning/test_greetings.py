@@ -17,6 +17,7 @@ from callcontrol.provisioning import (
     export,
 )
 from callcontrol.provisioning.editing import Editor
+from numbering import lifecycle
 from numbering.hours import Hours, Span, WeeklySlot
 from numbering.models import Flow, FlowAction, Greeting, GreetingMember, NumberState, Strategy
 from numbering.refusal import Refused
@@ -283,6 +284,32 @@ def test_its_number_is_released_by_removing_it_and_cannot_be_ported_in(database_
             await world.inventory.reassign(HEAD, "ana", with_history=False, actor="test")
         with pytest.raises(Refused, match="has a holder"):
             await world.inventory.assign(HEAD, "ana", actor="test")
+
+    play(database_url, steps)
+
+
+@pytest.mark.rule("NUM-13")
+def test_a_suspended_company_is_written_into_the_history_of_its_number(database_url: str) -> None:
+    async def steps(world: World) -> None:
+        await put(world, PEOPLE + greeting())
+        assert await world.inventory.suspend_account("acme", actor="test", reason="unpaid") == 1
+        assert await world.words(HEAD) == ["assign", "account_suspended"]
+
+    play(database_url, steps)
+
+
+@pytest.mark.rule("NUM-10", "NUM-11", "GRT-07")
+def test_a_number_that_leaves_takes_its_greeting_along(database_url: str) -> None:
+    async def steps(world: World) -> None:
+        await put(world, PEOPLE + greeting())
+        async with world.store.work() as work:
+            number = await work.number(HEAD)
+            assert number is not None
+            gone = lifecycle.port_out(number, world.inventory.cause("test", "left"))
+            await world.inventory.put(work, number, gone)
+        directory = await world.directory()
+        assert (directory.greeting(HEAD), directory.greetings_of("acme")) == (None, ())
+        assert "is ported_out" in await refused(world, PEOPLE + greeting())
 
     play(database_url, steps)
 
