@@ -19,7 +19,7 @@ from tests.e2e.harness.dialog import Leg
 from tests.e2e.harness.server import HOST
 from tests.e2e.harness.sipp import SippRun
 from tests.e2e.harness.team import Team, calls_by_worker, kill, up, workers
-from tests.e2e.harness.wire import NothingCame
+from tests.e2e.harness.wire import NothingCame, UdpWire
 from tests.e2e.harness.world import ANA, BEN, CLEO, OUTSIDE
 from tests.support.redis import RedisServer
 
@@ -349,6 +349,32 @@ def test_a_node_that_cannot_start_says_why_and_leaves_no_process(team: Team, tmp
     assert f"{HOST}:{team.server.http}" in done.stderr
     assert "Traceback" not in done.stderr
     assert proc.wait_until(lambda: not processes() - before, 5)
+
+
+def test_one_contact_is_registered_with_a_carrier_and_both_workers_know_its_calls(team: Team) -> None:
+    phone = team.scripted("ana-1")
+    wire = UdpWire(*team.registrar, team.server.address())
+    team.leaves(wire.close)
+    carrier = Agent(wire, team.server.address(), "carrier.example", rtp_port=proc.free_port(HOST))
+    register = carrier.expect_request("REGISTER", 15)
+    contact = register.contact_uri
+    carrier.respond(register, 200, [("Contact", f"<{contact}>;expires=600")])
+
+    def registered() -> bool:
+        return team.server.metric("cloudline_trunk_registered", trunk="registers") == 1
+
+    assert proc.wait_until(registered, 5)
+    for _ in range(8):  # whichever worker they come to
+        call = Leg.dial(
+            carrier, contact, OUTSIDE, headers=[("P-Called-Party-ID", f"<sip:{ANA}@carrier.example>")]
+        )
+        leg = Leg.answering(phone)
+        leg.accept()
+        call.expect_answer()
+        call.hang_up()
+        leg.expect_hang_up()
+    others = [message for message in carrier.inbox if message.method == "REGISTER"]
+    assert not others, "every worker registers by itself"
 
 
 def processes() -> set[str]:

@@ -20,6 +20,7 @@ from callcontrol.workers import frames
 from callcontrol.workers.front import AWAY, GONE, UP, Front
 from callcontrol.workers.pipe import Pipe, pair
 from callcontrol.workers.seat import NoAnswer, Seat, WorkerSockets
+from tests.transport.support import until
 from tests.workers.test_compass import answer, own_via, request
 
 HOST = "127.0.0.1"
@@ -156,12 +157,6 @@ class Node:
         await self.driver.stop(0)
         self.front.close()
         self.phone.close()
-
-
-async def until(true: Callable[[], bool], patience_s: float = 5.0) -> None:
-    async with asyncio.timeout(patience_s):
-        while not true():  # noqa: ASYNC110 - what is awaited tells nobody
-            await asyncio.sleep(0.002)
 
 
 @asynccontextmanager

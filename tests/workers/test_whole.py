@@ -14,6 +14,7 @@ from callcontrol.workers import whole as module
 from callcontrol.workers.merging import Page
 from callcontrol.workers.whole import Part, WholeNode
 from tests.support.fake_node import FakeNode
+from tests.transport.support import until
 from tests.workers.test_front import Node, node
 
 
@@ -142,9 +143,7 @@ def test_a_drain_goes_through_the_front() -> None:
         made.front.on_order = orders.append
         view = await whole.drain()
         assert view.draining
-        async with asyncio.timeout(5):
-            while not orders:  # noqa: ASYNC110 - the front tells nobody
-                await asyncio.sleep(0.002)
+        await until(lambda: orders)
         assert orders == ["drain"]
 
     run(story, [Own([], []), Own([], [])])
@@ -162,9 +161,7 @@ def test_a_lifted_ban_is_lifted_everywhere() -> None:
         heard: list[object] = []
         made.workers[2].seat.listen("lift_ban", lambda worker, address: heard.append(address))
         assert whole.lift_ban("198.51.100.7")
-        async with asyncio.timeout(5):
-            while not heard:  # noqa: ASYNC110 - news are not awaited
-                await asyncio.sleep(0.002)
+        await until(lambda: heard)
         assert heard == ["198.51.100.7"]
 
     run(story, [Own([], []), Own([], [])])

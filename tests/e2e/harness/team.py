@@ -18,9 +18,20 @@ class Team(World):
     """The usual world, served by several processes."""
 
     def __init__(self, folder: Path, store: RedisServer, workers: int = 2, lease_s: float = 4.0) -> None:
-        super().__init__(folder, settings=f'\n[state]\nurl = "{store.url}"\nlease_seconds = {lease_s}\n')
+        state = f'\n[state]\nurl = "{store.url}"\nlease_seconds = {lease_s}\n'
+        trunks = "[trunks]\nregister_retry_seconds = 0.5\nregister_retry_max_seconds = 1.0\n"
+        super().__init__(folder, settings=state + trunks)
+        self.registrar = ("127.0.0.7", proc.free_port("127.0.0.7"))
         config = self.server.config
         config.write_text(config.read_text().replace('id = "e2e"', f'id = "e2e"\nworkers = {workers}'))
+
+    def document(self, **changes: str) -> str:
+        """One more carrier, which wants the node to register."""
+        host, port = self.registrar
+        return super().document(**changes) + (
+            f'\n[[trunk]]\nref = "registers"\npeers = ["sip:{host}:{port};transport=udp"]\nregister = true\n'
+            'username = "acme"\npassword = "driver-secret"\ndomain = "carrier.example"\noptions_seconds = 0\n'
+        )
 
     def start(self) -> None:
         done = self.server.apply(self.document(ben="ring_seconds = 2"))
