@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -40,6 +41,7 @@ from callcontrol.cdr.store import SqlCallStore
 from callcontrol.census import register_parts
 from callcontrol.collector import Collector
 from callcontrol.explaining.explainer import Explainer
+from callcontrol.explaining.offline import impact_of_edit
 from callcontrol.ids import KeyedIds
 from callcontrol.lease_views import LeaseList
 from callcontrol.limits import Doorkeeper
@@ -571,6 +573,7 @@ class App:
                 self.directory, self.signalling.outgoing.book, self.signalling.outgoing.counters
             ),
             leases=LeaseList(self.signalling.leases, lease_policy(settings), self._clock.wall),
+            impact=partial(impact_of_edit, settings, stores.provisioning),
         )
         services.counters.register(self.metrics)
         self.upkeep = Upkeep(services, stores)

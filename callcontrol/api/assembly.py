@@ -8,7 +8,7 @@ from typing import Final
 
 from callcontrol.access.service import TokenCache, Tokens
 from callcontrol.api.metering import HttpCounters
-from callcontrol.api.services import Services
+from callcontrol.api.services import ImpactOf, Services
 from callcontrol.api.store import Stores
 from callcontrol.lease_views import LeaseList
 from callcontrol.logs import get_logger
@@ -55,6 +55,7 @@ def make_services(
     terms: Terms = STANDARD_TERMS,
     usage: UsageReports | None = None,
     leases: LeaseList | None = None,
+    impact: ImpactOf | None = None,
 ) -> Services:
     """Everything that the routes need, over the parts of one node."""
     log = get_logger("http")
@@ -96,6 +97,7 @@ def make_services(
         prices=PriceBook() if prices is None else prices,
         usage=usage,
         leases=leases,
+        impact=impact,
     )
 
 

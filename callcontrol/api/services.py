@@ -11,11 +11,13 @@ from callcontrol.access.service import Tokens
 from callcontrol.access.tokens import Scope, Token
 from callcontrol.api.idempotency import AnswerStore
 from callcontrol.api.metering import HttpCounters
+from callcontrol.explaining.impact import Impact
 from callcontrol.lease_views import LeaseList
 from callcontrol.node_view import Node
 from callcontrol.phone_requests import PhoneRequestHandler
 from callcontrol.pricing.rates import PriceBook
 from callcontrol.provisioning.editing import Editor
+from callcontrol.provisioning.service import Edited
 from callcontrol.usage.report import UsageReports
 from config.sections import HttpSettings
 from gateway.gateway_numbers import GatewayDirectory
@@ -69,6 +71,10 @@ def _nothing() -> None:
     """There is no core to be told."""
 
 
+ImpactOf = Callable[[Edited, int], Awaitable[Impact]]
+"""(what would be changed, how many calls) -> what that would have done to the latest calls."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """What routes may use.  Reads of single objects come from the directory, lists and writes from the database."""
@@ -100,5 +106,7 @@ class Services:
     """What numbers have used this month; None: nothing is counted (a test)."""
     leases: LeaseList | None = None
     """Leases of gateway numbers; None: there are none (a test)."""
+    impact: ImpactOf | None = None
+    """Replays the latest calls on a provisioning that is not written; None: there are no calls (a test)."""
     kick: Callable[[], None] = _nothing
     """Lets the signalling core send at once what a request made it want to send."""

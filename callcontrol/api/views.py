@@ -16,6 +16,7 @@ from callcontrol.api.incoming_views import (
     number_slot_views,
     special_views,
 )
+from callcontrol.explaining.view import ImpactView
 from callcontrol.node_view import Instant
 from callcontrol.provisioning.changes import Change, ChangeSet
 from numbering.models import Account, CloudNumber, Device, User
@@ -175,6 +176,8 @@ class ProvisioningView:
     removed: int
     changes: tuple[ChangeView, ...]
     """The first of them."""
+    impact: ImpactView | None = None
+    """What the changes would have done to the latest calls, where that was asked for."""
 
 
 def account_view(account: Account) -> AccountView:

@@ -34,28 +34,10 @@ def _print_way(word: str, way: Way) -> None:
         typer.echo(f"            {way.rule} {way.why}")
 
 
-def impact_json(found: Impact) -> dict[str, Any]:
-    """The same for programs."""
+def impact_json(found: Impact) -> Any:
+    """The same for programs, as the API gives it."""
+    from pydantic import TypeAdapter
 
-    def way(each: Way) -> dict[str, Any]:
-        return {"steps": list(each.steps), "rule": each.rule, "why": each.why}
+    from callcontrol.explaining.view import ImpactView, impact_view
 
-    return {
-        "calls": found.calls,
-        "same": found.same,
-        "already": found.already,
-        "elsewhere": [
-            {
-                "call_ref": call.call_ref,
-                "started_at": datetime.fromtimestamp(call.started_ms / 1000, UTC)
-                .isoformat(timespec="milliseconds")
-                .replace("+00:00", "Z"),
-                "caller": call.caller,
-                "called": call.called,
-                "before": way(call.before),
-                "after": way(call.after),
-            }
-            for call in found.elsewhere
-        ],
-        "unread": [{"call_ref": each.call_ref, "why": each.why} for each in found.unread],
-    }
+    return TypeAdapter(ImpactView).dump_python(impact_view(found, found.calls), mode="json")

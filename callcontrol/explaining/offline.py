@@ -19,6 +19,7 @@ from callcontrol.plans import plan_table
 from callcontrol.pricing.rates import PriceBook
 from callcontrol.pricing.store import PriceFollower
 from callcontrol.provisioning.inventory import Inventory
+from callcontrol.provisioning.service import Edited, ProvisioningStore
 from callcontrol.sip.flow import Flow, Listeners
 from callcontrol.usage.outgoing import OutgoingStores
 from config.database import create_engine, upgrade
@@ -147,8 +148,12 @@ async def explain(settings: Settings, question: Question) -> Explanation:
 async def impact(settings: Settings, before: Inventory, after: Inventory, calls: int) -> Impact:
     """What a change would have done to the latest calls.  Raises `config.database.DatabaseUnavailable`."""
     plans = plan_table(settings)
-    today = Replay(signalling_of(settings, provisioned(before, plans)))
-    then = Replay(signalling_of(settings, provisioned(after, plans)))
+
+    def replays() -> tuple[Replay, Replay]:
+        today, then = (Replay(signalling_of(settings, provisioned(each, plans))) for each in (before, after))
+        return today, then
+
+    today, then = await asyncio.to_thread(replays)  # a large directory takes longer than a loop may be held
     engine = create_engine(settings.database)
     try:
         store = SqlCallStore(engine)
@@ -161,3 +166,15 @@ async def impact(settings: Settings, before: Inventory, after: Inventory, calls:
     finally:
         await engine.dispose()
     return found
+
+
+async def impact_of_edit(settings: Settings, store: ProvisioningStore, edited: Edited, calls: int) -> Impact:
+    """The same of a change that is known by its objects alone.  Raises `config.database.DatabaseUnavailable`."""
+    before = await store.read()
+    after = before.copy()
+    changes = edited.changes
+    for change in (*changes.created, *changes.changed):
+        after.of(change.kind)[change.key] = edited.after.of(change.kind)[change.key]
+    for change in changes.removed:
+        after.of(change.kind).pop(change.key, None)
+    return await impact(settings, before, after, calls)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,15 @@ import httpx
 import pytest
 
 from callcontrol.access.tokens import Scope
+from callcontrol.cdr.store import SqlCallStore
 from callcontrol.explaining.question import Behaviour, Question
+from callcontrol.provisioning import export
+from dialplan import stored
+from dialplan.facts import CalledNumber
 from tests.api.worlds import WORLD, ZETAS_WORDS, tokens
+from tests.dialplan.cases import FROM_CARRIER
 from tests.support.api import ApiWorld, api_world, run, sqlite_url
+from tests.support.call_records import call
 from tests.support.fake_node import FakeNode
 
 ANA = "+33639981001"
@@ -147,3 +154,32 @@ def test_customers_read_what_is_for_customers(tmp_path: Path) -> None:
     assert answer.status_code == 403
     answer, _ = asked(tmp_path / "c", Scope.OPERATOR, {}, "/v1/calls/e-1?audience=everybody")
     assert answer.status_code == 422
+
+
+@pytest.mark.rule("OPS-02")
+def test_a_dry_run_says_which_calls_would_have_gone_elsewhere(tmp_path: Path) -> None:
+    facts = replace(FROM_CARRIER, called=CalledNumber(dialled=ANA, e164=ANA), trunk="carrier-a")
+    record = call(1, call_ref="c-1", facts=stored.join([stored.dump(facts)]))
+    change = {"number": [{"e164": ANA, "user": "ana", "calls": False}]}
+
+    async def scenario() -> None:
+        async with api_world(sqlite_url(tmp_path), WORLD) as world:
+            await SqlCallStore(world.engine).write([record, call(2, call_ref="bare")])
+            before = await export(world.stores.provisioning)
+            answer = await world.ask("POST", "/v1/provisioning?dry_run=true&impact=10", change)
+            assert answer.status_code == 200, answer.text
+            impact = answer.json()["impact"]
+            assert (impact["calls"], impact["same"], impact["diverted"], impact["already"]) == (2, 0, 1, 0)
+            (diverted,) = impact["elsewhere"]
+            assert (diverted["call_ref"], diverted["called"]) == ("c-1", ANA)
+            assert diverted["before"]["steps"] == ["ring ana-phone, ana-desktop for 30 s"]
+            assert diverted["after"]["rule"] == "INC-03"
+            assert impact["unread"] == [{"call_ref": "bare", "why": "its facts are not kept"}]
+            assert await export(world.stores.provisioning) == before
+            answer = await world.ask("POST", "/v1/provisioning?dry_run=true", change)
+            assert answer.json()["impact"] is None
+            answer = await world.ask("POST", "/v1/provisioning?impact=10", change)
+            assert answer.status_code == 422
+            assert await export(world.stores.provisioning) == before
+
+    run(scenario())

@@ -9,6 +9,7 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +24,7 @@ from callcontrol.api.assembly import Upkeep, make_services
 from callcontrol.api.server import HttpServer
 from callcontrol.api.services import Services
 from callcontrol.api.store import Stores, stores_of
+from callcontrol.explaining.offline import impact_of_edit
 from callcontrol.lease_views import LeaseList
 from callcontrol.node_view import Node
 from callcontrol.phone_requests import PhoneRequestHandler
@@ -33,6 +35,7 @@ from callcontrol.usage.counters import MemoryUsageCounters
 from callcontrol.usage.report import UsageReports
 from config.database import create_engine, upgrade
 from config.sections import DatabaseSettings, HttpSettings, NumberSettings
+from config.settings import Settings
 from gateway.gateway_numbers import GatewayDirectory
 from gateway.lease_store import MemoryLeaseStore
 from gateway.store import GatewayFollower, TrunkFollower
@@ -122,6 +125,9 @@ class ApiWorld:
             prices=self.book,
             usage=UsageReports(self.directory, self.book, self.counters),
             leases=LeaseList(self.leases, self.leases.table.policy, self.clock),
+            impact=partial(
+                impact_of_edit, Settings(database=DatabaseSettings(url=url)), self.stores.provisioning
+            ),
         )
         self.upkeep = Upkeep(self.services, self.stores)
         self.app: FastAPI = build_api(self.services)

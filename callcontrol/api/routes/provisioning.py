@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -15,6 +16,7 @@ from callcontrol.api.routing import OPERATOR, Routes
 from callcontrol.api.services import Services
 from callcontrol.api.sight import Sight
 from callcontrol.api.views import ProvisioningView, provisioning_view
+from callcontrol.explaining.view import impact_view
 from callcontrol.provisioning.documents import KINDS, ProvisioningError
 from callcontrol.provisioning.objects import Desired
 
@@ -51,11 +53,23 @@ def add_to(api: FastAPI, services: Services, sight: Sight) -> None:
         who: Who,
         request: Request,
         dry_run: Annotated[bool, Query(description="Say what would change, change nothing.")] = False,
+        impact: Annotated[
+            int,
+            Query(
+                ge=0,
+                le=10_000,
+                description="With `dry_run`: which of so many latest calls would have gone elsewhere, and why.",
+            ),
+        ] = 0,
     ) -> ProvisioningView:
         """Bring objects to what the body says, all of them or none; what it does not name stays.
 
         It is what `cloudline apply` does, with the same rules.
         """
+        if impact and (not dry_run or services.impact is None):
+            raise Problem(
+                422, "invalid_parameter", "A parameter is wrong", "impact: it goes with dry_run=true"
+            )
         body = await request.body()
 
         def read() -> Desired:
@@ -74,4 +88,7 @@ def add_to(api: FastAPI, services: Services, sight: Sight) -> None:
             raise changes.refused(who, error, bulk=True) from None
         if edited.changes.revision:
             await services.refresh()
-        return provisioning_view(edited.changes, dry_run=dry_run, shown=_SHOWN)
+        view = provisioning_view(edited.changes, dry_run=dry_run, shown=_SHOWN)
+        if not impact or services.impact is None:
+            return view
+        return replace(view, impact=impact_view(await services.impact(edited, impact), _SHOWN))
