@@ -121,7 +121,7 @@ def test_callbacks_of_an_earlier_version_are_loaded_and_gone_on_with(path: Path)
     assert isinstance(snapshot.outbox(data), list)
     done = [*call.handle(Resumed(), START + 1.0)]
     # what is joined has nothing to repeat; it can be ended like every other
-    assert done + [*call.handle(HangUp(reasons.OPERATOR), START + 2.0)]
+    assert [*done, *call.handle(HangUp(reasons.OPERATOR), START + 2.0)]
 
 
 def test_every_stage_has_its_file() -> None:
