@@ -637,6 +637,7 @@ class App:
     def _trust(self) -> None:
         """Carriers and the other nodes are no strangers."""
         known = [network for trunk in self.trunks.all() for network in trunk.accept_from]
+        known += self.settings.sip.proxies
         if self.live is not None:
             known += neighbours.networks(self.live.members)
         self.signalling.gate.trust(known)

@@ -163,6 +163,7 @@ class Signalling:
         self.intake = Intake(
             IntakeSettings(
                 hosts=our_hosts((sip.domain, *sip.domains), listeners.all()),
+                proxies=sip.proxies,
                 country=calls.country,
                 trust_datagram_flows=False,
                 push=around.push is not None,

@@ -36,6 +36,8 @@ class IntakeSettings:
     """What intake must know of the configuration."""
 
     hosts: OurHosts
+    proxies: tuple[str, ...] = ()
+    """Networks of proxies that tell where a request came from."""
     country: str = ""
     """Country in which digits are read when neither SIM nor number nor trunk tells one."""
     trust_datagram_flows: bool = True

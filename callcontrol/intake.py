@@ -24,6 +24,7 @@ from callcontrol.gather import CallIndex, Gatherer, IntakeSettings
 from callcontrol.limits import AUTH, UNKNOWN_TARGET, address_key
 from callcontrol.live_facts import Asking, LiveSource
 from callcontrol.occupancy import Occupancy
+from callcontrol.proxies import Proxies
 from callcontrol.sip import build
 from callcontrol.sip.digest import parse_credentials
 from callcontrol.sip.errors import RemoteProtocolError
@@ -148,6 +149,7 @@ class Intake:
         self.gatherer = Gatherer(settings, directory, trunks, bindings, calls, gateways, occupancy)
         self.live: list[LiveSource] = []
         """Sources of facts of the live store, in the order in which they are asked."""
+        self._proxies = Proxies(settings.proxies)
         self.registrations: Registrations | None = None
         """Where we are registered with carriers; None: nowhere."""
         self.counters: dict[str, int] = {}
@@ -160,7 +162,7 @@ class Intake:
             data = build.response(message, error.status, to_tag=self._digest.tag(message))
             self._count(auth.MALFORMED)
             return Answer(status=error.status, data=data, why=auth.MALFORMED)
-        return self._admit(message, uri, flow, now)
+        return self._admit(message, uri, self._proxies.origin(message, flow), now)
 
     def route_transfer(self, device: str, target: str, now: float, *, number: str = "") -> Admitted | None:
         """Where the target of a REFER leads (RFC 3515): to a call that the transferring device makes.

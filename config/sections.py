@@ -68,6 +68,7 @@ class SipSettings(Section):
     domain: str = Field(default="cloudline.example", pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$")
     domains: tuple[str, ...] = ()
     advertise: str = ""
+    proxies: tuple[Network, ...] = ()
     user_agent: str = Field(default="Cloudline", max_length=100, pattern=r"^[\x20-\x7e]*$")
     idle_seconds: Seconds = 7500.0
     connect_seconds: Seconds = 3.0
@@ -122,12 +123,9 @@ class StateSettings(Section):
     @classmethod
     def _known(cls, value: str) -> str:
         parts = urlsplit(value)
-        known = ("redis", "unix", "redis+sentinel", "redis+cluster")
-        if value != "memory://" and parts.scheme not in known:
-            raise ValueError(
-                f"{parts.scheme or 'this'} is not supported; write memory://, redis://host:port/db, unix:///path, "
-                "redis+sentinel://host:port,host:port/service or redis+cluster://host:port,host:port"
-            )
+        if value != "memory://" and parts.scheme not in ("redis", "unix", "redis+sentinel", "redis+cluster"):
+            known = "memory://, redis://host:port/db, unix:///path, redis+sentinel:// or redis+cluster://"
+            raise ValueError(f"{parts.scheme or 'this'} is not supported; write {known}")
         return value
 
 

@@ -139,7 +139,7 @@ WRONG = [
         "[node]\nworkers = 2\n[state]\nurl = 'redis://h'\n[mqtt]\nurl = 'embedded'\n",
         "node.workers: the built-in MQTT broker serves one process",
     ),
-    ("[state]\nurl = 'redis+cluster://h'\n", "state.url: redis+cluster is not supported"),
+    ("[state]\nurl = 'redis+tls://h'\n", "state.url: redis+tls is not supported"),
     ("[mqtt]\nurl = 'tcp://h'\n", 'mqtt.url: write mqtt://host:port, mqtts://host:port or "embedded"'),
     ("[mqtt]\nurl = 'mqtt://u:secret@h/topic'\n", "mqtt.url: only host, port, user and password"),
     ("[media]\nmode = 'rtpengine'\n", "media.mode: this version lets media pass directly"),
