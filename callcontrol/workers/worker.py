@@ -20,6 +20,7 @@ from callcontrol.limits import Ban, Doorkeeper
 from callcontrol.live.nodes import HERE
 from callcontrol.live.state import Calls
 from callcontrol.node_view import Node
+from callcontrol.runner import Runner
 from callcontrol.sip.endpoint import Endpoint
 from callcontrol.sip.fields import Replaces
 from callcontrol.sip.flow import Flow
@@ -47,7 +48,7 @@ TELL_S: Final = 0.1
 class Adopter:
     """Takes calls over for the runner (`callcontrol.live.state.Calls`), and says that they are here now."""
 
-    def __init__(self, calls: Calls, moved: Callable[[str], None]) -> None:
+    def __init__(self, calls: Runner, moved: Callable[[str], None]) -> None:
         self._calls = calls
         self._moved = moved
 
@@ -56,11 +57,8 @@ class Adopter:
         return self._calls.calls
 
     def resume(self, data: bytes, epoch: int, now: float) -> None:
-        before = set(self._calls.calls)
         self._calls.resume(data, epoch, now)
-        for ref in self._calls.calls:
-            if ref not in before:
-                self._moved(ref)
+        self._moved(next(reversed(self._calls.calls)))  # the call that came last
 
     def save_again(self, refs: Iterable[str]) -> None:
         self._calls.save_again(refs)
