@@ -176,6 +176,8 @@ class ProvisioningView:
     removed: int
     changes: tuple[ChangeView, ...]
     """The first of them."""
+    warnings: tuple[str, ...] = ()
+    """What the objects ask for and the platform does not give yet."""
     impact: ImpactView | None = None
     """What the changes would have done to the latest calls, where that was asked for."""
 
@@ -282,6 +284,7 @@ def provisioning_view(changes: ChangeSet, *, dry_run: bool, shown: int) -> Provi
         changed=len(changes.changed),
         removed=len(changes.removed),
         changes=tuple(_change_view(change) for change in every[:shown]),
+        warnings=changes.warnings[:shown],
     )
 
 

@@ -7,6 +7,7 @@ one validation, and what one way refuses the other refuses too.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from callcontrol.access.audit import Author
@@ -15,7 +16,7 @@ from callcontrol.provisioning.export import values_of
 from callcontrol.provisioning.inventory import Inventory, Item
 from callcontrol.provisioning.objects import Desired
 from callcontrol.provisioning.rules import Rules
-from callcontrol.provisioning.service import Edited, Judge, ProvisioningStore, check
+from callcontrol.provisioning.service import Edited, Judge, ProvisioningStore, check, told_of
 from callcontrol.provisioning.terms import STANDARD_TERMS, Terms
 from numbering.models import PlanTable
 
@@ -132,9 +133,10 @@ class Editor:
 
     async def put_read(self, desired: Desired, author: Author, *, dry_run: bool) -> Edited:
         """As `put`, with a document that has been read."""
-        return await self._store.edit(
+        edited = await self._store.edit(
             list(desired.places), lambda held: desired, self._judge(), commit=not dry_run, author=author
         )
+        return replace(edited, changes=replace(edited.changes, warnings=told_of(desired, self.terms)))
 
     def read(self, values: Mapping[str, Any]) -> Desired:
         """Read a document; it may be called beside the event loop."""

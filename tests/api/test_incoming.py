@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -175,6 +176,27 @@ def test_callers_are_blocked_listed_and_unblocked(
     play(database_url, steps)
 
 
+@pytest.mark.rule("BLK-01")
+def test_two_who_block_at_the_same_moment_both_succeed(database_url: str) -> None:
+    async def steps(world: ApiWorld) -> None:
+        callers = [f"+3363998999{digit}" for digit in range(8)]
+        await asyncio.gather(
+            *(done(world, "POST", f"{HEAD}/blocks", {"caller": caller}, 201) for caller in callers)
+        )
+        assert sorted((await done(world, "GET", f"{HEAD}/blocks"))["block"]) == callers
+
+    play(database_url, steps)
+
+
+def test_what_many_objects_ask_for_in_vain_is_told(database_url: str) -> None:
+    async def steps(world: ApiWorld) -> None:
+        body = {"number": [{"e164": "+33639981002", "user": "ben", "voicemail": True}]}
+        found = await done(world, "POST", "/v1/provisioning", body)
+        assert "number +33639981002: voicemail: there is no voicemail server" in found["warnings"][0]
+
+    play(database_url, steps)
+
+
 @pytest.mark.rule("INC-05", "GRT-10")
 def test_a_user_sets_call_waiting_and_how_his_phone_answers(database_url: str) -> None:
     async def steps(world: ApiWorld) -> None:
@@ -249,9 +271,12 @@ def test_a_greeting_from_its_making_to_its_end(database_url: str) -> None:
         assert number is not None
         assert (number.state, number.kept_account) == (NumberState.QUARANTINED, "acme")
         told = await done(world, "GET", "/v1/audit", token=manager)
-        assert [
-            each["action"] for each in told["items"] if each["kind"] == "greeting"
-        ][:4] == ["remove", "change", "change", "create"]
+        assert [each["action"] for each in told["items"] if each["kind"] == "greeting"][:4] == [
+            "remove",
+            "change",
+            "change",
+            "create",
+        ]
 
     play(database_url, steps)
 

@@ -69,6 +69,7 @@ def document() -> dict[str, Any]:
         (("FR", "quarantine"), {"floor": 45, "days": 46, "ceiling": 46}, "two days between"),
         (("FR", "quarantine"), {"floor": 45}, "floor, days and ceiling belong here"),
         (("FR", "capabilities"), ["fax"], "some of calls, messages, voicemail"),
+        (("FR", "greeting_numbers"), ["07x"], r"FR\.greeting_numbers: digits belong here"),
         (("FR", "colour"), "blue", r"FR\.colour: unknown key"),
         (("france",), {}, "france: is not a country"),
         (("RE",), {"zone": "Indian/Reunion"}, "RE: has rules already"),
