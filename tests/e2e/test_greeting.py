@@ -14,6 +14,7 @@ from tests.e2e.harness.company import (
     RING_S,
     Company,
     closed_now,
+    greeting,
     lines_of,
     outcomes,
     refusals,
@@ -27,18 +28,6 @@ ELSEWHERE = 'SIP;cause=200;text="Call completed elsewhere"'
 CASCADE, ALL, PRIORITY, WAITING, SLEEPY, CLOSED, UNANSWERED, REFUSING, CHANGING = (
     f"+3363998700{place}" for place in range(1, 10)
 )
-
-
-def greeting(number: str, *members: str, strategy: str = "cascade", more: str = "") -> str:
-    """A document.  A member is a user, or a user and fields: ``eve, ring_seconds = 8``."""
-    listed = []
-    for each in members:
-        user, comma, fields = each.partition(",")
-        listed.append(f'{{ user = "{user}"{comma}{fields} }}')
-    return (
-        f'[[greeting]]\nnumber = "{number}"\naccount = "acme"\nstrategy = "{strategy}"\n'
-        f"members = [{', '.join(listed)}]\nring_seconds = {RING_S}\n{more}\n"
-    )
 
 
 def closed(action: str) -> str:
@@ -61,7 +50,7 @@ DOCUMENTS = "\n".join(
         greeting(SLEEPY, "ana", "eve", strategy="simultaneous"),
         greeting(CLOSED, "ana", more=closed(f'"forward"\nto = "{AWAY}"')),
         greeting(UNANSWERED, "ben", more='[greeting.unanswered]\naction = "voicemail"'),
-        greeting(REFUSING, "ana", more=closed('"refuse"')),
+        greeting(REFUSING, "ana", more='block = ["+447700*"]\n' + closed('"refuse"')),
         greeting(CHANGING, "ana, ring_seconds = 60", "ben"),
     ]
 )
@@ -295,6 +284,14 @@ def test_a_closed_company_refuses(world: Company) -> None:
     assert (record["status"], record["reason"]) == (480, "closed")
     assert refusals(record) == [("GRT-05", "refuse:closed")]
     assert outcomes(record) == {}
+
+
+@pytest.mark.rule("INC-02", "BLK-01")
+def test_a_caller_on_the_list_of_a_company_is_declined(world: Company) -> None:
+    before = world.server.records_now()
+    assert world.call(REFUSING, "+447700900123").expect_failure().status == 603
+    record = world.server.record_of(before)
+    assert refusals(record) == [("INC-02", "refuse:blocked")]
 
 
 @pytest.mark.rule("OPS-03", "GRT-04")

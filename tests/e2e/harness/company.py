@@ -176,10 +176,37 @@ listen = "{HOST}:{self.broker_port}"
 
     # ---- what became of it
 
-    def trace(self, reference: str) -> list[tuple[str, str, str]]:
-        """Rule, outcome and detail of each line, as ``cloudline calls show`` has them."""
-        call = self.server.cli_json("calls", "show", reference)
-        return [(line["rule"], line["outcome"], line["detail"]) for line in call["trace"]]
+    def told(self, reference: str) -> list[tuple[str, str]]:
+        """Rule and outcome of each line that ``cloudline calls show`` has for a call."""
+        return _rules(self.server.cli_json("calls", "show", reference))
+
+    def explained(self, caller: str, called: str, *options: str) -> list[tuple[str, str]]:
+        """Rule and outcome of each line that ``cloudline explain`` has for a call of the outside world."""
+        view = self.server.cli_json("explain", caller, called, "--trunk", INBOUND, *options)
+        return _rules(view["call"])
+
+
+def greeting(number: str, *members: str, strategy: str = "cascade", more: str = "") -> str:
+    """A document of a Greeting.  A member is a user, or a user and fields: ``eve, ring_seconds = 8``."""
+    listed = []
+    for each in members:
+        user, comma, fields = each.partition(",")
+        listed.append(f'{{ user = "{user}"{comma}{fields} }}')
+    return (
+        f'[[greeting]]\nnumber = "{number}"\naccount = "acme"\nstrategy = "{strategy}"\n'
+        f"members = [{', '.join(listed)}]\nring_seconds = {RING_S}\n{more}\n"
+    )
+
+
+def number(e164: str, *lines: str, user: str = "ben") -> str:
+    return "\n".join(
+        ["[[number]]", f'e164 = "{e164}"', f'user = "{user}"', f"ring_seconds = {RING_S}", *lines, ""]
+    )
+
+
+def forward(to: str, mode: str = "all", causes: str = "") -> str:
+    listed = f"\ncauses = {causes}" if causes else ""
+    return f'[number.forward]\nmode = "{mode}"\nto = "{to}"{listed}'
 
 
 def outcomes(record: dict[str, Any]) -> Told:
@@ -191,6 +218,10 @@ def outcomes(record: dict[str, Any]) -> Told:
 def lines_of(record: dict[str, Any]) -> list[tuple[str, str, str]]:
     """The trace of a record: rule, outcome, detail."""
     return [(line[0], line[1], line[2]) for line in json.loads(record["trace"])]
+
+
+def _rules(call: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(line["rule"], line["outcome"]) for line in call["trace"]]
 
 
 def refusals(record: dict[str, Any]) -> list[tuple[str, str]]:
