@@ -29,6 +29,7 @@ from dialplan.plan import TraceLine
 OUTCOME: Final = "outcome"
 """Rule of the last line of a trace: its outcome is the reason of the call, its detail who ended it."""
 _SECONDS: Final = re.compile(r"(\d) s\b")
+_FORWARDED: Final = re.compile(r"(\+\d+) to (\+\d+), ")
 _NUMBER: Final = re.compile(r"(?<![\w.])\+\d{7,15}(?!\w)")
 
 
@@ -109,7 +110,7 @@ def _to_support(story: Story) -> tuple[Told, ...]:
     facts = _first(story)
     for line in story.trace:
         text = _spaced(support_phrase(line, facts))
-        if text and not (told and text.endswith(told[-1].text)):
+        if text and not (told and told[-1].at == line.at and text.endswith(told[-1].text)):
             told.append(Told(at=line.at, text=text, rule=line.rule))
     return tuple(told)
 
@@ -151,17 +152,23 @@ def _holder(story: Story) -> Viewer:
 
 def _to_customer(story: Story, viewer: Viewer) -> tuple[Told, ...]:
     """Each side learns what its own rules did; what the other side's did shows in the outcome alone."""
-    calls, is_called = _sides(story, viewer)
+    sides = _sides(story, viewer)
+    is_called = sides[1]
     facts = _first(story)
     told: list[Told] = [Told(at=0.0, text=_opening(story, viewer))]
     for line in story.trace:
         if line.rule == OUTCOME:
             continue
-        own = line.rule in CALLER_RULES
-        if not (calls if own else is_called):
-            continue
-        text = caller_phrase(line, facts) if own else callee_phrase(line, facts)
-        if text and told[-1].text != text:
+        forwarded = _FORWARDED.match(line.detail) if line.rule == "FWD-01" else None
+        if forwarded is not None:
+            # from here on the calling side is whoever forwards, and the called side the target
+            sides = viewer.owns_number(forwarded[1]), viewer.owns_number(forwarded[2])
+            text = callee_phrase(line, facts) if sides[0] else ""
+        elif line.rule in CALLER_RULES:
+            text = caller_phrase(line, facts) if sides[0] else ""
+        else:
+            text = callee_phrase(line, facts) if sides[1] else ""
+        if text and (told[-1].text, told[-1].at) != (text, line.at):
             told.append(Told(at=line.at, text=text))
     at = story.trace[-1].at if story.trace else 0.0
     if story.explained and not is_called and not any(refused_by(line, CALLER_RULES) for line in story.trace):
@@ -169,7 +176,7 @@ def _to_customer(story: Story, viewer: Viewer) -> tuple[Told, ...]:
         told.append(
             Told(at=0.0, text="The call is put through; what becomes of it is up to the called side.")
         )
-    elif story.reason and told[-1].text != _ending(story):
+    elif story.reason and (told[-1].text, told[-1].at) != (_ending(story), at):
         told.append(Told(at=at, text=_ending(story)))
     return tuple(told)
 

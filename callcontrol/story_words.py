@@ -95,6 +95,9 @@ def _refused(line: TraceLine, reason: str) -> str:
 
 
 def _called(line: TraceLine, facts: CallFacts | None) -> str:
+    if line.rule == "GRT-04" and line.outcome == words.RING:
+        user, _, ways = line.detail.partition(": ")
+        return f"{user} can be reached: {ways}."
     return _plain(line.detail)
 
 
@@ -230,6 +233,8 @@ def _chosen(line: TraceLine, facts: CallFacts | None) -> str:
     if _head(line.outcome)[0] != words.CHOOSE:
         return ""
     number, _, why = line.detail.partition(": ")
+    if line.detail.endswith(" in forward"):
+        return ""  # the forward itself has said so
     if why:
         return f"The call is made with {number} ({why})."
     return f"The call is made with {line.detail.partition(' ')[0]}, which the device named."
@@ -278,6 +283,8 @@ def _by_gsm(line: TraceLine, facts: CallFacts | None) -> str:
         return f"{_sentence(line.detail)[:-1]} is called."
     if line.rule == "INC-05":
         return _ring(line, facts)
+    if line.outcome == words.RING:
+        return _sentence(line.detail.replace(" for ", " rings for ", 1))
     user, _, rest = line.detail.partition(" within ")
     return f"{user} could not be reached within {rest}." if rest else _sentence(line.detail)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from callcontrol.explaining.answer import Explanation
 from callcontrol.explaining.question import (
     ANSWER,
     BUSY,
@@ -16,6 +17,8 @@ from callcontrol.explaining.question import (
 )
 from dialplan import reasons, stored
 from dialplan.evaluate import evaluate
+from numbering.models import Flow, FlowAction
+from tests.explaining.test_impact import GREETING, TRUNKS, provisioned
 from tests.explaining.worlds import ANA, BEN, OUTSIDE, STRANGER, explain
 from tests.support.world import START, World
 
@@ -178,3 +181,47 @@ def test_the_stored_facts_of_a_real_call_give_its_plan(world: World) -> None:
 
 def trace_rows(text: str) -> list[list[object]]:
     return msgspec.json.decode(text, type=list[list[object]])
+
+
+@pytest.fixture
+def company(monkeypatch: pytest.MonkeyPatch) -> World:
+    """A Greeting that hunts ana, then ben, twice for 15 s each, and then forwards; both have a phone."""
+    unanswered = Flow(action=FlowAction.FORWARD, to=OUTSIDE)
+    directory = provisioned(ring_seconds=15.0, repeat=1, unanswered=unanswered)
+    monkeypatch.setattr("tests.support.world.provisioning", lambda: (directory, TRUNKS))
+    world = World()
+    world.phone("ana-phone")
+    world.phone("ben-phone")
+    world.run(1.0)
+    return world
+
+
+def offsets(answer: Explanation, rule: str, outcome: str) -> list[float]:
+    return [line.at for line in answer.call.trace if (line.rule, line.outcome) == (rule, outcome)]
+
+
+@pytest.mark.rule("OPS-02", "GRT-01", "GRT-03", "GRT-06")
+def test_a_hunt_is_played_member_by_member_and_then_forwarded(company: World) -> None:
+    answer = explain(company, STRANGER, GREETING)
+    assert answer.call.plan == (
+        "hunt ana, then ben, 2 times, for 180 s at the most",
+        f"forward to {OUTSIDE}",
+    )
+    assert {leg.device for leg in answer.call.legs} == {"", "ana-phone", "ben-phone"}
+    assert offsets(answer, "INC-08", reasons.NO_ANSWER)[:4] == [15.0, 30.0, 45.0, 60.0]
+    assert offsets(answer, "FWD-01", "forward") == [60.0]
+    assert answer.call.legs[-1].trunk == "carrier-a"
+    busy = explain(company, STRANGER, GREETING, behaviours=(Behaviour(who="ben", does=BUSY),))
+    assert offsets(busy, "FWD-01", "forward") == [30.0]
+    taken = explain(company, STRANGER, GREETING, behaviours=(Behaviour(who="ben", does=ANSWER, after_s=4.0),))
+    assert (taken.call.state, taken.ends_after_s) == ("talking", 19.0)
+
+
+@pytest.mark.rule("OPS-02", "FWD-01")
+def test_every_decision_of_a_forwarded_call_is_kept(company: World) -> None:
+    answer = explain(company, STRANGER, GREETING)
+    first, second = [stored.load(part) for part in stored.split(answer.story.facts)]
+    assert first.greeting is not None
+    assert second.forward is not None
+    assert second.forward.number == GREETING
+    assert evaluate(second).plan.steps[0].number == OUTSIDE  # type: ignore[union-attr]

@@ -44,9 +44,9 @@ TEAM = Greeting(
 TRUNKS = provisioning()[1]
 
 
-def replay(
+def provisioned(
     numbers: dict[str, CloudNumber] | None = None, *, without: tuple[str, ...] = (), **greeting: Any
-) -> Replay:
+) -> Directory:
     """The provisioning of the test world, with other numbers, without some devices, with another Greeting."""
     people = {"ana": "acme", "ben": "acme", "zoe": "zoe"}
     held = {
@@ -54,7 +54,7 @@ def replay(
         BEN: CloudNumber(e164=E164(BEN), user="ben"),
         GREETING: CloudNumber(e164=E164(GREETING), user=""),
     } | (numbers or {})
-    directory = Directory(
+    return Directory(
         accounts=[Account(ref="acme", kind=AccountKind.COMPANY, plan="advanced"), Account(ref="zoe")],
         users=[User(ref=ref, account=account) for ref, account in people.items()],
         devices=[
@@ -62,7 +62,7 @@ def replay(
                 ref=f"{user}-{kind}",
                 user=user,
                 sip_username=f"{user}-{kind}",
-                sip_password="secret",
+                sip_password=f"secret-{user}",
                 sim=f"+3363998000{index}" if kind == "phone" else "",
                 sim_verified=True,
             )
@@ -74,6 +74,13 @@ def replay(
         greetings=[replace(TEAM, **greeting)],
         plans={"advanced": PlanLimits(devices=3, numbers=20)},
     )
+
+
+def replay(
+    numbers: dict[str, CloudNumber] | None = None, *, without: tuple[str, ...] = (), **greeting: Any
+) -> Replay:
+    """Decides on that provisioning."""
+    directory = provisioned(numbers, without=without, **greeting)
     found = Provisioned(
         directory=directory, trunks=TRUNKS, gateways=GatewayDirectory(), outgoing=OutgoingStores()
     )

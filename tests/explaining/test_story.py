@@ -125,6 +125,25 @@ def test_a_caller_learns_what_his_own_rules_say() -> None:
     assert told[-1] == CAUSES[reasons.NO_ROUTE].sentence
 
 
+def forwarded(number: str, target: str, *more: TraceLine) -> tuple[TraceLine, ...]:
+    return (TraceLine(rule="FWD-01", outcome="forward", detail=f"{number} to {target}, no-answer"), *more)
+
+
+@pytest.mark.rule("OPS-02", "FWD-03")
+def test_of_a_forwarded_call_each_reads_what_is_his() -> None:
+    """Who forwards pays and reads why it was refused; what the target has set is the target's."""
+    no_credit = TraceLine(rule="OUT-06", outcome="refuse:no_credit")
+    unreachable = TraceLine(rule="INC-05", outcome="refuse:unreachable")
+    sentence = CAUSES[reasons.NO_CREDIT].sentence
+    owner = texts(story_of(FROM_CARRIER, *forwarded(ANA, BEN, no_credit, unreachable)), CUSTOMER, ANAS)
+    assert owner[-2:] == ["The call is forwarded.", sentence]
+    caller = texts(story_of(TO_BEN, *forwarded(BEN, OUTSIDE, no_credit)), CUSTOMER, ANAS)
+    assert "The call is forwarded." not in caller
+    assert sentence not in caller
+    further = forwarded(ANA, BEN, *forwarded(BEN, OUTSIDE, no_credit))
+    assert sentence not in texts(story_of(FROM_CARRIER, *further), CUSTOMER, ANAS)
+
+
 def test_a_story_without_facts_is_told_all_the_same() -> None:
     for audience in AUDIENCES:
         for facts in (b"", b"\xc1", stored.join([b"\xc1"])):
