@@ -151,8 +151,7 @@ def test_nothing_is_done_twice_even_by_two_who_believe_in_their_duty(database_ur
         try:
             worlds = [world, World(other, world.clock)]
             clocks = [
-                Clockwork(w.store, w.inventory, Everybody(), clock=w.clock, pause_s=1.0)
-                for w in worlds
+                Clockwork(w.store, w.inventory, Everybody(), clock=w.clock, pause_s=1.0) for w in worlds
             ]
             world.clock.days(70)
             counts = await asyncio.gather(*(clock.tick() for clock in clocks))
