@@ -1,9 +1,9 @@
 """A call that is played without a wire: the real call machine on a clock of its own (OPS-02).
 
 What the machine wants done is answered here as the world would: phones ring (100, 180) and do what the question says, which
-is nothing unless it says so; pushes wake nobody; trunks are picked by the real ranking, without taking a channel.  Lookups go
-to the parts that live calls ask.  Effects that need no answer (responses to the caller, ACKs, records of the live state) are
-left alone, so a new effect of the machine costs one small handler, or none.
+is nothing unless it says so; media servers answer; pushes wake nobody; trunks are picked by the real ranking, without taking a
+channel.  Lookups go to the parts that live calls ask.  Effects that need no answer (responses to the caller, ACKs, records of
+the live state) are left alone, so a new effect of the machine costs one small handler, or none.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final, Protocol
 from callcontrol.b2bua.call import Call
 from callcontrol.b2bua.effects import ChooseTrunk, Effect, Push, WriteRecord
 from callcontrol.b2bua.events import DeadlinePassed, Event, ResponseIn, Start, TransactionEnded, TrunkChosen
-from callcontrol.b2bua.leg import Leg
+from callcontrol.b2bua.leg import MEDIA, Leg
 from callcontrol.b2bua.phases import ENDED, TALKING
 from callcontrol.cdr import CallRecord
 from callcontrol.explaining.invite import HOST
@@ -31,6 +31,7 @@ _SDP: Final = (
 _MOST: Final = 20_000
 """Inputs after which a call is not played any further; the longest hunts take some hundreds."""
 _RINGS: Final = Behaviour(who="", does=RING)
+_ANSWERS: Final = Behaviour(who="", does=ANSWER)
 
 
 class Surroundings(Protocol):
@@ -140,9 +141,12 @@ class Rehearsal:
             self._respond(effect, message, 603, at)
 
     def _behaviour(self, leg: Leg) -> Behaviour:
-        names = (leg.device, leg.user, leg.trunk and leg.number)
+        is_server = leg.device_class == MEDIA
+        names = (leg.device, leg.user, (leg.trunk or is_server) and leg.number)
         found = [each for name in names for each in self._behaviours if name and each.who == name]
-        return found[0] if found else _RINGS
+        if found:
+            return found[0]
+        return _ANSWERS if is_server else _RINGS
 
     def _respond(
         self, effect: SendRequest, request: Message, status: int, at: float, body: bytes = b""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
 import pytest
 
@@ -15,8 +17,10 @@ from callcontrol.explaining.question import (
     QuestionError,
     read_behaviour,
 )
+from config.sections import MediaSettings, Settings
 from dialplan import reasons, stored
 from dialplan.evaluate import evaluate
+from numbering.e164 import E164
 from numbering.models import Flow, FlowAction
 from tests.explaining.test_impact import GREETING, TRUNKS, provisioned
 from tests.explaining.worlds import ANA, BEN, OUTSIDE, STRANGER, explain
@@ -85,6 +89,20 @@ def test_phones_do_as_they_are_told(
     said = tuple(Behaviour(who=who, does=does, after_s=after_s) for who, does, after_s in behaviours)
     answer = explain(world, STRANGER, ANA, behaviours=said)
     assert (answer.call.state, answer.call.reason, answer.ends_after_s) == (state, reason, after)
+
+
+@pytest.mark.rule("OPS-02", "VM-01")
+def test_voicemail_answers_unless_it_is_said_to_be_away() -> None:
+    settings = Settings(media=MediaSettings(voicemail_uri="sip:voicemail@media.example"))
+    world = World(settings=settings)
+    number = world.directory.number(E164(BEN))
+    assert number is not None
+    world.directory.put_one(replace(number, voicemail=True))
+    answer = explain(world, STRANGER, BEN)
+    assert answer.call.plan == ("voicemail answers",)
+    assert (answer.call.state, answer.ends_after_s) == ("talking", 0.0)
+    away = explain(world, STRANGER, BEN, behaviours=(Behaviour(who="voicemail", does=BUSY),))
+    assert (away.call.state, away.call.reason) == ("ended", reasons.UNREACHABLE)
 
 
 @pytest.mark.rule("OPS-02")
