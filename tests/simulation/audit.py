@@ -8,6 +8,7 @@ from callcontrol.b2bua.causes import CAUSES
 from callcontrol.b2bua.phases import ENDED, RINGING, TALKING
 from callcontrol.cdr import CallRecord
 from callcontrol.sip.usage import ACCEPTED, CLOSED, ESTABLISHED
+from dialplan.plan import Hunt
 from tests.simulation.moments import SKEW_S, START
 from tests.simulation.party import PATIENCE
 from tests.simulation.session import ANSWERED, UP, Session
@@ -146,6 +147,7 @@ class Audit:
 
     def _look_at_call(self, call: Call, now: float, strays: dict[tuple[str, str], float]) -> None:
         sim = self.sim
+        sim.incoming.look(call)
         deadline = call.next_deadline()
         if deadline < now - 1.0 - SKEW_S:
             late = now - deadline
@@ -155,7 +157,8 @@ class Audit:
         if call.phase == ENDED and now - max(call.ended_at, START + sim.server.booted_at) > CLOSING_S:
             states = {leg.id: leg.usage.state for leg in call.legs.values()}
             sim.blame("never closed", f"ended {now - call.ended_at:.0f} s ago, legs {states}", ref=call.ref)
-        if call.phase == RINGING and now - call.started_at > sim.longest_ring_s:
+        hunts = sum(step.limit_s for step in call.plan.steps if isinstance(step, Hunt))
+        if call.phase == RINGING and now - call.started_at > sim.longest_ring_s + hunts:
             sim.blame("rings too long", f"{now - call.started_at:.0f} s", ref=call.ref)
         if call.phase == TALKING:
             if now - call.answered_at > sim.longest_call_s:

@@ -7,7 +7,7 @@ invariants that may catch it; ``test_bugs`` plays few seeds until one does.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -17,51 +17,13 @@ from callcontrol.b2bua.events import DeadlinePassed, Event
 from callcontrol.b2bua.leg import ELSEWHERE
 from callcontrol.b2bua.phases import TALKING
 from callcontrol.sip.commands import SendAck, SendRequest, SendResponse
+from tests.simulation.bug_kinds import Bungle, Case, EffectBug, handling, without
+from tests.simulation.hunt_bugs import HUNT_CATALOGUE
 
 if TYPE_CHECKING:
     from tests.simulation.process import Process
 
-Change = Callable[[Call, Effect], Sequence[Effect]]
-
-
-class Bug(Protocol):
-    """Alters a process that has just been put together."""
-
-    def install(self, process: Process) -> None: ...
-
-
-class EffectBug:
-    """Other effects are carried out than the call asked for."""
-
-    def __init__(self, change: Change) -> None:
-        self._change = change
-
-    def install(self, process: Process) -> None:
-        runner = process.signalling.runner
-        perform = runner._perform
-
-        def instead(call: Call, effect: Effect) -> None:
-            for each in self._change(call, effect):
-                perform(call, each)
-
-        runner._perform = instead  # type: ignore[method-assign]
-
-
-class Bungle:
-    """Anything else that is done to a process."""
-
-    def __init__(self, install: Callable[[Process], None]) -> None:
-        self._install = install
-
-    def install(self, process: Process) -> None:
-        self._install(process)
-
-
 # -- effects ------------------------------------------------------------------------------------------------------
-
-
-def _without(wanted: Callable[[Call, Effect], bool]) -> EffectBug:
-    return EffectBug(lambda call, effect: () if wanted(call, effect) else (effect,))
 
 
 def _is_request(effect: Effect, method: str) -> bool:
@@ -116,22 +78,6 @@ def _shows_the_other(call: Call, effect: Effect) -> Sequence[Effect]:
 
 
 # -- the rest -----------------------------------------------------------------------------------------------------
-
-
-def _handling(change: Callable[[Call, Event], bool]) -> Bungle:
-    """Events pass ``change`` first, which says whether their call gets them."""
-
-    def install(process: Process) -> None:
-        runner = process.signalling.runner
-        handle = runner.handle
-
-        def instead(call: Call, event: Event, now: float) -> None:
-            if change(call, event):
-                handle(call, event, now)
-
-        runner.handle = instead  # type: ignore[method-assign]
-
-    return Bungle(install)
 
 
 def _talks_for_ever(call: Call, event: Event) -> bool:
@@ -210,17 +156,6 @@ class _Keeper(dict[str, object]):  # type: ignore[type-arg]
         return self.get(key, *rest)
 
 
-class Case:
-    """A bug, what it does, what may catch it, and whether it shows only when something breaks."""
-
-    def __init__(self, bug: Bug, says: str, *caught_by: str, crashes: bool = False, **mood: float) -> None:
-        self.bug = bug
-        self.says = says
-        self.caught_by = frozenset(caught_by)
-        self.crashes = crashes
-        self.mood = mood
-
-
 CATALOGUE = {
     "record_twice": Case(_recorded(lambda e: (e, e)), "each record is written twice", "two records"),
     "record_never": Case(_recorded(lambda e: ()), "no record is written", "no record"),
@@ -229,14 +164,14 @@ CATALOGUE = {
         _recorded(_unanswered), "answered calls are recorded as not answered", "record is wrong"
     ),
     "no_cancel_to_losers": Case(
-        _without(lambda call, effect: _is_request(effect, "CANCEL")),
+        without(lambda call, effect: _is_request(effect, "CANCEL")),
         "phones that lost ring on",
         "rings on",
         "two winners",
         "never closed",
     ),
     "crossing_answer_not_released": Case(
-        _without(_loses),
+        without(_loses),
         "ACK without BYE for an answer that came second",
         "orphan leg",
         "two winners",
@@ -244,19 +179,19 @@ CATALOGUE = {
         "third party",
     ),
     "no_ack": Case(
-        _without(lambda call, effect: isinstance(effect, SendAck)), "no 2xx is ACKed", "answer without ACK"
+        without(lambda call, effect: isinstance(effect, SendAck)), "no 2xx is ACKed", "answer without ACK"
     ),
     "no_bye": Case(
-        _without(lambda call, effect: _is_request(effect, "BYE")),
+        without(lambda call, effect: _is_request(effect, "BYE")),
         "the other party does not learn of the end",
         "orphan leg",
         "never closed",
     ),
     "no_487": Case(
-        _without(_is_487), "a cancelled INVITE gets no final response", "unanswered request", "never closed"
+        without(_is_487), "a cancelled INVITE gets no final response", "unanswered request", "never closed"
     ),
     "channel_kept": Case(
-        _without(lambda call, effect: isinstance(effect, TrunkReleased)),
+        without(lambda call, effect: isinstance(effect, TrunkReleased)),
         "no trunk channel is given back",
         "channel leaks",
     ),
@@ -274,13 +209,13 @@ CATALOGUE = {
         EffectBug(_shows_the_other), "the caller's address crosses", "leaked address", "malformed egress"
     ),
     "timer_forgotten": Case(
-        _handling(lambda call, event: not isinstance(event, DeadlinePassed)),
+        handling(lambda call, event: not isinstance(event, DeadlinePassed)),
         "deadlines pass unnoticed",
         "past its deadline",
         "rings too long",
     ),
     "talks_for_ever": Case(
-        _handling(_talks_for_ever), "the longest duration is ignored", "talks too long", "no deadline"
+        handling(_talks_for_ever), "the longest duration is ignored", "talks too long", "no deadline"
     ),
     "snapshot_kept": Case(
         Bungle(_never_deletes), "the store keeps calls that are over", "snapshot leaks", "left over"
@@ -308,6 +243,8 @@ CATALOGUE = {
         "record is wrong",
         "two answers",
         crashes=True,
+        calls_per_second=3.0,
+        strangers=0,
     ),
     "acts_without_its_call": Case(
         Bungle(_deaf_to_losses),
@@ -317,5 +254,6 @@ CATALOGUE = {
         crashes=True,
         store_cuts=1,
     ),
+    **HUNT_CATALOGUE,
 }
 """By name."""

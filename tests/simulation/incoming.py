@@ -12,8 +12,12 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.msgpack import encode
 
-from callcontrol.b2bua.leg import ELSEWHERE
+from callcontrol.b2bua import seeking, waking
+from callcontrol.b2bua.call import Call
+from callcontrol.b2bua.leg import CALLEE, ELSEWHERE
+from callcontrol.b2bua.phases import RINGING
 from callcontrol.cdr import CallRecord, LegRecord
+from callcontrol.sip.usage import CALLING
 from dialplan import reasons, stored
 from dialplan.evaluate import evaluate
 from dialplan.plan import Forward, Hunt
@@ -55,6 +59,8 @@ class Incoming:
         """(call reference, device) -> Call-ID of the INVITE that it was sent last."""
         self._declined: dict[tuple[str, str], float] = {}
         """(call reference, user) -> when a device of the user said 6xx."""
+        self._idle: dict[str, float] = {}
+        """Call reference -> since when its hunt has rung nobody."""
         self.pushes: dict[str, dict[str, list[str]]] = {}
         """Call reference -> device -> what was pushed."""
 
@@ -96,7 +102,9 @@ class Incoming:
     def declined(self, call_id: str, device: str) -> None:
         """A phone says 6xx to an INVITE that rings."""
         ref = self.sim.watch.refs.get(call_id, "")
-        if ref and self.is_watched:
+        call = self.sim.server.call(ref)
+        gone = call is None or any(leg.call_id == call_id and leg.ended_at for leg in call.legs.values())
+        if ref and self.is_watched and not gone:  # whose time was over before has said nothing
             user = device.partition("-")[0]
             self._declined.setdefault((ref, user), self.sim.clock.now)
 
@@ -132,6 +140,18 @@ class Incoming:
             return False
         return any(leg.call_id == call_id and not leg.ended_at for leg in call.legs.values())
 
+    def look(self, call: Call) -> None:
+        """Every few seconds: a hunt rings somebody, or waits for somebody who may come."""
+        hunt = call.hunt
+        if hunt is None or call.phase != RINGING or not self.is_watched:
+            self._idle.pop(call.ref, None)
+            return
+        rings = any(leg.usage.state == CALLING and leg.role == CALLEE for leg in call.legs.values())
+        if rings or hunt.held or waking.awaited(call) or seeking.asking(call):
+            self._idle.pop(call.ref, None)
+        elif self.sim.clock.now - self._idle.setdefault(call.ref, self.sim.clock.now) > 4.0:
+            self.sim.blame("hunt stands still", f"group {hunt.group} of round {hunt.round}", ref=call.ref)
+
     # -- what they are told -----------------------------------------------------------------------------------
 
     def pushed(self, push: DevicePush) -> None:
@@ -165,6 +185,7 @@ class Incoming:
     def _compare(self, record: CallRecord) -> None:
         ref = record.call_ref
         told = self.pushes.pop(ref, {})
+        self._idle.pop(ref, None)
         for key in [key for key in self.open if key[0] == ref]:
             del self.open[key]
         for key in [key for key in self._declined if key[0] == ref]:
@@ -196,18 +217,30 @@ class Incoming:
 
     def _check_missed(self, record: CallRecord, legs: list[LegRecord], told: dict[str, list[str]]) -> None:
         missed = {device: kinds.count("missed_call") for device, kinds in told.items()}
+        # whom a number forwards to is nobody of its user's, but a Greeting was answered all the same
+        taken = bool(record.answered_ms) and (
+            self._hunt_of(record) is not None
+            or any(leg.answered_ms and leg.device and leg.reason != ELSEWHERE for leg in legs)
+        )
         for device, count in missed.items():
             if count > 1:
                 self.sim.blame("missed call", f"{device} was told {count} times", ref=record.call_ref)
-            if count and record.answered_ms:
+            if count and taken:
                 self.sim.blame(
                     "missed call", f"{device} was told, but somebody answered", ref=record.call_ref
                 )
         if record.answered_ms or record.direction != "incoming" or record.reason not in LEFT:
             return
+        if any(leg.answered_ms for leg in legs):
+            return  # somebody picked up in the moment in which the caller left, and knows of the call
         declined = {leg.user for leg in legs if leg.status >= 600 and leg.ended_by == "callee"}
         for leg in legs:
-            able = leg.device and leg.user not in declined and self.sim.country.can_be_pushed(leg.device)
+            able = (
+                leg.device
+                and not leg.trunk
+                and leg.user not in declined
+                and self.sim.country.can_be_pushed(leg.device)
+            )
             spoke = any(other.device == leg.device and other.ended_by == "callee" for other in legs)
             if (
                 able
@@ -224,10 +257,15 @@ class Incoming:
                     "missed call", f"{leg.device} was told, but its user declined", ref=record.call_ref
                 )
 
+    def _hunt_of(self, record: CallRecord) -> Hunt | None:
+        """The hunt that the caller has called."""
+        decision = evaluate(stored.load(stored.split(record.facts)[0]))
+        return next((step for step in decision.plan.steps if isinstance(step, Hunt)), None)
+
     def _check_story(self, record: CallRecord, legs: list[LegRecord], told: dict[str, list[str]]) -> None:
         """Of a hunt that found nobody: each member was rung or sought, or the trace says why not."""
+        hunt = self._hunt_of(record)
         decision = evaluate(stored.load(stored.split(record.facts)[0]))
-        hunt = next((step for step in decision.plan.steps if isinstance(step, Hunt)), None)
         happened = str(json.loads(record.trace)[len(decision.trace) :])
         lasted = (record.ended_ms - record.started_ms) / 1000
         if hunt is None or record.answered_ms or record.reason not in LOST or lasted > hunt.limit_s - 1.0:

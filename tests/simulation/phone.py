@@ -257,7 +257,10 @@ class Phone(Talker):
         if self.busy() >= 2 or kind < 0.06:
             self.later(dice.uniform(0, 0.5), self.refuse, session, 486)
         elif kind < 0.12:
-            self.later(dice.uniform(0.1, 15), self.refuse, session, dice.choice(REFUSALS))
+            status = dice.choice(REFUSALS)
+            if self.sim.mood.incoming and dice.random() < 0.5:
+                status = 603
+            self.later(dice.uniform(0.1, 15), self.refuse, session, status)
         elif kind < 0.14:
             return  # not a word
         elif kind < 0.16:

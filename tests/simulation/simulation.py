@@ -126,6 +126,7 @@ class Simulation:
         self.clock = Clock()
         self.dice = random.Random(f"{seed}")
         self.mood = Mood.draw(self.dice)
+        self.mood.incoming = random.Random(f"{seed} mood").random() < 0.5
         if crashes is not None:
             self.mood.crashes = crashes
         for name, value in (mood or {}).items():

@@ -29,7 +29,7 @@ def fault_of(run: Simulation) -> Fault | None:
 @pytest.mark.parametrize("name", CATALOGUE if callcontrol.runner.__file__.endswith(".py") else ())
 def test_an_injected_bug_is_found(name: str) -> None:
     case = CATALOGUE[name]
-    mood = {"nodes": 1, "store_delay": 0.0, "store_cuts": 0, "amnesia": 0, **case.mood}
+    mood = {"nodes": 1, "store_delay": 0.0, "store_cuts": 0, "amnesia": 0, "incoming": 0, **case.mood}
     for seed in SEEDS_WITH_CRASHES if case.crashes else SEEDS:
         run = Simulation(seed, HOURS, bug=case.bug, crashes=case.crashes, mood=mood)
         fault = fault_of(run)
