@@ -243,3 +243,14 @@ def test_every_decision_of_a_forwarded_call_is_kept(company: World) -> None:
     assert second.forward is not None
     assert second.forward.number == GREETING
     assert evaluate(second).plan.steps[0].number == OUTSIDE  # type: ignore[union-attr]
+
+
+@pytest.mark.rule("OPS-02")
+def test_facts_are_kept_where_they_are_wanted(world: World) -> None:
+    world.server.env.keep_facts = False
+    world.carrier().call(ANA, caller=STRANGER)
+    world.run(60.0)
+    (record,) = world.records
+    assert record.facts == b""
+    assert record.trace
+    assert explain(world, STRANGER, ANA).story.facts  # told by its facts, which nobody keeps
