@@ -12,7 +12,15 @@ from callcontrol.b2bua.phases import ENDED, RINGING, TALKING
 from callcontrol.call_places import CallKey
 from callcontrol.cdr import CallRecord
 from callcontrol.ladder import Line
-from callcontrol.node_view import CallView, LadderEntry, LadderView, LegView, PartyView, TraceView
+from callcontrol.node_view import (
+    CallView,
+    LadderEntry,
+    LadderView,
+    LegView,
+    PartyView,
+    TraceView,
+)
+from callcontrol.offer_views import offers_of
 from callcontrol.sip.usage import CALLING, CANCELLING, CLOSED, CLOSING, INCOMING
 from callcontrol.story import Story
 from dialplan import stored
@@ -167,6 +175,7 @@ def ended_view(record: CallRecord) -> CallView:
             )
             for leg in record.legs
         ),
+        offers=offers_of(record),
         plan=_plan_of(record),
         trace=_trace_view(trace_of(record.trace)),
     )

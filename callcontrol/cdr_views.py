@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from callcontrol.cdr.records import CallRecord, LegRecord
 from callcontrol.instants import Instant
+from callcontrol.offer_views import OfferView, offers_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +58,8 @@ class CdrView:
     ended_by: str
     diversions: tuple[str, ...] = ()
     legs: tuple[LegRecordView, ...] = ()
+    offers: tuple[OfferView, ...] = ()
+    """What became of each device that the call was for (INC-09)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +98,7 @@ def cdr_view(record: CallRecord) -> CdrView:
         ended_by=record.ended_by,
         diversions=tuple(record.diversions),
         legs=tuple(_leg_record_view(leg) for leg in record.legs),
+        offers=offers_of(record),
     )
 
 

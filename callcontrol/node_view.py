@@ -18,6 +18,7 @@ from callcontrol.cdr_views import LegRecordView as LegRecordView
 from callcontrol.cdr_views import cdr_view as cdr_view
 from callcontrol.instants import Instant as Instant
 from callcontrol.instants import rfc3339 as rfc3339
+from callcontrol.offer_views import OfferView
 
 if TYPE_CHECKING:
     from callcontrol.explaining.answer import Explanation
@@ -141,6 +142,8 @@ class CallView:
     plan: tuple[str, ...] = ()
     """The steps of the plan in words, in order."""
     legs: tuple[LegView, ...] = ()
+    offers: tuple[OfferView, ...] = ()
+    """What became of each device that it was for; once the call has ended."""
     trace: tuple[TraceView, ...] = ()
     story: tuple[ToldView, ...] = ()
     """The same for people: every line for engineers, sentences for support, closed words for customers."""

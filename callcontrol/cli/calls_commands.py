@@ -151,6 +151,28 @@ def print_call(call: dict[str, Any], *, explained: bool = False) -> None:
         ),
         "  none",
     )
+    _print_offers(call["offers"])
+
+
+def _print_offers(offers: list[dict[str, Any]]) -> None:
+    """What became of each device."""
+    if not offers:
+        return
+    typer.echo("\ndevices")
+    print_table(
+        ["USER", "DEVICE", "OUTCOME", "WHY", "RANG"],
+        (
+            (
+                offer["user"],
+                offer["device"] or "-",
+                offer["outcome"],
+                offer["why"] or "-",
+                moment(offer["rang_at"]),
+            )
+            for offer in offers
+        ),
+        "  none",
+    )
 
 
 def print_story(story: list[dict[str, Any]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated
 
@@ -27,6 +28,7 @@ from callcontrol.node_view import (
     LadderView,
     ToldView,
 )
+from callcontrol.offer_views import OfferView
 from callcontrol.story import Viewer, tell
 from numbering.directory import Directory
 
@@ -56,6 +58,18 @@ class Parties:
             return bool(device) and self._account_of(device) == who.account
         return bool(device) and self._user_of(device) == who.user
 
+    def offers(self, who: Principal, offers: Sequence[OfferView]) -> tuple[OfferView, ...]:
+        """What became of whose devices: of the own people."""
+        if who.scope is Scope.OPERATOR:
+            return tuple(offers)
+        return tuple(offer for offer in offers if self._is_own(who, offer.user))
+
+    def _is_own(self, who: Principal, user: str) -> bool:
+        if who.scope is not Scope.MANAGER:
+            return user == who.user
+        account = self._directory.account_of(user)
+        return account is not None and account.ref == who.account
+
     def _user_of(self, ref: str) -> str:
         device = self._directory.device(ref)
         return device.user if device is not None else ""
@@ -83,7 +97,8 @@ def add_to(api: FastAPI, services: Services, sight: Sight) -> None:
         caller = ANONYMOUS if view.caller_hidden and view.direction != "outgoing" else view.caller
         if caller == ANONYMOUS:
             legs = tuple(replace(leg, party=ANONYMOUS) if leg.role == "caller" else leg for leg in legs)
-        return replace(view, caller=caller, legs=legs, trunk="", plan=(), trace=())
+        offers = parties.offers(who, view.offers)
+        return replace(view, caller=caller, legs=legs, offers=offers, trunk="", plan=(), trace=())
 
     async def seen(who: Principal, ref: str) -> CallView:
         key = await node.call_key(ref)
@@ -160,7 +175,7 @@ def add_to(api: FastAPI, services: Services, sight: Sight) -> None:
             page = await node.cdrs(limit, cursor, number, account=account, user=who.user)
         except ValueError:
             raise bad_cursor() from None
-        return replace(page, items=tuple(_record(who, record) for record in page.items))
+        return replace(page, items=tuple(_record(who, record, parties) for record in page.items))
 
 
 Audience = Annotated[
@@ -202,7 +217,7 @@ def _place(cursor: str) -> Place | None:
     return float(started_at), str(ref)
 
 
-def _record(who: Principal, record: CdrView) -> CdrView:
+def _record(who: Principal, record: CdrView, parties: Parties) -> CdrView:
     """A call record as customers see it: without carriers, other people's legs, or a number that was withheld."""
     if who.scope is Scope.OPERATOR:
         return record
@@ -216,6 +231,7 @@ def _record(who: Principal, record: CdrView) -> CdrView:
             for leg in record.legs
             if leg.role == "caller" or leg.user in ("", record.user)
         ),
+        offers=parties.offers(who, record.offers),
     )
 
 
