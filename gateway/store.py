@@ -59,9 +59,7 @@ def _dump(trunk: Trunk) -> dict[str, Any]:
     return {
         "ref": trunk.ref,
         # where the peers have shares, those hold their addresses
-        "peers": [
-            {"uri": item.uri, "weight": item.weight, "priority": item.priority} for item in trunk.peer
-        ]
+        "peers": [{"uri": item.uri, "weight": item.weight, "priority": item.priority} for item in trunk.peer]
         or list(trunk.peers),
         "accept_from": list(trunk.accept_from),
         "port_must_match": trunk.port_must_match,
