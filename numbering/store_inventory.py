@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, and_, delete, func, insert, or_, select, update
-from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from config.database import reading, writing
@@ -30,6 +29,7 @@ from numbering.store import (
     lock_revision,
     record_changes,
 )
+from numbering.store_rows import dump_port, load_port
 from numbering.store_traces import load_event, record_events, without_number
 from numbering.tables import (
     DeviceRow,
@@ -158,12 +158,12 @@ class Look:
             ),
         )
         query = select(PortRow.__table__).where(PortRow.state.in_(_OPEN), late).order_by(PortRow.port_at)
-        return [_port(row) for row in (await self._connection.execute(query.limit(limit))).all()]
+        return [load_port(row) for row in (await self._connection.execute(query.limit(limit))).all()]
 
     async def port(self, ref: str) -> Port | None:
         query = select(PortRow.__table__).where(PortRow.id == ref)
         row = (await self._connection.execute(query)).first()
-        return None if row is None else _port(row)
+        return None if row is None else load_port(row)
 
     async def ports(
         self,
@@ -183,7 +183,7 @@ class Look:
         if only_open:
             query = query.where(PortRow.state.in_(_OPEN))
         rows = (await self._connection.execute(query.order_by(PortRow.id).limit(limit))).all()
-        return [_port(row) for row in rows]
+        return [load_port(row) for row in rows]
 
     async def history(self, e164: str, limit: int, before: int = 0) -> Sequence[tuple[int, NumberEvent]]:
         """What happened to a number, the latest first, with the ids by which pages are turned."""
@@ -316,13 +316,13 @@ class Work(Look):
 
     async def add_port(self, port: Port) -> None:
         table: Any = PortRow.__table__
-        await self._connection.execute(insert(table).values(_port_values(port)))
+        await self._connection.execute(insert(table).values(dump_port(port)))
 
     async def write_port(self, before: Port, after: Port) -> None:
         """One port in place of what was read.  Raises Refused when somebody else has changed it since."""
         seen = and_(PortRow.id == before.id, PortRow.version == before.version)
         done = await self._connection.execute(
-            update(PortRow.__table__).where(seen).values(_port_values(after))  # type: ignore[arg-type]
+            update(PortRow.__table__).where(seen).values(dump_port(after))  # type: ignore[arg-type]
         )
         if done.rowcount != 1:
             raise Refused(Fault.STALE, f"port {before.id} has been changed meanwhile")
@@ -416,37 +416,3 @@ def _conditions(wanted: Wanted) -> list[ColumnElement[bool]]:
         ours = [NumberRow.kept_account == wanted.kept_account] if wanted.kept_account else []
         found.append(or_(*mine, *ours))
     return found
-
-
-def _port(row: Row[Any]) -> Port:
-    return Port(
-        id=row.id,
-        direction=row.direction,
-        e164=row.e164,
-        user=row.user_ref,
-        state=PortState(row.state),
-        rio=row.rio,
-        port_at=row.port_at,
-        requested_at=row.requested_at,
-        confirm_by=row.confirm_by,
-        had_left=row.had_left,
-        reason=row.reason,
-        version=row.version,
-    )
-
-
-def _port_values(port: Port) -> dict[str, Any]:
-    return {
-        "id": port.id,
-        "direction": port.direction,
-        "e164": port.e164,
-        "user_ref": port.user,
-        "state": port.state.value,
-        "rio": port.rio,
-        "port_at": port.port_at,
-        "requested_at": port.requested_at,
-        "confirm_by": port.confirm_by,
-        "had_left": port.had_left,
-        "reason": port.reason,
-        "version": port.version,
-    }

@@ -19,6 +19,7 @@ from numbering.models import (
     User,
 )
 from numbering.money import Money
+from numbering.porting import Port, PortState
 from numbering.store_forms import (
     dump_flow,
     dump_forward,
@@ -202,4 +203,38 @@ def dump_greeting(greeting: Greeting) -> dict[str, Any]:
         "unanswered_flow": dump_flow(greeting.unanswered),
         "block": list(greeting.block),
         "spam": list(greeting.spam),
+    }
+
+
+def load_port(row: Row[Any]) -> Port:
+    return Port(
+        id=row.id,
+        direction=row.direction,
+        e164=row.e164,
+        user=row.user_ref,
+        state=PortState(row.state),
+        rio=row.rio,
+        port_at=row.port_at,
+        requested_at=row.requested_at,
+        confirm_by=row.confirm_by,
+        had_left=row.had_left,
+        reason=row.reason,
+        version=row.version,
+    )
+
+
+def dump_port(port: Port) -> dict[str, Any]:
+    return {
+        "id": port.id,
+        "direction": port.direction,
+        "e164": port.e164,
+        "user_ref": port.user,
+        "state": port.state.value,
+        "rio": port.rio,
+        "port_at": port.port_at,
+        "requested_at": port.requested_at,
+        "confirm_by": port.confirm_by,
+        "had_left": port.had_left,
+        "reason": port.reason,
+        "version": port.version,
     }
