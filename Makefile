@@ -17,7 +17,7 @@ ALL_TESTS := $(PYTEST) -n auto --dist loadfile --durations=10 --ignore=$(SCHEMA_
 # ARGS passes on anything: make test ARGS="tests/sip -k digest -x"
 ARGS ?=
 
-.PHONY: help setup system run test check lint types architecture format e2e bench rules docs fuzz fuzz-properties simulate hunting soak compile uncompile test-compiled clean
+.PHONY: help setup system run test check lint types architecture format e2e bench bench-live rules docs fuzz fuzz-properties simulate hunting soak compile uncompile test-compiled clean
 
 help: ## this list
 	@echo "make TARGET  (ARGS=... passes arguments on)"
@@ -110,6 +110,10 @@ soak: setup ## a million hostile messages, ten thousand calls in which every oth
 bench: setup $(BENCH_STAMP) ## load and comparison runs; a table and a plot in bench-results/
 	@echo "==> Load and comparison runs (many minutes)"
 	@$(BIN)/python -m loadtests.bench $(ARGS)
+
+bench-live: setup $(BENCH_STAMP) ## what live state in Redis costs: CPU per call and set-up delay, against memory
+	@echo "==> Live state in memory and in Redis (a few minutes)"
+	@$(BIN)/python -m loadtests.livestate --check $(ARGS)
 
 # ---- compiled core ----------------------------------------------------------------------------------------------------------
 

@@ -73,6 +73,12 @@ SIPPY_RATE = 60.0
 """Sippy's B2BUA gives up for good above some 130 calls a second."""
 
 
+def cores_of() -> Cores:
+    """One core for the server and one for the generators, where there are two."""
+    cores = sorted(os.sched_getaffinity(0))
+    return Cores(server=cores[0], generator=cores[1]) if len(cores) > 1 else Cores(None, None)
+
+
 class Bench:
     """One run: the participants, the stages, and what they fill into the report."""
 
@@ -80,12 +86,10 @@ class Bench:
         self.plan = plan
         self.report = report
         self.folder = folder
-        cores = sorted(os.sched_getaffinity(0))
-        two = len(cores) > 1
-        self.cores = Cores(server=cores[0], generator=cores[1]) if two else Cores(None, None)
+        self.cores = cores_of()
         self.nice = nice
         self.present: dict[str, Peer] = {}
-        if not two:
+        if self.cores.server is None:
             report.notes.append("only one core: server and SIPp shared it")
         for key in wanted:
             self._enter(key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,8 @@ pytestmark = [
 
 UP = int(os.environ.get("CLOUDLINE_CALLS_UP", "60"))
 RINGING = int(os.environ.get("CLOUDLINE_CALLS_RINGING", "10"))
+AT_ONCE = 10
+"""Calls that are hung up right after the death."""
 Call = tuple[Leg, Leg]
 
 
@@ -88,13 +91,11 @@ def test_a_node_is_killed_under_calls(fronted: Fronted) -> None:
     assert sum(spread) == UP + RINGING
     assert min(spread) > 0, "all calls are on one node"
     dead = fronted.nodes[0]
+    killed = time.monotonic()
     dead.signal(signal.SIGKILL)
     assert proc.wait_until(lambda: not dead.alive, 5)
     # nobody waits for the lease to lapse: the first to speak after the death are served as well
-    for number, (call, leg) in enumerate(up):
-        speaker, other = (call, leg) if number % 2 else (leg, call)
-        assert speaker.request("BYE").status == 200, f"call {number}\n{fronted.kamailio.tail()}"
-        other.expect_hang_up(10.0)
+    slowest = hang_up(up[:AT_ONCE], fronted)
     # calls that rang on the survivor go on ringing; those of the dead node end there, and the proxy offers them anew
     port = dead.address()[1]
     lost = [leg for _, leg in ringing if leg.target.endswith(f":{port}")]
@@ -107,9 +108,28 @@ def test_a_node_is_killed_under_calls(fronted: Fronted) -> None:
         assert call.hang_up().status == 200
     for leg in legs:
         leg.expect_hang_up()
+    slowest = max(slowest, hang_up(up[AT_ONCE:], fronted))
+    took = time.monotonic() - killed
     settled(fronted)
     told = reasons(fronted, before)
+    print(
+        f"\n{UP} calls up and {RINGING} ringing, {spread[0]:.0f} and {spread[1]:.0f} of them on the two nodes; one node killed:"
+        f"\nall hung up within {took:.1f} s of the death, one after the other, the slowest took {slowest:.1f} s;"
+        f"\n{len(lost)} that rang there were offered anew, {RINGING - len(lost)} rang on; {len(told)} call records"
+    )
     assert told == sorted(["node_lost"] * len(lost) + ["normal_clearing"] * (UP + RINGING))
+
+
+def hang_up(calls: list[Call], fronted: Fronted) -> float:
+    """End calls from either side in turn; how long the slowest took, seconds."""
+    slowest = 0.0
+    for number, (call, leg) in enumerate(calls):
+        speaker, other = (call, leg) if number % 2 else (leg, call)
+        asked = time.monotonic()
+        assert speaker.request("BYE").status == 200, f"call {number}\n{fronted.kamailio.tail()}"
+        other.expect_hang_up(10.0)
+        slowest = max(slowest, time.monotonic() - asked)
+    return slowest
 
 
 def anew(phone: Agent, known: set[str]) -> Leg:

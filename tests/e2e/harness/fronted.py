@@ -81,7 +81,7 @@ class Fronted(Pair):
         super().__init__(folder, server)
         self.nodes: list[Server] = [self.world.server, self.second]
         for node in self.nodes:
-            text = node.config.read_text()
+            text = node.config.read_text().replace("ring_seconds = 5", "ring_seconds = 80")
             node.config.write_text(
                 text.replace("[sip]\n", f'[sip]\ndomains = ["{FRONT}"]\nproxies = ["{FRONT}/32"]\n', 1)
             )
