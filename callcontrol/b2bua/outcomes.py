@@ -66,6 +66,10 @@ def outcomes(call: Call) -> list[Outcome]:
         if user not in users:
             word = BUSY if reason == reasons.BUSY else NEVER_REACHED
             _add(found, Outcome(user, "", word, "talking" if word == BUSY else "not_registered", 0.0))
+    for user in [each.user for each in found.values() if each.word == DECLINED]:
+        for each in found.values():
+            if each.user == user and each.word == MISSED:
+                each.word = DECLINED  # in a later round, on another device: that person knows of the call
     return list(found.values())
 
 

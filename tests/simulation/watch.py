@@ -367,7 +367,8 @@ class Watch:
         )
         if leg is None or not leg.reason:
             return
-        if leg.reason in (reasons.NO_ANSWER, reasons.UNREACHABLE) and _hunts(call):
+        moved = call is not None and call.ref in self.sim.audit.moved  # perhaps to a Greeting
+        if leg.reason in (reasons.NO_ANSWER, reasons.UNREACHABLE) and (moved or _hunts(call)):
             return  # whether somebody else may still take the call is for the small cases to judge
         lost = leg.reason == ELSEWHERE
         if lost != any("cause=200" in value for value in heard.headers.get("reason", ())):
@@ -523,6 +524,4 @@ class Watch:
 
 
 def _hunts(call: Call) -> bool:
-    moved = call.transfer.plan if call.transfer is not None else None
-    steps = (*call.plan.steps, *(moved.steps if moved is not None else ()))
-    return any(isinstance(step, Hunt) for step in steps)
+    return any(isinstance(step, Hunt) for step in call.plan.steps)
