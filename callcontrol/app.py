@@ -285,17 +285,20 @@ class App:
         self.live: LiveState | None = None
         if state.url == "memory://":
             return
-        live = LiveState(
-            state,
-            self.settings.node.id,
-            max_call_s=self.settings.calls.max_duration_seconds,
-            leases=lease_policy(self.settings),
-            channel_lease_s=self.settings.trunks.channel_lease_seconds,
-            wall=self._clock.wall,
-            kick=self._kick,
-            on_defect=self._on_defect,
-            on_usurped=self._usurped,
-        )
+        try:
+            live = LiveState(
+                state,
+                self.settings.node.id,
+                max_call_s=self.settings.calls.max_duration_seconds,
+                leases=lease_policy(self.settings),
+                channel_lease_s=self.settings.trunks.channel_lease_seconds,
+                wall=self._clock.wall,
+                kick=self._kick,
+                on_defect=self._on_defect,
+                on_usurped=self._usurped,
+            )
+        except ValueError as error:
+            raise StartError(f"state.url: {error}") from error
         stack.push_async_callback(live.close)
         try:
             await live.open()

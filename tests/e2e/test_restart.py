@@ -180,3 +180,10 @@ def test_without_redis_the_node_says_what_to_do(tmp_path: Path) -> None:
     done = world.server.cli("serve", "--config", str(world.server.config))
     assert done.returncode == 1
     assert "state.url: Redis at 127.0.0.1:1/0 cannot be reached" in done.stderr
+
+
+def test_a_url_that_says_nothing_is_named(tmp_path: Path) -> None:
+    world = World(tmp_path, settings='\n[state]\nurl = "redis+sentinel://127.0.0.1:1"\n')
+    done = world.server.cli("serve", "--config", str(world.server.config))
+    assert done.returncode == 1
+    assert "state.url: redis+sentinel:// needs the name of the service" in done.stderr
