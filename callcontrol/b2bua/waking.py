@@ -242,10 +242,11 @@ def on_given_up(call: Call, turn: Turn) -> None:
 
 def on_unanswered(call: Call, turn: Turn) -> None:
     """The call ended and nobody had answered."""
-    reason = MISSED if call.reason in _MISSED else CANCELLED
+    missed = outcomes.missed_devices(call)
     for waking in call.waking:
-        _tell(call, turn, waking, reason)
-    _tell_missed(call, turn, outcomes.missed_devices(call))
+        came = waking.seen_at > 0 or waking.device in missed  # a member who never came has missed nothing
+        _tell(call, turn, waking, MISSED if came and call.reason in _MISSED else CANCELLED)
+    _tell_missed(call, turn, missed)
 
 
 def _tell_missed(call: Call, turn: Turn, missed: list[str]) -> None:

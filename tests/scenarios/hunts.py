@@ -83,6 +83,22 @@ def nobody_of_a_cascade_answers(stage: Stage) -> None:
     assert stage.record.reason == "no_answer"
 
 
+def who_did_not_wake_has_missed_nothing(stage: Stage) -> None:
+    """INC-09: a colleague rang in vain, too; the app of who never came takes the call off the screen and notes nothing."""
+    ana = stage.phone("ana-phone")
+    for device in ("ana-phone", "ben-phone"):
+        stage.pushable(device)
+    carrier = stage.carrier()
+    _greeting(stage, "ana", "ben", strategy=Strategy.SIMULTANEOUS)
+    _call(stage, carrier)
+    ana.ring()
+    stage.run(20.5)
+    assert carrier.dialogs[0].status == 480
+    assert stage.pushed("ana-phone") == ["missed_call"]
+    assert stage.pushed("ben-phone") == ["incoming_call", "call_ended cancelled"]
+    assert stage.outcomes() == {"ana-phone": "missed", "ben-phone": "never_reached"}
+
+
 def all_at_once_and_the_first_answer_wins(stage: Stage) -> None:
     """GRT-02: all ring; one answers, the others are told that it was answered elsewhere."""
     ana, ben = stage.phone("ana-phone"), stage.phone("ben-phone")
