@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 
 from callcontrol.version import VERSION
 from config.messages import MessageSettings
+from numbering.message import Message
 from numbering.messages import Handover, Outcome
-from numbering.store_inventory import Message
 
 _REFUSED: Final = frozenset({400, 413, 422})
 

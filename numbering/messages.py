@@ -17,8 +17,9 @@ from typing import Final, Protocol
 
 from config.database import DatabaseUnavailable
 from numbering.inventory import NumberInventory
+from numbering.message import Message
 from numbering.refusal import Refused
-from numbering.store_inventory import InventoryStore, Message
+from numbering.store_inventory import InventoryStore
 
 _log = logging.getLogger(__name__)
 

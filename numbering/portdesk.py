@@ -15,11 +15,12 @@ from config.sections import NumberSettings
 from numbering import lifecycle, porting
 from numbering.countries import HOUR_S, local_day, port_moment, portable_until
 from numbering.lifecycle import HELD, Cause
+from numbering.message import Message
 from numbering.models import AccountKind, CloudNumber, NumberState
 from numbering.porting import IN, OUT, Port, PortState
 from numbering.refusal import Fault, Refused
 from numbering.rio import REFERENCE, Rio, make_rio, read_rio
-from numbering.store_inventory import InventoryStore, Look, Message, Work
+from numbering.store_inventory import InventoryStore, Look, Work
 
 if TYPE_CHECKING:
     from numbering.inventory import NumberInventory

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from config.database import reading, writing
 from numbering.lifecycle import NumberEvent
+from numbering.message import Message
 from numbering.models import Account, CloudNumber, Device, NumberState, User
 from numbering.porting import OPEN, Port, PortState
 from numbering.refusal import Fault, Refused
@@ -42,30 +43,6 @@ from numbering.tables import (
 )
 
 _OPEN: Final = tuple(state.value for state in OPEN)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
-    """A short message to a line."""
-
-    id: int = 0
-    e164: str
-    kind: str
-    """``port_confirmation`` or ``rio``."""
-    body: str
-    port: str = ""
-    """Port that it is about; empty: none."""
-    created_at: float
-    sent_at: float = 0.0
-    """0: it waits."""
-    attempts: int = 0
-    """Tries to hand it over that failed."""
-    next_at: float = 0.0
-    """When the next one is due."""
-    failure: str = ""
-    """Why the last one failed."""
-    given_up: bool = False
-    """It is not tried any more: people have to look."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ from callcontrol.cli.options import Limit
 from callcontrol.cli.output import moment, print_json, print_table
 
 if TYPE_CHECKING:
-    from numbering.store_inventory import Message
+    from numbering.message import Message
 
 Number = Annotated[str, typer.Argument(metavar="NUMBER", help="In E.164, +33…")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; it is recorded.")]

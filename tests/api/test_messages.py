@@ -166,7 +166,7 @@ def test_messages_come_in_pages(database_url: str) -> None:
             inventory = world.services.inventory
             assert inventory is not None
             async with inventory._store.work() as work:
-                from numbering.store_inventory import Message
+                from numbering.message import Message
 
                 for at in range(5):
                     await work.add_message(Message(e164=LINE, kind="rio", body="x", created_at=float(at)))

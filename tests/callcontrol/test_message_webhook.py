@@ -20,10 +20,10 @@ from callcontrol.number_office import NumberOffice
 from config.messages import MessageSettings
 from config.sections import NumberSettings
 from numbering.clockwork import DUTY
+from numbering.message import Message
 from numbering.messages import Handover, Outcome, RetryPolicy
 from numbering.porting import PortState
 from numbering.store_duty import SqlDuty
-from numbering.store_inventory import Message
 from tests.contract.test_messages import FRIDAY, LINE, RIO
 from tests.support.acme import PLANS
 from tests.support.inventory import World, play

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from numbering.message import Message
 from numbering.messages import Handover, Outcome, RetryPolicy, message_key, retry_in
 from numbering.porting import PortState
 from numbering.refusal import Fault, Refused
 from numbering.rio import check_characters
-from numbering.store_inventory import Message
 from tests.support.inventory import ONE, World, play
 from tests.support.postgres import database_url, postgres, postgres_url
 

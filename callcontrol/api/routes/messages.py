@@ -18,8 +18,8 @@ from callcontrol.api.routing import OPERATOR, Routes
 from callcontrol.api.services import Services
 from callcontrol.api.sight import Sight
 from callcontrol.node_view import Instant
+from numbering.message import Message
 from numbering.refusal import Fault, Refused
-from numbering.store_inventory import Message
 
 _MOST = 2**31 - 1
 
