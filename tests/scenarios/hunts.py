@@ -308,3 +308,20 @@ def late_device_joins_its_members_turn_only(stage: Stage) -> None:
     stage.run(0.5)
     carrier.bye(carrier.dialogs[0])
     stage.run(1.0)
+
+
+def member_who_answers_and_hangs_up_at_once(stage: Stage) -> None:
+    """An answer is an answer: the hunt is over, nobody else is rung."""
+    ana, ben = stage.phone("ana-phone"), stage.phone("ben-phone")
+    carrier = stage.carrier()
+    _greeting(stage, "ana", "ben", repeat=1)
+    _call(stage, carrier)
+    ana.ring()
+    stage.run(0.5)
+    answered = ana.answer(sdp(6000))
+    stage.run(0.1)
+    ana.bye(answered)
+    stage.run(2.0)
+    assert carrier.dialogs[0].over
+    assert not ben.rang
+    assert stage.outcomes() == {"ana-phone": "answered"}
