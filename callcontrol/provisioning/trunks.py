@@ -43,7 +43,9 @@ def read_trunk(reader: Reader) -> Trunk | None:
         reader.fail("peers", "a peer is named twice")
     shares = _shares(reader)
     if shares and peers:
-        reader.fail("peer", "peers stand in two places", "write either peers = […] or [[trunk.peer]] for each")
+        reader.fail(
+            "peer", "peers stand in two places", "write either peers = […] or [[trunk.peer]] for each"
+        )
     peers = peers or tuple(share.uri for share in shares)
     prefixes = _prefixes(reader)
     if prefixes and not peers:
