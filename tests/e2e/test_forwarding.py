@@ -293,7 +293,9 @@ def test_a_number_outside_of_its_hours(world: Company) -> None:
     record = world.server.record_of(before)
     assert (record["status"], record["reason"]) == (480, "number_off")
     assert refusals(record) == [("INC-03", "refuse:number_off")]
-    world.sipp_calls("carrier_calls", OFF_BOX).wait()
+    call = world.call(OFF_BOX)
+    call.expect_answer()
+    call.hang_up()
     voicemail.wait()
     invite = voicemail.received("INVITE")
     assert invite.start.split()[1] == voicemail_uri(world, OFF_BOX, 302)
@@ -310,7 +312,9 @@ def test_a_phone_that_answers_by_gsm_is_called_on_its_sim(world: Company) -> Non
     phone = world.phone("gus-1", "pjsua", "udp")
     mobile = world.sipp("carrier_answers", MOBILE)
     before = world.server.records_now()
-    world.sipp_calls("carrier_calls", GSM).wait()
+    call = world.call(GSM)
+    call.expect_answer()
+    call.hang_up()
     mobile.wait()
     invite = mobile.received("INVITE")
     assert sip.user_of(invite.start.split()[1]) == SIMS["gus"]

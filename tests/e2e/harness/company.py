@@ -176,9 +176,15 @@ listen = "{HOST}:{self.broker_port}"
 
     # ---- what became of it
 
-    def told(self, reference: str) -> list[tuple[str, str]]:
-        """Rule and outcome of each line that ``cloudline calls show`` has for a call."""
-        return _rules(self.server.cli_json("calls", "show", reference))
+    def told(self, reference: str, by: str = "api") -> list[tuple[str, str]]:
+        """Rule and outcome of each line of a call, by the API or, which takes longer, by ``cloudline calls show``."""
+        server = self.server
+        shown = (
+            server.api(f"/v1/calls/{reference}")
+            if by == "api"
+            else server.cli_json("calls", "show", reference)
+        )
+        return _rules(shown)
 
     def explained(self, caller: str, called: str, *options: str) -> list[tuple[str, str]]:
         """Rule and outcome of each line that ``cloudline explain`` has for a call of the outside world."""
