@@ -117,9 +117,11 @@ class Gatherer:
         return self._of_device(uri, device, country, caller, self._loop(message, reader), now)
 
     def from_transfer(self, uri: Uri, device: Device, number: str, now: float) -> CallFacts:
-        """Facts of a call that a device has made for it by a REFER, with the cloud number of the first
-        call."""
+        """Facts of a call that a device has made for it by a REFER, with the cloud number of the first call; if that is
+        nobody's, but a Greeting's, as if none were named."""
         country = self._directory.country_of_device(device.ref)
+        if not _is_held(self._number(number)):
+            number = ""
         caller = CallerNumber(presented=number, e164=number, source="transfer" if number else "")
         return self._of_device(uri, device, country, caller, LoopFacts(), now)
 

@@ -512,6 +512,15 @@ def test_a_transfer_is_a_call_of_the_transferring_device(bench: Bench) -> None:
     assert isinstance(inside.decision.plan.steps[0], Ring)
 
 
+@pytest.mark.rule("OUT-01", "GRT-04")
+def test_who_transfers_the_call_of_a_greeting_calls_with_the_own_number(bench: Bench) -> None:
+    now = 1_800_000_000.0
+    made = bench.intake.route_transfer("ben-phone", f"sip:0199001234@{DOMAIN}", now, number="+33639987000")
+    assert made is not None
+    assert made.asserted == BEN
+    assert made.decision.plan.steps == (ToTrunk(number=OUTSIDE, for_s=120.0),)
+
+
 def test_transfers_that_lead_nowhere(bench: Bench) -> None:
     now = 1_800_000_000.0
     foreign = bench.intake.route_transfer("ben-phone", "sip:x@other.example", now)
