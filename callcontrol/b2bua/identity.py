@@ -117,7 +117,8 @@ def _diversion_lines(diverted: tuple[Diversion, ...], form: str, host: str, targ
 
 
 def _with_cause(uri: str, cause: str) -> str:
-    return f"{uri}{cause}" if "?" not in uri else uri
+    """The target as the last entry of History-Info has it; a media server's URI says why already (RFC 4458 §2)."""
+    return uri if "?" in uri or ";cause=" in uri else f"{uri}{cause}"
 
 
 def apply_rules(lines: list[str], rules: tuple[tuple[str, str, str], ...]) -> list[str]:

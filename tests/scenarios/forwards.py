@@ -153,6 +153,7 @@ def voicemail_takes_what_nobody_took(stage: Stage) -> None:
     assert invite is not None
     assert f"target=sip:{ANA}%40" in invite.uri
     assert "cause=408" in invite.uri
+    assert (invite.get("history-info") or "").count("cause=") == 1, "a parameter stands in a URI once"
     server.answer(sdp(6000))
     stage.run(0.5)
     assert stage.pushed("ana-phone") == ["missed_call"]
