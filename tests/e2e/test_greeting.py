@@ -21,7 +21,7 @@ from tests.e2e.harness.company import (
 )
 from tests.e2e.harness.dialog import Leg
 from tests.e2e.harness.phone import Phone
-from tests.e2e.harness.world import OUTSIDE
+from tests.e2e.harness.world import CLEO, OUTSIDE
 
 pytestmark = [pytest.mark.e2e, pytest.mark.needs("sipp", "openssl")]
 ELSEWHERE = 'SIP;cause=200;text="Call completed elsewhere"'
@@ -270,11 +270,31 @@ def test_nobody_answers_and_voicemail_does(world: Company) -> None:
         f"sip:voicemail@{MEDIA_HOST}:{world.media_port};target=sip:{UNANSWERED}%40{world.domain};cause=408"
     )
     assert f"<sip:{UNANSWERED}@{world.domain}>;reason=no-answer" in invite.get("diversion")
+    assert invite.get("history-info").count("cause=408") == 1
     assert sip.user_of(invite.get("from")) == OUTSIDE
     assert reason_of_cancel(ben).startswith("SIP;cause=408")
     record = world.server.record_of(before)
     assert outcomes(record) == {"ben-1": "missed"}
     assert ("VM-01", "voicemail") in [line[:2] for line in lines_of(record)]
+
+
+@pytest.mark.rule("GRT-04", "OUT-01")
+def test_a_member_passes_a_call_of_the_company_on(world: Company) -> None:
+    """A colleague calls the company; Ben, who answers, transfers the call to the number of Cleo."""
+    ana, ben, cleo = (world.phone(f"{user}-1", "pjsua", "udp") for user in ("ana", "ben", "cleo"))
+    cleo.do("first_answer", status=200)
+    call = ana.dial(UNANSWERED)
+    ringing = ben.incoming()
+    ben.answer(ringing)
+    ana.wait("up", call)
+    ben.do("transfer", call=ringing, to=f"sip:{CLEO}@{world.domain}")
+    reached = cleo.incoming()
+    cleo.wait("up", reached)
+    ben.wait("transfer", ringing, fits=lambda e: e["final"] and e["code"] == 200)
+    ben.hang_up(ringing)
+    cleo.hears(reached)
+    ana.hang_up(call)
+    cleo.wait("ended", reached)
 
 
 @pytest.mark.rule("GRT-05", "OUT-09")
