@@ -282,7 +282,8 @@ class Core:
             if not self._wire.answer_again(event.key):
                 self._on_invite(event, monotonic, now)
         elif method == "OPTIONS":
-            self._turn_away(event, 200, monotonic, TOLD)
+            # load balancers probe with it: a node that drains is to get no new calls
+            self._turn_away(event, 503 if self.draining else 200, monotonic, TOLD)
         elif method in ("BYE", "INFO", "UPDATE", "PRACK", "NOTIFY"):
             self._turn_away(event, 481, monotonic)  # these live in dialogs only
         else:

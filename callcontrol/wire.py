@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from callcontrol.ports import Resolver
 from callcontrol.sip.commands import SendAck, SendRequest, SendResponse
 from callcontrol.sip.endpoint import Endpoint
-from callcontrol.sip.flow import Flow, Listeners
+from callcontrol.sip.flow import Flow, Listener, Listeners
 
 if TYPE_CHECKING:
     from callcontrol.b2bua.call import Call
@@ -106,6 +106,7 @@ class Wire:
                 self._monotonic(),
                 owner,
                 keep_flow="|" in command.target,
+                sent_by=command.sent_by,
             )
             return
         self._resolver.look_up(command.target, lambda flows: self._resolved(owner, command, flows))
@@ -196,6 +197,7 @@ class ListenerContacts:
         self._listeners = listeners
         self._flow = flow
         self._ends: dict[str, str] = {}
+        self._said: dict[str, str] = {}
 
     def uri(self, scope: str, target: str, host: str = "") -> str:
         end = self._ends.get(target)
@@ -210,12 +212,26 @@ class ListenerContacts:
             return f"sip:{scope}@{host}{semicolon}{transport}"
         return f"sip:{scope}{end}"
 
-    def _end(self, target: str) -> str:
+    def sent_by(self, target: str) -> str:
+        said = self._said.get(target)
+        if said is None:
+            listener = self._listener(target)
+            said = "" if listener is None else listener.sent_by_lower
+            if len(target) <= _CACHED_LENGTH:
+                if len(self._said) >= _CACHE_MAX:
+                    self._said.clear()
+                self._said[target] = said
+        return said
+
+    def _listener(self, target: str) -> Listener | None:
         flow = self._flow(target) if target else None
-        listener = None
-        if flow is not None:
-            listener = self._listeners.get(flow.listener) if flow.listener else None
-            listener = listener or self._listeners.pick(flow.transport, flow.host)
+        if flow is None:
+            return None
+        listener = self._listeners.get(flow.listener) if flow.listener else None
+        return listener or self._listeners.pick(flow.transport, flow.host)
+
+    def _end(self, target: str) -> str:
+        listener = self._listener(target)
         if listener is None:
             listener = self._listeners.pick("udp", "127.0.0.1") or next(iter(self._listeners.all()), None)
         if listener is None:

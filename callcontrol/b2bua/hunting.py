@@ -70,6 +70,11 @@ def _step(call: Call) -> Hunt | None:
     return step if isinstance(step, Hunt) else None
 
 
+def where(hunt: Hunting) -> str:
+    """The present offer, for people."""
+    return f"group {hunt.group + 1} of round {hunt.round + 1}"
+
+
 def next_group(call: Call, turn: Turn) -> None:
     """The present group came to nothing, or there was none: on to the next one."""
     hunt, step = call.hunt, _step(call)

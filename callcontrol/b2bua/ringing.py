@@ -330,7 +330,7 @@ def on_step_over(call: Call, turn: Turn) -> None:
     ring = offering.present_ring(call)
     rang = ring is None or waking.reachable(call)
     reason = reasons.NO_ANSWER if rang else reasons.UNREACHABLE
-    call.note("INC-08", reason, f"step {call.step}" if call.hunt is None else f"offer {call.stage}")
+    call.note("INC-08", reason, f"step {call.step}" if call.hunt is None else hunting.where(call.hunt))
     call.choosing = False
     offering.cancel_stage(call, turn, reason)
     note_result(call, 0, reason, [])

@@ -67,7 +67,7 @@ def resume(call: Call, turn: Turn) -> None:
         entry.asking = False  # the answer went to the node that asked
     for leg in call.legs.values():
         _forget_connection(leg)
-        usage_session.resend(leg.usage, turn)
+        usage_session.resend(leg.usage, turn, what == END and leg.heard)
     if what == END:
         call.end(turn, reasons.NODE_LOST, 503, "server", [], True)
     elif what == GO_ON:

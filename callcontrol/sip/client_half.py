@@ -55,8 +55,11 @@ class ClientHalf(Timekeeper):
         now: float,
         owner: object | None = None,
         keep_flow: bool = False,
+        sent_by: str = "",
     ) -> None:
         """Start a client transaction.  ``data`` has no Via; ours is put in.  Outcome: events with ``branch``.
+
+        ``sent_by``: of a CANCEL whose INVITE another node has sent, what the Via said there; empty: ours.
 
         A CANCEL bears the branch of its INVITE and goes its way; before the first 1xx it is held back, after
         a final dropped (§9.1).  An oversize UDP request goes by TCP if we listen there, unless ``keep_flow``
@@ -85,9 +88,12 @@ class ClientHalf(Timekeeper):
             return
         if target.listener != listener.name:
             target = Flow(target.transport, target.host, target.port, listener.name, target.conn)
-        via = f"{listener.via}{branch};rport\r\n".encode()
+        start = listener.via
+        if sent_by and sent_by != listener.sent_by_lower:
+            start = start.replace(f" {listener.sent_by}", f" {sent_by}", 1)
+        via = f"{start}{branch};rport\r\n".encode()
         request = with_via(data, via)
-        sent_by = listener.sent_by_lower
+        sent_by = sent_by or listener.sent_by_lower
         transaction: ClientTransaction
         if method == "INVITE":
             transaction = InviteClient(branch, request, via, sent_by, target, owner)

@@ -17,12 +17,16 @@ class Command:
 class SendRequest(Command):
     """Start a client transaction."""
 
-    __slots__ = ("branch", "data", "leg", "method", "target")
+    __slots__ = ("branch", "data", "leg", "method", "sent_by", "target")
 
-    def __init__(self, leg: str, branch: str, method: str, data: bytes, target: str) -> None:
+    def __init__(
+        self, leg: str, branch: str, method: str, data: bytes, target: str, sent_by: str = ""
+    ) -> None:
         self.leg = leg
         self.branch = branch
         """Branch parameter without host; a CANCEL has the branch of its INVITE."""
+        self.sent_by = sent_by
+        """Sent-by of the top Via, where the peer knows the request by one that was another node's (§17.2.3); empty: ours."""
         self.method = method
         self.data = data
         """The message without its top Via."""

@@ -69,6 +69,10 @@ class Contacts(Protocol):
         """``host`` (with port where it matters): the name by which this peer knows us, instead of the listener's."""
         ...
 
+    def sent_by(self, target: str) -> str:
+        """What the Via of a request to ``target`` says of us, lower case; empty: that is not known before it is resolved."""
+        ...
+
 
 class UsageEnv:
     """Settings and surroundings of all usages of a node; never stored."""

@@ -119,6 +119,7 @@ INVITE_FIELDS: Final = (
     "authorization",
     "cancel_lines",
     "early",
+    "sent_by",
 )
 
 
@@ -163,6 +164,8 @@ class OutgoingInvite:
         self.cancel_lines: list[str] = []
         self.early: dict[str, Early] = {}
         """Early dialogs by the peer's tag."""
+        self.sent_by = ""
+        """Sent-by of its Via: the peer knows the transaction by it, whichever node goes on with it; empty: not known."""
 
 
 RELIABLE_FIELDS: Final = ("tag", "rseq", "status", "described", "data")

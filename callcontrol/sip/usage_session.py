@@ -155,13 +155,15 @@ def send_refresh(usage: Usage, turn: Turn) -> None:
     _send(usage, turn, dialog, Pending(method, FOR_REFRESH, "", 0, body, usage.local_type, []))
 
 
-def resend(usage: Usage, turn: Turn) -> None:
+def resend(usage: Usage, turn: Turn, gives_up: bool = False) -> None:
     """After a takeover: all that has no final response is sent again as it was, which is a retransmission for the peer.
+
+    ``gives_up``: its INVITE was heard, and is about to be cancelled.
 
     The transactions are gone with the node that had them; without new ones no answer would find us, and a 2xx to an INVITE
     would stay without ACK.
     """
-    resend_invite(usage, turn)
+    resend_invite(usage, turn, gives_up)
     for branch, pending in usage.pending.items():
         pending.cancelled = False
         turn.commands.append(SendRequest(usage.leg, branch, pending.method, pending.data, pending.hop))

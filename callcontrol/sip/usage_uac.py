@@ -68,6 +68,7 @@ def _send_invite(usage: Usage, turn: Turn, request: OutgoingInvite) -> None:
     head.append(f"User-Agent: {env.server}")
     head.extend(request.lines)
     data = assemble(head, request.body, request.content_type)
+    request.sent_by = env.contacts.sent_by(request.hop)
     turn.commands.append(SendRequest(usage.leg, request.branch, "INVITE", data, request.hop))
 
 
@@ -105,12 +106,15 @@ def _send_cancel(usage: Usage, turn: Turn, request: OutgoingInvite) -> None:
     head.append(f"CSeq: {request.cseq} CANCEL")
     head.extend(request.cancel_lines)
     data = assemble(head, b"", "")
-    turn.commands.append(SendRequest(usage.leg, request.branch, "CANCEL", data, request.hop))
+    command = SendRequest(usage.leg, request.branch, "CANCEL", data, request.hop, request.sent_by)
+    turn.commands.append(command)
 
 
-def resend_invite(usage: Usage, turn: Turn) -> None:
+def resend_invite(usage: Usage, turn: Turn, gives_up: bool) -> None:
     """After a takeover: what is open goes out again as it was, which is a retransmission for the peer.
 
+    ``gives_up``: the INVITE had a provisional response, and is to be cancelled.  It is not repeated then: a peer that knows its
+    node by another address would take it for a second one (RFC 3261 §8.2.2.2), and the CANCEL would wait for its response.
     An INVITE that was cancelled is not repeated: if it is over at the peer, it would ring there again, and the CANCEL would be
     taken for a retransmission.  So its final response finds no transaction, and is waited for by our own clock.
     """
@@ -118,7 +122,10 @@ def resend_invite(usage: Usage, turn: Turn) -> None:
     if request is None:
         return
     if usage.state == CALLING:
-        _send_invite(usage, turn, request)
+        if gives_up:
+            usage.deadlines["cancelled"] = turn.now + 64 * turn.env.t1
+        else:
+            _send_invite(usage, turn, request)
     elif usage.state == CANCELLING:
         _send_cancel(usage, turn, request)
         usage.deadlines["cancelled"] = turn.now + 64 * turn.env.t1

@@ -122,6 +122,19 @@ def test_a_repeated_invite_is_byte_for_byte_the_first_one() -> None:
 
 
 @pytest.mark.rule("LIVE-02")
+def test_whoever_rings_gets_a_cancel_that_its_invite_is_known_by() -> None:
+    """A repeated INVITE from another address would be a second one for the phone, and a CANCEL from there nobody's."""
+    them = ringing()
+    respond(them, "b1", 180)
+    requests = [
+        (effect.leg, effect.method, effect.sent_by)
+        for effect in died(them).handle(Resumed(), START + 1.0)
+        if isinstance(effect, SendRequest) and effect.leg == "b1"
+    ]
+    assert requests == [("b1", "CANCEL", "192.0.2.1:5060")]
+
+
+@pytest.mark.rule("LIVE-02")
 def test_an_answer_that_comes_after_the_takeover_is_acked_and_released() -> None:
     them = ringing()
     branch = next(each.request.branch for each in them.open.values() if each.leg == "b1")

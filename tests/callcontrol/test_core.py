@@ -141,6 +141,14 @@ def test_options_tells_what_we_can() -> None:
     assert {"100rel", "timer", "replaces"} <= set(answer.tokens("supported"))
 
 
+@pytest.mark.rule("OPS-04")
+def test_options_tells_load_balancers_of_a_drain() -> None:
+    fence = Fence()
+    fence.world.server.core.draining = True
+    (answer,) = [parse(data) for data in fence.send(request("OPTIONS", 1, uri=f"sip:{DOMAIN}"))]
+    assert answer.status == 503
+
+
 class BrokenIntake:
     """An intake that has a bug, which one message meets."""
 

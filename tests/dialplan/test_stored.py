@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import typing
 from dataclasses import fields, is_dataclass, replace
 from enum import StrEnum
@@ -181,7 +182,13 @@ def nested_in(hint: Any) -> type[Any] | None:
     return found.pop() if found else None
 
 
+def is_compiled(kind: type[Any]) -> bool:
+    return not (sys.modules[kind.__module__].__file__ or "").endswith(".py")
+
+
 def test_the_table_of_fields_is_that_of_the_classes() -> None:
+    if is_compiled(CallFacts):
+        pytest.skip("compiled classes tell nothing of what may be None")
     seen: set[type[Any]] = set()
     rest: list[type[Any]] = [CallFacts]
     while rest:

@@ -23,6 +23,9 @@ class _Contacts:
     def uri(self, scope: str, target: str, host: str = "") -> str:
         return f"sip:{scope}@10.0.0.1:5060"
 
+    def sent_by(self, target: str) -> str:
+        return "192.0.2.1:5060"
+
 
 def environment() -> CallEnv:
     """Surroundings of the call: nothing but the hunt itself ends it."""

@@ -473,3 +473,19 @@ def test_tap_sees_every_message_with_its_call_id() -> None:
         ("in", "OPTIONS", "four"),
         ("out", "SIP/2.0", "four"),
     ]
+
+
+@pytest.mark.rule("LIVE-02")
+def test_a_cancel_for_another_node_says_what_that_one_said() -> None:
+    """RFC 3261 §17.2.3: the peer knows the INVITE by branch and sent-by; the answer to the CANCEL is ours all the same."""
+    bench = Bench()
+    cancel = (
+        b"CANCEL sip:ana@192.0.2.9 SIP/2.0\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:ana@b>\r\nCall-ID: c\r\n"
+        b"CSeq: 1 CANCEL\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+    )
+    flow = Flow("udp", PEER, 5060, f"udp:{LOCAL}:5060")
+    bench.endpoint.send_request("z9hG4bKdead", "CANCEL", cancel, flow, 0.0, sent_by="198.51.100.7:5060")
+    (sent,) = [data for _, data in bench.endpoint.out]
+    assert via_line(sent) == "Via: SIP/2.0/UDP 198.51.100.7:5060;branch=z9hG4bKdead;rport"
+    bench.endpoint.receive(response_to(sent, 200), flow, 0.1)
+    assert not bench.endpoint.counters.dropped, "its answer is ours"

@@ -131,6 +131,9 @@ class Contacts:
     def uri(self, scope: str, target: str, host: str = "") -> str:
         return f"sip:{scope}@{host or '10.0.0.1:5060'}"
 
+    def sent_by(self, target: str) -> str:
+        return "192.0.2.1:5060"
+
 
 def environment() -> CallEnv:
     return CallEnv(UsageEnv(KeyedIds(b"k" * 32), Contacts()), "cloudline.example", "node")
