@@ -69,6 +69,7 @@ def running_view(call: Call) -> CallView:
         caller_hidden=plan.caller.hidden,
         ringing_at=call.ringing_at or None,
         answered_at=call.answered_at or None,
+        config_version=plan.config_version,
         plan=plan_words(plan),
         legs=tuple(_leg_view(leg) for leg in call.legs.values()),
         trace=_trace_view(call.trace),
@@ -175,6 +176,7 @@ def ended_view(record: CallRecord) -> CallView:
             )
             for leg in record.legs
         ),
+        config_version=record.config_version,
         offers=offers_of(record),
         plan=_plan_of(record),
         trace=_trace_view(trace_of(record.trace)),

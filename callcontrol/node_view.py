@@ -139,6 +139,8 @@ class CallView:
     reason: str = ""
     """A word of the closed list (``dialplan.reasons``); empty while the call runs."""
     ended_by: str = ""
+    config_version: int = 0
+    """Revision of the provisioning that the call was decided with (OPS-03)."""
     plan: tuple[str, ...] = ()
     """The steps of the plan in words, in order."""
     legs: tuple[LegView, ...] = ()

@@ -125,7 +125,7 @@ def print_call(call: dict[str, Any], *, explained: bool = False) -> None:
     else:
         _print_head(call)
     if call["plan"]:
-        typer.echo("\nplan")
+        typer.echo(f"\nplan, by revision {call['config_version']} of the provisioning")
         for number, step in enumerate(call["plan"], 1):
             typer.echo(f"  {number}. {step}")
     if call["story"]:
