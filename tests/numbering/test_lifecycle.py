@@ -267,7 +267,7 @@ class Life(RuleBasedStateMachine):
     def cause(self) -> Cause:
         return Cause(at=self.now, actor="walk", reason="step")
 
-    def take(self, step: Callable[[], Moved]) -> None:
+    def take(self, step: Callable[[], Moved], with_history: bool = False) -> None:
         before = self.number
         try:
             moved = step()
@@ -279,13 +279,14 @@ class Life(RuleBasedStateMachine):
         assert before is None or moved.number is None or moved.number.version > before.version
         self.number = moved.number
         holder = "" if moved.number is None else moved.number.user
-        if before is not None and before.user and not holder:
+        if moved.number is None:
+            self.former = ""  # it is not ours any more, and neither is whom it was kept for
+        elif before is not None and before.user and not holder:
             self.released_at, self.former = self.now, before.user
         if before is not None and moved.number is not None and holder and holder != before.user:
             if before.state is S.QUARANTINED:
                 assert holder == self.former, "only the former holder gets it out of quarantine"
-            with_history = moved.event.action == Action.REASSIGN and moved.number.held_since != self.now
-            if not with_history:
+            if moved.event.action != Action.REASSIGN or not with_history:
                 assert (moved.number.block, moved.number.hide) == ((), False)
         self.holder = holder
 
@@ -334,7 +335,7 @@ class Life(RuleBasedStateMachine):
             Action.PORT_OUT: lambda: lifecycle.port_out(number, at),
             Action.COME_BACK: lambda: lifecycle.come_back(number, quarantine_end(rules, self.now), at),
         }
-        self.take(steps[action])
+        self.take(steps[action], with_history=days > 20)
 
     @precondition(lambda self: self.number is not None and self.number.state in HELD)
     @rule()
