@@ -187,8 +187,7 @@ def is_compiled(kind: type[Any]) -> bool:
 
 
 def test_the_table_of_fields_is_that_of_the_classes() -> None:
-    if is_compiled(CallFacts):
-        pytest.skip("compiled classes tell nothing of what may be None")
+    """Where the classes are compiled they tell nothing of what may be None: there only what they tell is compared."""
     seen: set[type[Any]] = set()
     rest: list[type[Any]] = [CallFacts]
     while rest:
@@ -198,6 +197,8 @@ def test_the_table_of_fields_is_that_of_the_classes() -> None:
         seen.add(kind)
         hints = typing.get_type_hints(kind)
         within = {spec.name: found for spec in fields(kind) if (found := nested_in(hints[spec.name]))}
-        assert stored.NESTED[kind] == within, kind
+        assert within.items() <= stored.NESTED[kind].items(), kind
+        assert is_compiled(kind) or stored.NESTED[kind] == within, kind
         rest.extend(within.values())
-    assert seen == set(stored.NESTED)
+    assert seen <= set(stored.NESTED)
+    assert is_compiled(CallFacts) or seen == set(stored.NESTED)
