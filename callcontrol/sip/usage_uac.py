@@ -113,8 +113,8 @@ def _send_cancel(usage: Usage, turn: Turn, request: OutgoingInvite) -> None:
 def resend_invite(usage: Usage, turn: Turn, gives_up: bool) -> None:
     """After a takeover: what is open goes out again as it was, which is a retransmission for the peer.
 
-    ``gives_up``: the INVITE had a provisional response, and is to be cancelled.  It is not repeated then: a peer that knows its
-    node by another address would take it for a second one (RFC 3261 §8.2.2.2), and the CANCEL would wait for its response.
+    ``gives_up``: the INVITE had a provisional response, and is to be cancelled.  From another address than its node had it is not
+    repeated then: the peer would take it for a second one (RFC 3261 §8.2.2.2), and the CANCEL would wait for its response.
     An INVITE that was cancelled is not repeated: if it is over at the peer, it would ring there again, and the CANCEL would be
     taken for a retransmission.  So its final response finds no transaction, and is waited for by our own clock.
     """
@@ -122,7 +122,7 @@ def resend_invite(usage: Usage, turn: Turn, gives_up: bool) -> None:
     if request is None:
         return
     if usage.state == CALLING:
-        if gives_up:
+        if gives_up and request.sent_by not in ("", turn.env.contacts.sent_by(request.hop)):
             usage.deadlines["cancelled"] = turn.now + 64 * turn.env.t1
         else:
             _send_invite(usage, turn, request)

@@ -123,15 +123,24 @@ def test_a_repeated_invite_is_byte_for_byte_the_first_one() -> None:
 
 @pytest.mark.rule("LIVE-02")
 def test_whoever_rings_gets_a_cancel_that_its_invite_is_known_by() -> None:
-    """A repeated INVITE from another address would be a second one for the phone, and a CANCEL from there nobody's."""
+    """A repeated INVITE from another address would be a second one for the phone, and a CANCEL from there nobody's; from the
+    same address it is a retransmission, and brings the final response to us."""
     them = ringing()
     respond(them, "b1", 180)
-    requests = [
-        (effect.leg, effect.method, effect.sent_by)
-        for effect in died(them).handle(Resumed(), START + 1.0)
-        if isinstance(effect, SendRequest) and effect.leg == "b1"
-    ]
-    assert requests == [("b1", "CANCEL", "192.0.2.1:5060")]
+    elsewhere = died(them)
+    invite = elsewhere.legs["b1"].usage.invite
+    assert invite is not None
+    invite.sent_by = "198.51.100.7:5060"
+    for call, expected in (
+        (elsewhere, [("CANCEL", "198.51.100.7:5060")]),
+        (died(them), [("INVITE", ""), ("CANCEL", "192.0.2.1:5060")]),
+    ):
+        requests = [
+            (effect.method, effect.sent_by)
+            for effect in call.handle(Resumed(), START + 1.0)
+            if isinstance(effect, SendRequest) and effect.leg == "b1"
+        ]
+        assert requests == expected
 
 
 @pytest.mark.rule("LIVE-02")
