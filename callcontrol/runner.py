@@ -63,6 +63,7 @@ from callcontrol.sip.message import Message
 from callcontrol.sip.usage import Turn
 from callcontrol.trunking import Trunking, retry_after
 from callcontrol.wire import Owner, Wire
+from dialplan import reasons
 from dialplan.facts import CallFacts, OwnCall
 from dialplan.plan import Decision, DeviceTarget, Forward, Identity, Reach
 
@@ -383,13 +384,27 @@ class Runner:
     def _find_members(self, call: Call, effect: FindMembers, now: float) -> None:
         if effect.greeting and self.occupants is not None:
             self.occupants.occupancy.took_turn(effect.greeting)
-        found = tuple([self.reach(user, now, call.ref) for user in effect.users])
+        found = tuple([self._reach(call, user, now) for user in effect.users])
         self.handle(call, MembersFound(effect.stage, found), now)
 
+    def _reach(self, call: Call, user: str, now: float) -> Reach:
+        """How a member can be reached; whoever cannot be looked up costs no time, and the hunt goes on."""
+        try:
+            return self.reach(user, now, call.ref)
+        except Exception as error:  # noqa: BLE001 - told, and the caller still has the other members
+            self.defect(error)
+            call.note("GRT-01", reasons.UNAVAILABLE, f"{user} could not be looked up")
+            return Reach(user=user)
+
     def _forward(self, call: Call, effect: RouteForward, now: float) -> None:
-        facts, decision = self.route_forward(
-            effect.step, effect.caller, effect.cause, effect.max_forwards, call.ref, now
-        )
+        facts: CallFacts | None = None
+        decision: Decision | None = None
+        try:
+            facts, decision = self.route_forward(
+                effect.step, effect.caller, effect.cause, effect.max_forwards, call.ref, now
+            )
+        except Exception as error:  # noqa: BLE001 - told, and the plan goes on
+            self.defect(error)
         if decision is not None:
             self._index.rings(call, rung_users(decision.plan))
         if facts is not None and self.env.keep_facts:

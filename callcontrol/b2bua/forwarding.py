@@ -98,7 +98,8 @@ def on_routed(call: Call, turn: Turn, event: ForwardRouted) -> None:
     call.dirty = True
     decision = event.decision
     if decision is None:
-        ringing.note_result(call, 0, reasons.NOT_FOUND, [])
+        call.note("FWD-01", reasons.UNAVAILABLE, "the target could not be looked up")
+        ringing.note_result(call, 0, reasons.UNAVAILABLE, [])
         ringing.stage_failed(call, turn)
         return
     call.note_all(decision.trace)

@@ -40,7 +40,7 @@ from callcontrol.sip.message import Message
 from callcontrol.sip.usage import CALLING, INCOMING, Turn, body_type
 from callcontrol.sip.usage_events import Answered, Failed, Progress
 from dialplan import reasons
-from dialplan.plan import Forward, Hunt, Refuse, ToMedia, ToTrunk
+from dialplan.plan import Forward, Hunt, Refuse, Step, ToMedia, ToTrunk
 
 if TYPE_CHECKING:
     from callcontrol.b2bua.call import Call
@@ -71,29 +71,38 @@ def run_step(call: Call, turn: Turn) -> None:
             by = "caller" if step.reason == reasons.CALLER_CANCELLED else "server"
             refuse_caller(call, turn, step.reason, step.status, [], by)
             return
-        if forwarding.applies(call, step):
-            call.begin_stage(turn)
-            if isinstance(step, ToTrunk):
-                call.deadlines["step"] = turn.now + step.for_s
-                choose_trunk(call, turn, step)
-                return
-            if isinstance(step, Hunt):
-                hunting.begin(call, turn, step)
-                return
-            if isinstance(step, Forward):
-                forwarding.route(call, turn, step)
-                return
-            if isinstance(step, ToMedia):
-                forwarding.dial_media(call, turn, step)
-                return
-            if offering.can_ring(step):
-                call.deadlines["step"] = turn.now + step.for_s
-                offering.begin(call, turn, step)
-                return
-            call.note("ring", reasons.UNREACHABLE, "no target")
-            note_result(call, 480, reasons.UNREACHABLE, [])
+        if begin_step(call, turn, step, True):
+            return
         call.step += 1
     _give_up(call, turn)
+
+
+def begin_step(call: Call, turn: Turn, step: Step, timed: bool) -> bool:
+    """Begin a step of the call's plan, or of a transfer's; False if there is nothing to be done for it.
+
+    ``timed``: the step ends after its own time; else whoever carries it out bounds it.
+    """
+    if isinstance(step, Refuse) or not forwarding.applies(call, step):
+        return False
+    call.begin_stage(turn)
+    if isinstance(step, Hunt):
+        hunting.begin(call, turn, step)
+    elif isinstance(step, Forward):
+        forwarding.route(call, turn, step)
+    elif isinstance(step, ToMedia):
+        forwarding.dial_media(call, turn, step)
+    elif isinstance(step, ToTrunk) or offering.can_ring(step):
+        if timed:
+            call.deadlines["step"] = turn.now + step.for_s
+        if isinstance(step, ToTrunk):
+            choose_trunk(call, turn, step)
+        else:
+            offering.begin(call, turn, step)
+    else:
+        call.note("ring", reasons.UNREACHABLE, "no target")
+        note_result(call, 480, reasons.UNREACHABLE, [])
+        return False
+    return True
 
 
 def _give_up(call: Call, turn: Turn) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from callcontrol.b2bua import dialling, forwarding, hunting, joining, offering, waking
+from callcontrol.b2bua import dialling, hunting, joining, ringing, waking
 from callcontrol.b2bua.causes import CAUSES
 from callcontrol.b2bua.effects import JoinDialog, RouteTransfer
 from callcontrol.b2bua.events import JoinPostponed, TransferRouted
@@ -28,7 +28,7 @@ from callcontrol.sip.fields import Replaces, parse_name_addr, parse_replaces
 from callcontrol.sip.uri import parse_uri, unescape
 from callcontrol.sip.usage import ESTABLISHED, Turn
 from callcontrol.sip.usage_events import Answered, Asked, Progress, Replied
-from dialplan.plan import Forward, Hunt, Refuse, ToMedia, ToTrunk
+from dialplan.plan import Refuse
 
 if TYPE_CHECKING:
     from callcontrol.b2bua.call import Call
@@ -138,25 +138,9 @@ def _run_step(call: Call, turn: Turn, move: Transfer) -> None:
         if isinstance(step, Refuse):
             joining.failed(call, turn, CAUSES[step.reason].status)
             return
-        if forwarding.applies(call, step):
-            call.begin_stage(turn)
-            if isinstance(step, ToTrunk):
-                dialling.choose_trunk(call, turn, step)
-                return
-            if isinstance(step, Hunt):
-                hunting.begin(call, turn, step)
-                return
-            if isinstance(step, Forward):
-                forwarding.route(call, turn, step)
-                return
-            if isinstance(step, ToMedia):
-                forwarding.dial_media(call, turn, step)
-                return
-            if offering.can_ring(step):
-                if move.step + 1 < len(plan.steps):
-                    call.deadlines["step"] = turn.now + step.for_s
-                offering.begin(call, turn, step)
-                return
+        # the last one rings as long as the transfer may take
+        if ringing.begin_step(call, turn, step, move.step + 1 < len(plan.steps)):
+            return
         move.step += 1
     joining.failed(call, turn, call.best_status or 480)
 

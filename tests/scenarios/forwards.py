@@ -230,3 +230,26 @@ def nobody_registered_and_the_sim_is_called_at_once(stage: Stage) -> None:
     carrier.ring()
     stage.run(20.0)
     assert carrier.dialogs[0].status == 480, "before the SIM's own voicemail answers"
+
+
+def forward_that_cannot_be_decided_leaves_voicemail(stage: Stage) -> None:
+    """A lookup that fails is told in the trace; what comes after the forward is done."""
+    stage.configure_media(voicemail_uri=VOICEMAIL)
+    carrier, server = stage.carrier(), stage.carrier("10.0.9.1", "voicemail")
+    _number(stage, ANA, voicemail=True)
+    _forward(stage, ANA, OUTSIDE, ForwardMode.ALL)
+    runner = stage.world.server.runner
+    told: list[Exception] = []
+
+    def broken(*_: object) -> tuple[None, None]:
+        raise LookupError("the live store is broken")
+
+    runner.route_forward, runner.on_defect = broken, told.append
+    _call(stage, carrier)
+    assert len(told) == 1
+    assert server.rang
+    server.answer(sdp(6000))
+    stage.run(0.5)
+    carrier.bye(carrier.dialogs[0])
+    stage.run(1.0)
+    assert "the target could not be looked up" in stage.record.trace

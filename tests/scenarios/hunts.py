@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from dialplan.plan import Reach
 from numbering.e164 import E164
 from numbering.models import ANSWER_GSM, Greeting, GreetingMember, Strategy
 from tests.scenarios.stage import CALLER, Stage
@@ -325,3 +326,28 @@ def member_who_answers_and_hangs_up_at_once(stage: Stage) -> None:
     assert carrier.dialogs[0].over
     assert not ben.rang
     assert stage.outcomes() == {"ana-phone": "answered"}
+
+
+def member_who_cannot_be_looked_up_costs_no_time(stage: Stage) -> None:
+    """A lookup that fails is told in the trace, and the hunt goes on with the next member at once."""
+    stage.phone("ana-phone")
+    ben = stage.phone("ben-phone")
+    carrier = stage.carrier()
+    _greeting(stage, "ana", "ben")
+    runner = stage.world.server.runner
+    sound = runner.reach
+    told: list[Exception] = []
+
+    def broken(user: str, now: float, ref: str) -> Reach:
+        if user == "ana":
+            raise LookupError("the directory is broken")
+        return sound(user, now, ref)
+
+    runner.reach, runner.on_defect = broken, told.append
+    _call(stage, carrier)
+    assert ben.rang
+    assert [str(error) for error in told] == ["the directory is broken"]
+    stage.talk(carrier, carrier.dialogs[0], ben)
+    carrier.bye(carrier.dialogs[0])
+    stage.run(1.0)
+    assert "ana could not be looked up" in stage.record.trace
