@@ -402,6 +402,7 @@ class App:
                 leases=None if self.live is None else self.live.leases,
                 channels=None if self.live is None else self.live.channels,
                 occupancy=MemoryOccupancy() if self.live is None else self.live.occupancy,
+                rios=self.numbers,
                 sims=self.sims,
                 place=self.place,
                 places=self.places,
@@ -434,6 +435,7 @@ class App:
             if self.signalling.verifier is not None:
                 self.signalling.verifier.on_result = self.link.verified
         self.signalling.core.waiting_room.kick = self.driver.kick
+        self.numbers.rios.kick = self.driver.kick
         self._open_neighbours(key)
         self._wired = True
         self._on_provisioning()

@@ -29,6 +29,7 @@ from callcontrol.pricing.quotes import Quotes
 from callcontrol.pushing import Pushing
 from callcontrol.registrar import Registrar
 from callcontrol.registration import RegistrarPolicy
+from callcontrol.rio_facts import LineRios, RioSource
 from callcontrol.runner import Runner
 from callcontrol.sip.endpoint import Endpoint
 from callcontrol.sip.errors import RemoteProtocolError
@@ -78,6 +79,8 @@ class Surroundings:
     gateways: GatewayDirectory = field(default_factory=GatewayDirectory)
     outgoing: OutgoingStores = field(default_factory=OutgoingStores)
     """Prices, counters and slots of outgoing calls."""
+    rios: LineRios | None = None
+    """Who knows the RIOs of our lines; None: nobody, and they are told by message."""
     sims: SimRegister | None = None
     """Where verified SIMs are kept; None: none can be verified."""
     leases: LeaseStore | None = None
@@ -210,6 +213,8 @@ class Signalling:
         self.pushing = self._open_pushing(around.push)
         self.gateway_calls = GatewayCalls(directory, self.intake.gatherer, self.leases)
         self.intake.live.append(self.gateway_calls)
+        if around.rios is not None:
+            self.intake.live.append(RioSource(around.rios))
         self.outgoing = self._open_outgoing(around.outgoing)
         self.core.on_refused = self.gateway_calls.refused
         records.calls = self.gateway_calls
@@ -243,6 +248,8 @@ class Signalling:
             policy, self.directory, gatherer, self.intake.live, gateways, self.leases, refs.new
         )
         phone.prices = Quotes(self.outgoing.zoning)
+        if around.rios is not None:
+            phone.rio_asked = around.rios.rio_asked
         phone.callbacks = CallbackDesk(
             self.runner,
             gateways,

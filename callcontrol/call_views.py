@@ -25,7 +25,7 @@ from callcontrol.sip.usage import CALLING, CANCELLING, CLOSED, CLOSING, INCOMING
 from callcontrol.story import Story
 from dialplan import stored
 from dialplan.evaluate import evaluate
-from dialplan.plan import Forward, Hunt, Plan, Refuse, Ring, Step, ToMedia, ToTrunk, TraceLine
+from dialplan.plan import RIO, Forward, Hunt, Plan, Refuse, Ring, Step, ToMedia, ToTrunk, TraceLine
 
 
 def running_key(call: Call) -> CallKey:
@@ -209,7 +209,8 @@ def _step_words(step: Step) -> str:
             return f"forward to {step.to}{when}"
         case ToMedia():
             when = f" when {', '.join(step.when)}" if step.when else ""
-            return f"{step.kind} answers{when}"
+            who = "the RIO is spoken" if step.kind == RIO else f"{step.kind} answers"
+            return f"{who}{when}"
         case Refuse():
             return f"refuse: {step.reason}"
 

@@ -38,6 +38,9 @@ _BEARER = re.compile(r"(?i)\b(bearer|digest|basic)\s+[A-Za-z0-9._~+/=-]{8,}")
 # Push tokens wake a device, so they are credentials too (RFC 8599 section 4).
 _PUSH = re.compile(r"(?i)\b(pn-prid|pn-param)=[^;>\s,\"]+")
 
+# What an announcement says to its caller alone, a RIO for instance (RFC 4240 section 3.1).
+_SPOKEN = re.compile(r"(?i);(param\d+)=[^;?>\s,\"]+")
+
 
 def mask_number(number: str) -> str:
     """All but the last four digits: ``+33639980001`` becomes ``+3363998••••``; a short word keeps its
@@ -77,6 +80,7 @@ def mask_secrets(text: str) -> str:
         text = _CHALLENGE_NONCE.sub(lambda found: f'{found[1]}="{REMOVED}"', text)
         text = _URL_PASSWORD.sub(lambda found: f"{found[1]}{REMOVED}@", text)
         text = _PUSH.sub(lambda found: f"{found[1]}={REMOVED}", text)
+        text = _SPOKEN.sub(lambda found: f";{found[1]}={REMOVED}", text)
         text = _ASSIGNED.sub(_assigned, text)
     return _BEARER.sub(lambda found: f"{found[1]} {REMOVED}", text)
 
@@ -89,6 +93,7 @@ def mask_message(text: str) -> str:
     head = _CREDENTIAL_HEADER.sub(lambda found: f"{found['name']}{found['gap']}{REMOVED}", head)
     head = _CHALLENGE_NONCE.sub(lambda found: f'{found[1]}="{REMOVED}"', head)
     head = _PUSH.sub(lambda found: f"{found[1]}={REMOVED}", head)
+    head = _SPOKEN.sub(lambda found: f";{found[1]}={REMOVED}", head)
     # SDP may carry media keys (RFC 4568 a=crypto) and ICE passwords (RFC 8839); both decrypt or hijack a
     # call.
     body = re.sub(r"(?m)^(a=crypto:\d+ \S+ ).*$", rf"\1{REMOVED}", body)

@@ -12,12 +12,16 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
+from callcontrol.b2bua.leg import MEDIA
 from callcontrol.cdr import CallRecord
 from callcontrol.metrics import Metrics
 from callcontrol.ports import RecordSink
+from callcontrol.rio_reader import RioReader
 from config.database import DatabaseUnavailable
 from config.sections import NumberSettings
 from dialplan import reasons
+from dialplan.facts import RioFacts
+from dialplan.plan import RIO
 from numbering.clockwork import Clockwork, Elected
 from numbering.directory import Directory
 from numbering.e164 import country_of
@@ -58,6 +62,7 @@ class NumberOffice:
             clock=clock,
             pause_s=settings.clock_seconds,
         )
+        self.rios = RioReader(self.inventory.ports)
         self.courier: Courier | None = None
         if sender is not None:
             self.courier = Courier(
@@ -82,6 +87,10 @@ class NumberOffice:
     def records(self, sink: RecordSink) -> RecordSink:
         """A sink that hands records on, and sees who has asked for a RIO (NUM-11) and which SIMs have called (NUM-08)."""
         return _Listening(sink, self.rio_asked, self.sim_seen)
+
+    def rio(self, number: str, done: Callable[[RioFacts], None]) -> None:
+        """The RIO of a line, for a call that waits for it (`callcontrol.rio_facts.LineRios`)."""
+        self.rios.rio(number, done)
 
     def rio_asked(self, number: str) -> None:
         """A line has called the RIO service: it is sent its RIO."""
@@ -136,7 +145,7 @@ class NumberOffice:
     async def run(self) -> None:
         """Until cancelled."""
         clock = asyncio.create_task(self.clockwork.run(), name="numbers: clock")
-        tasks = [clock]
+        tasks = [clock, asyncio.create_task(self.rios.run(), name="numbers: RIOs")]
         if self.courier is not None:
             # beside the clock: a carrier that is slow to take a message must not cost this node its duty
             tasks.append(asyncio.create_task(self.courier.run(), name="numbers: messages"))
@@ -186,10 +195,15 @@ class _Listening:
 
     def put(self, record: CallRecord) -> None:
         self._sink.put(record)
-        if record.reason == reasons.RIO_BY_MESSAGE and record.number:
+        if record.number and (record.reason == reasons.RIO_BY_MESSAGE or _was_spoken_to(record)):
             self._asked(record.number)
         if record.sim and record.device and (record.answered_ms or record.reason == reasons.SIM_VERIFIED):
             # a SIM that talked with us over its network, or proved itself: a callback that nobody answers shows nothing
             country = country_of(record.sim)
             if country:
                 self._seen(record.device, country)
+
+
+def _was_spoken_to(record: CallRecord) -> bool:
+    """Whether the server that speaks a RIO was called; who heard nothing, or half of it, reads it in the message."""
+    return any(leg.device_class == MEDIA and leg.number == RIO for leg in record.legs)

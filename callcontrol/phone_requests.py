@@ -183,6 +183,8 @@ class PhoneRequests:
         self.callbacks: Callbacks | None = None
         self.verifications: Verifications | None = None
         self.prices: Prices | None = None
+        self.rio_asked: Callable[[str], None] = lambda number: None
+        """Told of a line that is to be sent its RIO (NUM-11)."""
         self.counters: dict[tuple[str, str], int] = {}
         """Requests by type and result: ``ok`` or the code of the refusal."""
         self._types: dict[str, Callable[[Device, Fields, float, Done], None]] = {
@@ -366,6 +368,8 @@ class PhoneRequests:
             decision = evaluate(asking.facts)
             first = decision.plan.steps[0] if decision.plan.steps else None
             if isinstance(first, Refuse) and first.reason not in in_spite:
+                if first.reason == reasons.RIO_BY_MESSAGE and not in_spite:
+                    self.rio_asked(decision.plan.number)  # who asks over the app has asked as well
                 done(refusal(first.reason))
             else:
                 decided(asking.facts, decision)

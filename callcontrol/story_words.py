@@ -337,6 +337,8 @@ def caller_phrase(line: TraceLine, facts: CallFacts | None) -> str:
         return cause.sentence if cause is not None else "The call is not allowed."
     if line.rule == "route":
         return "The number is called over the telephone network."
+    if line.rule == "NUM-11" and head == words.ANNOUNCE:
+        return "Your RIO is spoken, and sent to you as a message."
     if line.rule == "internal":
         return "The number is one of ours: no other network is needed."
     if line.rule == "OUT-07" and head == words.CHOOSE:

@@ -106,9 +106,7 @@ def _from_device(facts: CallFacts, device: CallerDevice, trace: Trace) -> Plan:
     trace.add("OUT-05", PASS, "not an emergency number")
     reason = _relay(facts, trace) or _loop(facts, trace)
     if not reason and outgoing.asks_for_rio(facts):
-        line = outgoing.line_of_rio(device, facts.caller, trace)
-        e164 = "" if line.number is None else line.number.e164
-        return _device_plan(facts, device, OUTGOING, (Refuse(reason=line.reason),), nobody, e164)
+        return _to_rio_service(facts, device, nobody, trace)
     reason = reason or _suspended(device, trace)
     if not reason and not facts.colleague:
         # A colleague is rung by name within the account: nothing is called from a number.
@@ -126,6 +124,17 @@ def _from_device(facts: CallFacts, device: CallerDevice, trace: Trace) -> Plan:
     identity = outgoing.shown_as(chosen.number, facts.caller, device.name if colleague else "", trace)
     steps = _steps(facts, identity, trace)
     return _device_plan(facts, device, direction, steps, identity, chosen.number.e164)
+
+
+def _to_rio_service(facts: CallFacts, device: CallerDevice, nobody: Identity, trace: Trace) -> Plan:
+    """A call to the service that tells a line its RIO, which is ours for our own lines (NUM-11)."""
+    line = outgoing.line_of_rio(device, facts.caller, trace)
+    if line.number is None:
+        return _device_plan(facts, device, OUTGOING, (Refuse(reason=line.reason),), nobody, "")
+    steps = outgoing.rio_steps(facts, line.number, trace)
+    refused = isinstance(steps[0], Refuse)
+    identity = nobody if refused else outgoing.shown_as(line.number, facts.caller, "", trace)
+    return _device_plan(facts, device, OUTGOING, steps, identity, line.number.e164)
 
 
 def _steps(facts: CallFacts, identity: Identity, trace: Trace) -> tuple[Step, ...]:

@@ -245,6 +245,22 @@ class GatewayFacts:
     """Id of the lease; empty: there is none."""
 
 
+RIO_KNOWN: Final = "known"
+RIO_NONE: Final = "none"
+RIO_UNAVAILABLE: Final = "unavailable"
+
+
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
+class RioFacts:
+    """The RIO of the line that asks for it (NUM-11)."""
+
+    state: str
+    """``known``; ``none``: lines have none here; ``unavailable``: the database did not answer in time."""
+    rio: str = ""
+    """The twelve characters, where they are known.  They are told to nobody but the line: they are in no trace, and left out
+    where facts are kept, which changes nothing about what is decided."""
+
+
 @dataclass(slots=True, kw_only=True, unsafe_hash=True)
 class CallFacts:
     """Everything a decision may look at."""
@@ -281,5 +297,7 @@ class CallFacts:
     """The number called is a Greeting's."""
     forward: ForwardFacts | None = None
     """A call that has come in is forwarded; ``device`` then says in whose name."""
+    rio: RioFacts | None = None
+    """The RIO of the calling line, looked up for a call to the service that tells it; None: nobody looked."""
     psap_callback: bool = False
     """An emergency service calls back (RFC 7090): no block and no hours stand in its way."""

@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dialplan import reasons
-from dialplan.facts import CallerDevice, CallerNumber, CallFacts, Limits
-from dialplan.plan import Identity
-from dialplan.trace import CHOOSE, PASS, Trace
+from dialplan.facts import RIO_KNOWN, RIO_NONE, CallerDevice, CallerNumber, CallFacts, Limits
+from dialplan.plan import RIO, Identity, Refuse, Step, ToMedia
+from dialplan.trace import ANNOUNCE, CHOOSE, PASS, Trace
 from numbering.e164 import country_of
 from numbering.lifecycle import HELD
 from numbering.models import CloudNumber, NumberState
@@ -82,10 +82,25 @@ def line_of_rio(device: CallerDevice, caller: CallerNumber, trace: Trace) -> Cho
     for e164 in order:
         number = _held(device, e164)
         if number is not None and number.state in HELD and COUNTRIES.of(country_of(e164)).rio_service:
-            trace.refuse("NUM-11", reasons.RIO_BY_MESSAGE, f"the RIO of {e164} is sent as a message")
-            return Chosen(number=number, reason=reasons.RIO_BY_MESSAGE)
-    detail = f"user {device.user} has no number with a RIO"
-    return Chosen(reason=trace.refuse("NUM-11", reasons.NOT_YOUR_NUMBER, detail))
+            trace.add("NUM-11", CHOOSE, f"{e164} asks for its RIO")
+            return Chosen(number=number)
+    detail = f"{named} has no RIO" if named else f"user {device.user} has no number with a RIO"
+    return Chosen(reason=trace.refuse("NUM-11", reasons.NO_RIO, detail))
+
+
+def rio_steps(facts: CallFacts, number: CloudNumber, trace: Trace) -> tuple[Step, ...]:
+    """How a line is told its RIO: by voice where a server can speak, and by message in any case (NUM-11)."""
+    rio, uri = facts.rio, facts.limits.announcement_uri
+    if rio is not None and rio.state == RIO_NONE:
+        detail = f"no RIO can be made for {number.e164}"
+        return (Refuse(reason=trace.refuse("NUM-11", reasons.NO_RIO, detail)),)
+    if not uri or rio is None or rio.state != RIO_KNOWN:
+        why = "there is no announcement server" if not uri else "it could not be looked up in time"
+        detail = f"the RIO of {number.e164} is sent as a message: {why}"
+        return (Refuse(reason=trace.refuse("NUM-11", reasons.RIO_BY_MESSAGE, detail)),)
+    trace.add("NUM-11", ANNOUNCE, f"the RIO of {number.e164} is spoken, and sent as a message")
+    spoken = ToMedia(kind=RIO, uri=uri, number=number.e164, name=RIO, values=(rio.rio,) if rio.rio else ())
+    return (spoken,)
 
 
 def _held(device: CallerDevice, e164: str) -> CloudNumber | None:

@@ -178,20 +178,24 @@ class Forward:
 
 VOICEMAIL: Final = "voicemail"
 ANNOUNCEMENT: Final = "announcement"
+RIO: Final = "rio"
+"""The announcement that tells a line its RIO (NUM-11)."""
 
 
 @dataclass(slots=True, kw_only=True, unsafe_hash=True)
 class ToMedia:
-    """Let a media server answer: voicemail or an announcement (INC-03, INC-08, GRT-06)."""
+    """Let a media server answer: voicemail or an announcement (INC-03, INC-08, GRT-06, NUM-11)."""
 
     kind: str
-    """``voicemail``, ``announcement``."""
+    """``voicemail``, ``announcement``, ``rio``."""
     uri: str
     """SIP URI of the media server."""
     number: str
     """Cloud number or Greeting whose mailbox or announcement it is, E.164."""
     name: str = ""
     """Of an announcement."""
+    values: tuple[str, ...] = ()
+    """What the announcement says beyond its own words, in the order of its blanks (RFC 4240 §3.1, ``param1`` …)."""
     when: tuple[str, ...] = ()
     """As of `Forward`."""
     for_s: float = 30.0

@@ -45,6 +45,8 @@ UNAVAILABLE: Final = "unavailable"
 """The live store or the database does not answer now."""
 RIO_BY_MESSAGE: Final = "rio_by_message"
 """The line asked for its RIO: it gets it, as a message (NUM-11)."""
+NO_RIO: Final = "no_rio"
+"""The line asked for its RIO, and is none that has one (NUM-11)."""
 # how a call that was offered ended
 BUSY: Final = "busy"
 DECLINED: Final = "declined"

@@ -30,6 +30,7 @@ from dialplan.facts import (
     LoopFacts,
     MemberFacts,
     OwnCall,
+    RioFacts,
 )
 from dialplan.plan import DeviceTarget, Diversion, Identity, SimTarget, WakeTarget
 from dialplan.schedule import LocalClock
@@ -64,6 +65,7 @@ NESTED: Final[dict[type[Any], dict[str, type[Any]]]] = {
         "clock": LocalClock,
         "greeting": GreetingFacts,
         "forward": ForwardFacts,
+        "rio": RioFacts,
     },
     Limits: {},
     CallerNumber: {"number_class": NumberClass},
@@ -78,6 +80,7 @@ NESTED: Final[dict[type[Any], dict[str, type[Any]]]] = {
     LoopFacts: {"own_calls": OwnCall},
     OwnCall: {},
     GatewayFacts: {},
+    RioFacts: {},
     UsageFacts: {},
     LocalClock: {},
     DeviceTarget: {},

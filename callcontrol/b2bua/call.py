@@ -9,6 +9,7 @@ The phases are split over modules: ``ringing`` (looking for an answer), ``talkin
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Final
 
 from callcontrol.b2bua import (
@@ -393,8 +394,13 @@ class Call:
 
     def keep(self, facts: CallFacts) -> None:
         """Remember what a decision was made of, for the record."""
-        if self.env.keep_facts:
-            self.facts.append(facts)
+        if not self.env.keep_facts:
+            return
+        rio = facts.rio
+        if rio is not None and rio.rio:
+            # a record outlives the call, and is read by others than the line (NUM-11)
+            facts = dataclasses.replace(facts, rio=dataclasses.replace(rio, rio=""))
+        self.facts.append(facts)
 
     def stored_facts(self) -> list[bytes]:
         """The facts of its decisions as bytes; each is encoded once."""

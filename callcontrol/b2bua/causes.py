@@ -63,6 +63,7 @@ _ROWS: Final = [
     Cause(
         r.RIO_BY_MESSAGE, 480, 31, "rejected", "Your RIO is not spoken; it is sent to this line as a message."
     ),
+    Cause(r.NO_RIO, 480, 31, "rejected", "This line has no RIO."),
     Cause(r.BUSY, 486, 17, "busy", "The callee is busy."),
     Cause(r.DECLINED, 603, 21, "rejected", "The callee declined the call."),
     Cause(r.NO_ANSWER, 480, 19, "no_answer", "Nobody answered."),

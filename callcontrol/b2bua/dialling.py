@@ -97,14 +97,15 @@ def dial_device(call: Call, turn: Turn, target: DeviceTarget, body: bytes, conte
     return leg
 
 
-def dial_uri(call: Call, turn: Turn, uri: str, shown: Identity, lines: list[str]) -> Leg:
-    """Call a URI that is neither a device's nor a carrier's: a media server."""
+def dial_uri(call: Call, turn: Turn, uri: str, shown: Identity, lines: list[str], address: str) -> Leg:
+    """Call a URI that is neither a device's nor a carrier's: a media server.  ``address``: where it is, for everybody to
+    read."""
     leg = _new_leg(call, turn)
-    leg.address = uri
+    leg.address = address
     caller = from_value(shown, call.env.domain, shown.number)
     body, kind = offered_body(call)
     to = f"<{uri.partition(';')[0]}>"
-    _invite(call, turn, leg, uri, caller, to, [], lines, body, kind, uri, False)
+    _invite(call, turn, leg, uri, caller, to, [], lines, body, kind, address, False)
     return leg
 
 

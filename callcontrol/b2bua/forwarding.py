@@ -1,4 +1,4 @@
-"""Going on elsewhere: another number, voicemail, an announcement (INC-03, INC-04, INC-08, FWD-01 to FWD-04, GRT-06)."""
+"""Going on elsewhere: another number, voicemail, an announcement (INC-03, INC-04, INC-08, FWD-01 to FWD-04, GRT-06, NUM-11)."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from callcontrol.b2bua.leg import MEDIA
 from callcontrol.sip.usage import Turn
 from dialplan import reasons
 from dialplan.plan import (
+    ANNOUNCEMENT,
+    RIO,
     VOICEMAIL,
     Diversion,
     Forward,
@@ -143,25 +145,32 @@ def dial_media(call: Call, turn: Turn, step: ToMedia) -> None:
     caller, called = presented(call)
     cause = cause_of(call, False) if call.best_reason else "unconditional"
     call.deadlines["step"] = turn.now + step.for_s
-    call.note("VM-01" if step.kind == VOICEMAIL else "GRT-06", step.kind, step.name or step.number)
+    if step.kind == RIO:
+        # what the caller is told when no server speaks: the message goes out in any case
+        ringing.note_result(call, 0, reasons.RIO_BY_MESSAGE, [])
+    what = "the server that speaks it is called" if step.kind == RIO else step.name or step.number
+    call.note(_MEDIA_RULES[step.kind], step.kind, what)
+    # who asks for its own RIO was forwarded by nobody
+    diverted = (Diversion(number=step.number, reason=cause),) if step.kind != RIO else ()
     shown = Identity(
         number=caller.number,
         user=caller.user,
         display=caller.display,
         asserted=caller.asserted,
         hidden=caller.hidden,
-        diverted=(*caller.diverted, Diversion(number=step.number, reason=cause)),
+        diverted=(*caller.diverted, *diverted),
     )
-    uri = _media_uri(step, call.env.domain, cause)
+    address = _media_uri(step, call.env.domain, cause)
     lines = [
         *device_identity(caller, call.env.domain, called, call.ref),
-        *trunk_lines(shown, _TOLD, call.env.domain, "", uri),
+        *trunk_lines(shown, _TOLD, call.env.domain, "", address),
     ]
-    leg = dial_uri(call, turn, uri, shown, lines)
+    leg = dial_uri(call, turn, _with_values(address, step.values), shown, lines, address)
     leg.device_class = MEDIA
     leg.number = step.kind
 
 
+_MEDIA_RULES: Final = {VOICEMAIL: "VM-01", ANNOUNCEMENT: "GRT-06", RIO: "NUM-11"}
 _TOLD: Final = TrunkProfile(identity="from", trusted=False, diversion=BOTH)
 """A media server is told who forwarded the call; the caller is in the lines that devices get."""
 
@@ -174,6 +183,14 @@ def _media_uri(step: ToMedia, domain: str, cause: str) -> str:
     elif step.name:
         address += f";play={step.name}"
     return address + question + headers
+
+
+def _with_values(address: str, values: tuple[str, ...]) -> str:
+    """The URI with what the announcement is to say (RFC 4240 §3.1): what only the server may learn, and no record keeps."""
+    uri, question, headers = address.partition("?")
+    for place, value in enumerate(values, 1):
+        uri += f";param{place}={value}"
+    return uri + question + headers
 
 
 def on_media_failed(call: Call, turn: Turn) -> None:

@@ -25,12 +25,13 @@ from callcontrol.explaining.rehearsal import Rehearsal
 from callcontrol.explaining.standins import ShiftedBindings, ShiftedOccupancy
 from callcontrol.gather import Gatherer
 from callcontrol.live_facts import Asking, LiveSource
+from callcontrol.rio_facts import RioSource
 from callcontrol.sip.message import Message
 from callcontrol.sip.uri import Uri
 from callcontrol.trunking import Trunking
 from dialplan import reasons
 from dialplan.evaluate import evaluate
-from dialplan.facts import CallerNumber, CallFacts, LoopFacts, OwnCall
+from dialplan.facts import RIO_KNOWN, CallerNumber, CallFacts, LoopFacts, OwnCall, RioFacts
 from dialplan.plan import Decision
 from gateway.trunk import Trunk
 from numbering.directory import Directory
@@ -72,6 +73,10 @@ class Explainer:
             ShiftedBindings(parts.bindings, shift), ShiftedOccupancy(parts.occupancy, shift)
         )
         facts = await self._told(caller.facts(gatherer, moment.at))
+        if RioSource.asks(facts):
+            # what it is, is for the line alone
+            facts = replace(facts, rio=RioFacts(state=RIO_KNOWN))
+            notes.append("the RIO itself is not looked up: it is taken to be known")
         if facts.gateway is not None:
             notes.append("leases of gateway numbers are not looked at: looking would use them up")
         decision = evaluate(facts)

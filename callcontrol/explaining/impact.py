@@ -111,6 +111,7 @@ class Replay:
             loop=facts.loop,
             limits=facts.limits,
             gateway=facts.gateway,
+            rio=facts.rio,
             psap_callback=facts.psap_callback,
         )
         asking = Asking([self._usage(facts.usage)], made, facts.caller.presented)

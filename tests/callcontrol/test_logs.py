@@ -203,6 +203,7 @@ def test_mask_user_drops_the_password() -> None:
         "Bearer hunter2-and-more",
         'nonce="hunter2"',
         "<sip:a@b;pn-prid=hunter2>",
+        "INVITE sip:announcements@192.0.2.9;play=rio;param1=hunter2 SIP/2.0",
     ],
 )
 def test_mask_secrets(text: str) -> None:
@@ -215,6 +216,7 @@ def test_ladder_message_keeps_all_but_credentials() -> None:
         "From: <sip:ana-phone@cloudline.example>;tag=1\r\n"
         'Authorization: Digest username="ana-phone",\r\n response="abcdef"\r\n'
         "Contact: <sip:ana@127.0.0.1;pn-provider=x;pn-prid=hunter2>\r\n"
+        "X-Asked: <sip:announcements@192.0.2.9;play=rio;param1=hunter2>\r\n"
         "\r\n"
         "v=0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:hunter2\r\na=ice-pwd:hunter2\r\n"
     )
@@ -223,6 +225,7 @@ def test_ladder_message_keeps_all_but_credentials() -> None:
     assert "abcdef" not in shown
     assert "From: <sip:ana-phone@cloudline.example>;tag=1" in shown
     assert "pn-provider=x" in shown
+    assert ";play=rio;param1=[removed]" in shown
     assert "a=crypto:1 AES_CM_128_HMAC_SHA1_80" in shown
 
 

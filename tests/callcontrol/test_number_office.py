@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from callcontrol.cdr import CallRecord
+from callcontrol import rio_reader
+from callcontrol.b2bua.leg import MEDIA
+from callcontrol.cdr import CallRecord, LegRecord
 from callcontrol.metrics import Metrics
 from callcontrol.number_office import MAX_WAITING, NumberOffice
 from config.database import DatabaseUnavailable
 from config.sections import NumberSettings
 from dialplan import reasons
+from dialplan.facts import RIO_KNOWN, RIO_NONE, RIO_UNAVAILABLE, RioFacts
+from dialplan.plan import RIO
 from numbering.clockwork import DUTY
 from numbering.models import NumberState
 from numbering.store_duty import SqlDuty
@@ -62,6 +67,101 @@ def test_who_calls_3179_gets_a_message_once(url: str) -> None:
         assert (await world.words(ONE))[-1] == "rio_sent"
         await office.write_down()
         assert len(await world.ports.messages()) == 1
+
+    play(url, scenario)
+
+
+def told(number: str, device_class: str = MEDIA, name: str = RIO, **changes: Any) -> CallRecord:
+    """The record of a call that a media server was called for."""
+    media = LegRecord(
+        leg="b1",
+        role="callee",
+        call_id="x",
+        number=name,
+        device_class=device_class,
+        started_ms=1,
+        ringing_ms=0,
+        answered_ms=2,
+        ended_ms=3,
+        status=200,
+        cause=16,
+        reason=reasons.NORMAL_CLEARING,
+        ended_by="callee",
+    )
+    return call(9, number=number, reason=reasons.NORMAL_CLEARING, legs=(media,), **changes)
+
+
+@pytest.mark.rule("NUM-11")
+def test_who_heard_the_rio_is_sent_it_as_well(url: str) -> None:
+    async def scenario(world: World) -> None:
+        await world.stock(ONE, TWO)
+        for number in (ONE, TWO):
+            await world.inventory.assign(number, "ana", actor="x")
+        office = office_of(world)
+        records = office.records(Sink())
+        records.put(told(TWO, name="announcement"))
+        records.put(told(TWO, device_class="phone"))
+        records.put(told(ONE))
+        await office.write_down()
+        (message,) = await world.ports.messages()
+        assert message.e164 == ONE
+
+    play(url, scenario)
+
+
+@pytest.mark.rule("NUM-11")
+def test_a_rio_is_read_for_a_call_that_waits(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(world: World) -> None:
+        await world.stock(ONE, TWO)
+        await world.inventory.assign(ONE, "ana", actor="x")
+        office = office_of(world)
+        found: list[RioFacts] = []
+        kicked: list[int] = []
+        office.rios.kick = lambda: kicked.append(len(found))
+
+        async def ask(number: str) -> RioFacts:
+            before = len(found)
+            office.rio(number, found.append)
+            assert len(found) == before, "a call never waits for the database"
+            await until(lambda: len(kicked) > before)
+            return found[-1]
+
+        reading = asyncio.create_task(office.rios.run())
+        rio = await office.inventory.ports.rio(ONE, actor="x")
+        assert await ask(ONE) == RioFacts(state=RIO_KNOWN, rio=str(rio))
+        assert await ask(TWO) == RioFacts(state=RIO_NONE), "nobody's line"
+
+        async def away(number: str, *, actor: str) -> object:
+            raise DatabaseUnavailable("away")
+
+        monkeypatch.setattr(office.inventory.ports, "rio", away)
+        assert await ask(ONE) == RioFacts(state=RIO_UNAVAILABLE)
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+        for _ in range(rio_reader.MAX_WAITING):
+            office.rio(ONE, found.append)
+        assert len(found) == 3
+        office.rio(ONE, found.append)
+        assert found[3:] == [RioFacts(state=RIO_UNAVAILABLE)], "too many wait: it is sent as a message"
+
+    play(url, scenario)
+
+
+@pytest.mark.rule("NUM-11")
+def test_an_operator_without_a_code_has_no_rios(url: str) -> None:
+    async def scenario(world: World) -> None:
+        await world.stock(ONE)
+        await world.inventory.assign(ONE, "ana", actor="x")
+        office = office_of(world, NumberSettings(clock_seconds=0.01))
+        found: list[RioFacts] = []
+        office.rio(ONE, found.append)
+        task = asyncio.create_task(office.run())
+        await until(lambda: bool(found))
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert found == [RioFacts(state=RIO_NONE)]
 
     play(url, scenario)
 

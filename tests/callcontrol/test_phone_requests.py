@@ -9,6 +9,8 @@ import pytest
 
 from callcontrol.cdr import CallRecord
 from callcontrol.phone_requests import Error, Ok, Reply
+from config.sections import MediaSettings
+from config.settings import Settings
 from gateway.gateway_numbers import GatewayNumber
 from gateway.lease_store import MemoryLeaseStore
 from gateway.leases import Lease, LeaseRequest
@@ -26,8 +28,8 @@ VERIFY = "+33199000004"
 class Scene:
     """A node, and the carrier that brings the calls of SIMs."""
 
-    def __init__(self) -> None:
-        self.world = World()
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.world = World(settings=settings)
         self.ingress = self.world.carrier("10.0.2.1", "ingress")
         self.carrier = self.world.carrier("10.0.1.1", "carrier")
 
@@ -63,6 +65,50 @@ class Scene:
     @property
     def record(self) -> CallRecord:
         return self.world.records[-1]
+
+
+# -- the RIO service ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.rule("NUM-11")
+def test_a_phone_without_data_asks_for_its_rio() -> None:
+    """Where nobody can speak the request is refused, and the message is sent: a price that is asked for sends none."""
+    scene = Scene()
+    rios = scene.world.rios
+    rios.known[ANA] = "04P000000LJJ"
+    assert scene.error(type="price", to="3179").code == "rio_by_message"
+    assert rios.asked == []
+    for kind in ("call_through", "callback"):
+        assert scene.error(type=kind, to="3179").code == "rio_by_message"
+    assert rios.asked == [ANA, ANA]
+    rios.known.clear()
+    assert scene.error(type="call_through", to="3179").code == "no_rio"
+    assert rios.asked == [ANA, ANA], "nothing is promised that there is not"
+
+
+@pytest.mark.rule("NUM-11", "OUT-02")
+def test_a_call_through_hears_the_rio() -> None:
+    server = "sip:announcements@10.0.9.1:5060"
+    scene = Scene(Settings(media=MediaSettings(announcement_uri=server)))
+    speaker = scene.world.carrier("10.0.9.1", "speaker")
+    scene.world.rios.known[ANA] = "04P000000LJJ"
+    told = scene.ok(type="call_through", to="3179")
+    dialog = scene.call(told["gateway_number"])
+    invite = speaker.incoming.invite
+    assert invite is not None
+    assert invite.uri == f"{server};play=rio;param1=04P000000LJJ"
+    assert SIM not in invite.data.decode()
+    speaker.answer()
+    scene.world.run(1.0)
+    assert dialog.live
+    speaker.bye(speaker.incoming)
+    scene.world.run(1.0)
+    assert dialog.over
+    assert (scene.record.number, scene.record.lease, scene.record.legs[1].number) == (
+        ANA,
+        told["lease"],
+        "rio",
+    )
 
 
 # -- calls through ----------------------------------------------------------------------------------------------

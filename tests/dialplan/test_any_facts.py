@@ -15,8 +15,9 @@ from dialplan.facts import (
     ForwardFacts,
     LoopFacts,
     OwnCall,
+    RioFacts,
 )
-from dialplan.plan import Forward, Hunt, Plan, Refuse, Ring, ToMedia, ToTrunk
+from dialplan.plan import RIO, Forward, Hunt, Plan, Refuse, Ring, ToMedia, ToTrunk
 from dialplan.usage import UsageFacts
 from numbering.plans import NumberClass
 from tests.dialplan.any_incoming import (
@@ -87,6 +88,10 @@ arbitrary_facts = st.builds(
     greeting=st.none() | greetings,
     forward=st.none() | forwards,
     psap_callback=st.booleans(),
+    rio=st.none()
+    | st.builds(
+        RioFacts, state=st.sampled_from(["known", "none", "unavailable"]), rio=st.just("04P000000LJJ")
+    ),
     colleague=st.booleans(),
     trunk_available=st.booleans(),
     usage=st.none()
@@ -154,6 +159,7 @@ def test_what_no_plan_may_do(facts: CallFacts) -> None:
             assert not step.always or not step.when
         if isinstance(step, ToMedia):
             assert step.uri
+            assert not step.values or (step.kind, step.number) == (RIO, plan.number)
     if facts.forward is None:
         if facts.device is not None and plan.caller.asserted:
             assert plan.caller.asserted in [held.e164 for held in facts.device.numbers]

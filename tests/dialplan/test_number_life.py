@@ -8,8 +8,8 @@ import pytest
 
 from dialplan import reasons
 from dialplan.evaluate import evaluate
-from dialplan.facts import CallFacts
-from dialplan.plan import Ring, ToTrunk
+from dialplan.facts import RIO_KNOWN, RIO_NONE, RIO_UNAVAILABLE, CallFacts, Limits, RioFacts
+from dialplan.plan import RIO, Ring, ToMedia, ToTrunk
 from numbering.e164 import E164
 from numbering.models import CloudNumber, NumberState
 from numbering.plans import NumberClass
@@ -100,10 +100,7 @@ def test_the_rio_of_others_is_not_told() -> None:
     foreign = replace(facts, caller=replace(facts.caller, presented=BEN, e164=BEN, source="from"))
     assert refused(evaluate(foreign)) == ("OUT-01", reasons.NOT_YOUR_NUMBER)
     for numbers in ((), held(S.QUARANTINED), held(S.PORTED_OUT)):
-        assert refused(evaluate(rio_call(numbers=numbers, default_number=""))) == (
-            "NUM-11",
-            reasons.NOT_YOUR_NUMBER,
-        )
+        assert refused(evaluate(rio_call(numbers=numbers, default_number=""))) == ("NUM-11", reasons.NO_RIO)
 
 
 @pytest.mark.rule("NUM-11")
@@ -113,6 +110,56 @@ def test_the_line_is_one_that_has_a_rio() -> None:
     decision = evaluate(facts)
     assert refused(decision) == ("NUM-11", reasons.RIO_BY_MESSAGE)
     assert decision.plan.number == ANA
+
+
+SERVER = Limits(announcement_uri="sip:announcements@media.example")
+KNOWN = RioFacts(state=RIO_KNOWN, rio="04P000000LJJ")
+
+
+@pytest.mark.rule("NUM-11", "OUT-07")
+def test_where_a_server_can_speak_it_says_the_rio() -> None:
+    facts = replace(rio_call(), limits=SERVER, rio=KNOWN)
+    decision = evaluate(facts)
+    spoken = ToMedia(
+        kind=RIO, uri=SERVER.announcement_uri, number=ANA, name="rio", values=("04P000000LJJ",), for_s=30.0
+    )
+    assert decision.plan.steps == (spoken,)
+    assert (decision.plan.number, decision.plan.caller.number) == (ANA, ANA)
+    assert decision.trace[-1].rule == "OUT-07"
+    assert decision.trace[-2].detail == f"the RIO of {ANA} is spoken, and sent as a message"
+    assert not any(KNOWN.rio in line.detail for line in decision.trace), "the trace is read by others"
+    kept = evaluate(replace(facts, rio=replace(KNOWN, rio="")))
+    assert (kept.plan.steps, kept.trace) == ((replace(spoken, values=()),), decision.trace)
+    hidden = evaluate(replace(facts, caller=replace(facts.caller, hidden=True)))
+    assert (hidden.plan.caller.number, hidden.plan.caller.hidden) == ("", True)
+
+
+@pytest.mark.rule("NUM-11", "NUM-12", "NUM-13")
+@pytest.mark.parametrize("state", [S.SUSPENDED, S.EXPIRED])
+def test_the_rio_is_spoken_to_whoever_has_not_paid(state: NumberState) -> None:
+    facts = rio_call(numbers=held(state), default_number="", suspended=True)
+    (step,) = evaluate(replace(facts, limits=SERVER, rio=KNOWN, trunk_available=False)).plan.steps
+    assert isinstance(step, ToMedia)
+    assert step.values == (KNOWN.rio,)
+
+
+@pytest.mark.rule("NUM-11")
+def test_what_is_not_known_in_time_is_sent_as_a_message() -> None:
+    for rio in (None, RioFacts(state=RIO_UNAVAILABLE)):
+        facts = replace(rio_call(), limits=SERVER, rio=rio)
+        assert refused(evaluate(facts)) == ("NUM-11", reasons.RIO_BY_MESSAGE)
+    assert refused(evaluate(replace(rio_call(), rio=KNOWN))) == ("NUM-11", reasons.RIO_BY_MESSAGE)
+
+
+@pytest.mark.rule("NUM-11", "OUT-09")
+@pytest.mark.parametrize("limits", [SERVER, Limits()])
+def test_a_line_without_a_rio_is_told_so(limits: Limits) -> None:
+    """Nothing is promised that cannot be kept: no message would follow."""
+    facts = replace(rio_call(), limits=limits, rio=RioFacts(state=RIO_NONE))
+    assert refused(evaluate(facts)) == ("NUM-11", reasons.NO_RIO)
+    british = CloudNumber(e164=E164("+447700900123"), user="ana")
+    facts = rio_call(numbers=(british,), default_number=british.e164)
+    assert refused(evaluate(replace(facts, limits=limits))) == ("NUM-11", reasons.NO_RIO)
 
 
 @pytest.mark.rule("NUM-11")

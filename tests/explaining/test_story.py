@@ -15,7 +15,7 @@ from callcontrol.story import Story, Viewer, engineer_line, spaced, tell
 from callcontrol.story_words import CALLER_RULES, local_time
 from dialplan import reasons, stored
 from dialplan.evaluate import evaluate
-from dialplan.facts import CallFacts, GreetingFacts
+from dialplan.facts import RIO_KNOWN, CallFacts, GreetingFacts, Limits, RioFacts
 from dialplan.plan import TraceLine
 from dialplan.schedule import LocalClock
 from numbering.e164 import E164
@@ -72,6 +72,17 @@ def test_engineers_read_every_line() -> None:
     assert engineer_line(TraceLine(rule="INC-08", outcome="no_answer", detail="step 0")) == (
         "INC-08   no_answer  (step 0)"
     )
+
+
+@pytest.mark.rule("OPS-02", "NUM-11")
+def test_the_story_of_a_rio_does_not_tell_it() -> None:
+    limits = Limits(announcement_uri="sip:announcements@media.example")
+    called = replace(TO_OUTSIDE.called, dialled="3179", e164="", short="3179", country="FR")
+    rio = RioFacts(state=RIO_KNOWN, rio="04P000000LJJ")
+    story = story_of(replace(TO_OUTSIDE, called=called, limits=limits, rio=rio))
+    assert "Your RIO is spoken, and sent to you as a message." in texts(story, CUSTOMER)
+    for audience in AUDIENCES:
+        assert rio.rio not in "".join(texts(story, audience))
 
 
 @pytest.mark.rule("OPS-02")

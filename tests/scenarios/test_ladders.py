@@ -20,6 +20,7 @@ from tests.scenarios import (
     midcall,
     outgoing,
     races,
+    rios,
     timers,
     transfers,
     waking,
@@ -40,6 +41,7 @@ SCENARIOS = scenarios_of(
     callbacks,
     hunts,
     forwards,
+    rios,
 )
 
 

@@ -28,6 +28,7 @@ from callcontrol.sip.errors import RemoteProtocolError
 from callcontrol.sip.flow import Flow, Listener, Listeners
 from callcontrol.sip.uri import Uri, parse_uri
 from config.settings import Settings
+from dialplan.facts import RIO_KNOWN, RIO_NONE, RioFacts
 from gateway.gateway_numbers import GatewayDirectory, GatewayKind, GatewayNumber
 from gateway.lease_store import MemoryLeaseStore
 from gateway.push import DevicePush, MemoryPushes
@@ -171,6 +172,26 @@ class MemorySims:
             self._directory.put_one(replace(found, sim_verified=False))
 
 
+class MemoryRios:
+    """`callcontrol.rio_facts.LineRios` of lines whose RIOs are given; ``away``: nobody is answered."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, str] = {}
+        self.away = False
+        self.asked: list[str] = []
+        """Lines that are to be sent theirs because an app asked."""
+        self.reads: list[str] = []
+
+    def rio(self, number: str, done: Callable[[RioFacts], None]) -> None:
+        self.reads.append(number)
+        if not self.away:
+            rio = self.known.get(number, "")
+            done(RioFacts(state=RIO_KNOWN if rio else RIO_NONE, rio=rio))
+
+    def rio_asked(self, number: str) -> None:
+        self.asked.append(number)
+
+
 class Fuse:
     """Cuts a process off from the stores: what it does afterwards did not happen."""
 
@@ -311,6 +332,7 @@ class World:
         self.gateways = gateway_numbers()
         self.leases = MemoryLeaseStore()
         self.sims = MemorySims(self.directory)
+        self.rios = MemoryRios()
         self.sink = ListSink()
         self.store = MemoryCallStore(encodes=encodes)
         self.bindings = MemoryBindingStore()
@@ -356,6 +378,7 @@ class World:
             gateways=self.gateways,
             leases=self.leases,
             sims=self.sims,
+            rios=self.rios,
             push=FusedPushes(self, fuse),
         )
         endpoint = make_endpoint(self.settings, self.listeners, around.key)
