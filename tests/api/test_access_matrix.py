@@ -20,8 +20,9 @@ from callcontrol.api.routing import Routes, ScopedRoute
 from callcontrol.provisioning import export
 from gateway.leases import LeaseRequest
 from tests.api.worlds import WORLD, ZETAS_WORDS, Phones, tokens
-from tests.support.api import ApiWorld, api_world, app_over, run, sqlite_url
+from tests.support.api import ApiWorld, api_world, app_over, run
 from tests.support.fake_node import FakeNode
+from tests.support.schema import sqlite_url
 
 DATE = "2026-06-15"
 

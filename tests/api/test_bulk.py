@@ -15,6 +15,7 @@ from callcontrol.access.tokens import Scope
 from callcontrol.provisioning import export
 from tests.api.worlds import WORLD
 from tests.support.api import ApiWorld, api_world, run
+from tests.support.schema import sqlite_url
 
 COUNT = 1500
 LONGEST_HOLD_S = 0.1
@@ -152,7 +153,7 @@ def test_one_mistake_and_nothing_is_done(database_url: str) -> None:
 )
 def test_bodies_that_cannot_be_read(body: bytes, kind: str, status: int, code: str, tmp_path: Any) -> None:
     async def scenario() -> None:
-        async with api_world(f"sqlite+aiosqlite:///{tmp_path / 'b.db'}") as world:
+        async with api_world(sqlite_url(tmp_path)) as world:
             answer = await world.ask("POST", "/v1/provisioning", content=body, headers={"Content-Type": kind})
             assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
 
@@ -161,7 +162,7 @@ def test_bodies_that_cannot_be_read(body: bytes, kind: str, status: int, code: s
 
 def test_a_body_without_a_length_is_cut_as_well(tmp_path: Any) -> None:
     async def scenario() -> None:
-        async with api_world(f"sqlite+aiosqlite:///{tmp_path / 'b.db'}") as world:
+        async with api_world(sqlite_url(tmp_path)) as world:
             sent: list[Any] = []
             chunks = 0
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from callcontrol.phone_requests import Reply, refusal
 from dialplan import reasons
-from tests.support.api import ApiWorld, api_world, run, sqlite_url
+from tests.support.api import ApiWorld, api_world, run
+from tests.support.schema import sqlite_url
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "api.md"
 EXAMPLE = re.compile(r"```sh\n(curl [^\n]*)\n```\n\n```\n(\d{3})\n(.*?)\n```", re.DOTALL)

@@ -17,9 +17,10 @@ from dialplan import stored
 from dialplan.facts import CalledNumber
 from tests.api.worlds import WORLD, ZETAS_WORDS, tokens
 from tests.dialplan.cases import FROM_CARRIER
-from tests.support.api import ApiWorld, api_world, run, sqlite_url
+from tests.support.api import ApiWorld, api_world, run
 from tests.support.call_records import call
 from tests.support.fake_node import FakeNode
+from tests.support.schema import sqlite_url
 
 ANA = "+33639981001"
 ZOE = "+33639981009"

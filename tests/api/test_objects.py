@@ -20,7 +20,8 @@ from gateway.trunk import Trunk
 from numbering.models import Device
 from tests.api.worlds import WORLD
 from tests.support.acme import PLANS
-from tests.support.api import api_world, run, sqlite_url
+from tests.support.api import api_world, run
+from tests.support.schema import sqlite_url
 
 BODIES = {
     "account": bodies.NewAccount,

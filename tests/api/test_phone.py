@@ -13,7 +13,8 @@ from callcontrol.provisioning import check
 from dialplan import reasons
 from tests.api.worlds import WORLD, Phones, tokens
 from tests.support.acme import PLANS, acme
-from tests.support.api import api_world, run, sqlite_url, without_database
+from tests.support.api import api_world, run, without_database
+from tests.support.schema import sqlite_url
 
 ASKED = {"to": "+33199001234", "number": "+33639981001"}
 

@@ -23,8 +23,9 @@ from schemathesis.specs.openapi.checks import (
 
 from callcontrol.access.tokens import Scope
 from tests.api.worlds import WORLD, Phones, tokens
-from tests.support.api import app_over, running, sqlite_url
+from tests.support.api import app_over, running
 from tests.support.fake_node import FakeNode
+from tests.support.schema import sqlite_url
 
 pytestmark = pytest.mark.slow
 SCHEMA = schemathesis.openapi.from_dict(app_over(FakeNode()).openapi())

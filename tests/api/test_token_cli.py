@@ -11,7 +11,8 @@ import pytest
 
 from callcontrol.cli import main
 from tests.api.worlds import WORLD
-from tests.support.api import TOKEN, ApiWorld, running, sqlite_url
+from tests.support.api import TOKEN, ApiWorld, running
+from tests.support.schema import sqlite_url
 
 
 @pytest.fixture

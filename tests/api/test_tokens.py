@@ -12,7 +12,8 @@ from callcontrol.access.tokens import Scope, digest_of, id_of, issue
 from callcontrol.api.throttle import Failures, Throttle
 from config.sections import HttpSettings
 from tests.api.worlds import WORLD, tokens
-from tests.support.api import TOKEN, ApiWorld, Entropy, api_world, run, sqlite_url, without_database
+from tests.support.api import TOKEN, ApiWorld, Entropy, api_world, run, without_database
+from tests.support.schema import sqlite_url
 
 WHO = Author(actor="test")
 

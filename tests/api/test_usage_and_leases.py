@@ -17,7 +17,8 @@ from gateway.leases import LeaseRequest
 from numbering.models import PlanLimits
 from tests.api.worlds import WORLD
 from tests.support.acme import PLANS
-from tests.support.api import TOKEN, ApiWorld, api_world, run, running, sqlite_url
+from tests.support.api import TOKEN, ApiWorld, api_world, run, running
+from tests.support.schema import sqlite_url
 
 ANA, ZOES = "+33639981001", "+33639981009"
 MINUTES = PlanLimits(devices=3, numbers=10, minutes={"national": 10, "europe": 0}, callees=5)

@@ -16,6 +16,7 @@ from tests.callcontrol.test_cli_numbers import LINE, facts, good, own_world, run
 from tests.support.api import api_world
 from tests.support.api import run as run_async
 from tests.support.inventory import ONE, THREE, TWO
+from tests.support.schema import sqlite_url
 
 __all__ = ["own_world", "run"]
 
@@ -26,7 +27,7 @@ def audit(folder: Path, account: str = "") -> list[dict[str, Any]]:
     """What ``/v1/audit`` shows over the same database: to an operator, or to the manager of an account."""
 
     async def scenario() -> Any:
-        async with api_world(f"sqlite+aiosqlite:///{folder / 'n.db'}") as world:
+        async with api_world(sqlite_url(folder, "n.db")) as world:
             token = await world.token(Scope.MANAGER, account) if account else None
             given = {"token": token} if token else {}
             return (await world.ask("GET", "/v1/audit?limit=100", **given)).json()["items"]

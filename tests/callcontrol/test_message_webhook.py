@@ -27,6 +27,7 @@ from numbering.store_duty import SqlDuty
 from tests.contract.test_messages import FRIDAY, LINE, RIO
 from tests.support.acme import PLANS
 from tests.support.inventory import World, play
+from tests.support.schema import sqlite_url
 
 MESSAGE = Message(id=7, e164=LINE, kind="port_confirmation", body="Réponds OUI", port="p1", created_at=1.0)
 TOKEN = "a-token-of-the-gateway"
@@ -217,7 +218,7 @@ def test_a_node_asks_the_line_over_the_gateway(tmp_path: Any, caplog: pytest.Log
         assert office.handed() == {"taken": 1, "failed": 1, "refused": 0}
 
     with gateway((503, {})) as server:
-        play(f"sqlite+aiosqlite:///{tmp_path}/n.db", scenario)
+        play(sqlite_url(tmp_path), scenario)
     assert len(server.asked) == 2
     assert len(server.taken) == 1, "both had the same key"
     ((_, body),) = server.taken.items()
@@ -262,4 +263,4 @@ def test_the_courier_works_beside_the_clock(tmp_path: Any) -> None:
         await asyncio.gather(task, return_exceptions=True)
         assert task.cancelled()
 
-    play(f"sqlite+aiosqlite:///{tmp_path}/n.db", scenario)
+    play(sqlite_url(tmp_path), scenario)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from numbering.store_duty import SqlDuty
 from tests.support.acme import PLANS
 from tests.support.call_records import call
 from tests.support.inventory import ONE, TWO, World, play
+from tests.support.schema import sqlite_url
 
 
 class Sink:
@@ -41,8 +43,8 @@ def office_of(world: World, settings: NumberSettings | None = None) -> NumberOff
 
 
 @pytest.fixture
-def url(tmp_path: object) -> str:
-    return f"sqlite+aiosqlite:///{tmp_path}/n.db"
+def url(tmp_path: Path) -> str:
+    return sqlite_url(tmp_path)
 
 
 @pytest.mark.rule("NUM-11")

@@ -21,10 +21,11 @@ from callcontrol.cdr.exporter import CdrExporter
 from callcontrol.cdr.outbox import JournalOutbox
 from callcontrol.cdr.store import SqlCallStore
 from callcontrol.cdr.store_seals import SqlSeals, Verification
-from config.database import DatabaseUnavailable, create_engine, upgrade
+from config.database import DatabaseUnavailable, create_engine
 from config.sections import CdrSettings, DatabaseSettings
 from tests.cdr.test_crash import last_number, run_and_kill
 from tests.support.call_records import START_MS, call
+from tests.support.schema import sqlite_url
 
 pytestmark = pytest.mark.rule("CDR-02")
 
@@ -56,7 +57,6 @@ def run(url: str, scenario: Callable[[Books], Awaitable[None]]) -> None:
     async def body() -> None:
         books = Books(url)
         try:
-            await upgrade(books.engine)
             await scenario(books)
         finally:
             await books.engine.dispose()
@@ -255,11 +255,11 @@ def test_hours_without_a_database_and_crashes_lose_and_double_none(tmp_path: Pat
         assert {item.kind for item in made.findings} <= {"gap"}
         assert missing <= len(sent)
 
-    run(f"sqlite+aiosqlite:///{tmp_path / 'c.db'}", scenario)
+    run(sqlite_url(tmp_path), scenario)
 
 
 def test_the_command_tells_people_and_programs(tmp_path: Path) -> None:
-    url = f"sqlite+aiosqlite:///{tmp_path / 'c.db'}"
+    url = sqlite_url(tmp_path)
 
     async def fill(books: Books) -> None:
         outbox = box(tmp_path / "outbox")

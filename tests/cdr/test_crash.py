@@ -17,8 +17,9 @@ import pytest
 from callcontrol.cdr.exporter import CdrExporter
 from callcontrol.cdr.outbox import JournalOutbox
 from callcontrol.cdr.store import SqlCallStore
-from config.database import create_engine, upgrade
+from config.database import create_engine
 from config.sections import CdrSettings, DatabaseSettings
+from tests.support.schema import sqlite_url
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -76,9 +77,8 @@ def test_killed_at_random_moments_none_is_lost_and_none_doubled(tmp_path: Path) 
         first = until_put + 10
 
     async def export() -> list[str]:
-        engine = create_engine(DatabaseSettings(url=f"sqlite+aiosqlite:///{tmp_path / 'cdr.db'}"))
+        engine = create_engine(DatabaseSettings(url=sqlite_url(tmp_path)))
         try:
-            await upgrade(engine)
             store = SqlCallStore(engine)
             outbox = JournalOutbox(folder, schedule=lambda flush: flush())
             assert outbox.recovered > 0
@@ -100,9 +100,8 @@ def test_killed_at_random_moments_none_is_lost_and_none_doubled(tmp_path: Path) 
 @pytest.mark.rule("CDR-02")
 def test_an_exporter_killed_between_commit_and_acknowledgement_doubles_none(tmp_path: Path) -> None:
     async def body() -> None:
-        engine = create_engine(DatabaseSettings(url=f"sqlite+aiosqlite:///{tmp_path / 'cdr.db'}"))
+        engine = create_engine(DatabaseSettings(url=sqlite_url(tmp_path)))
         try:
-            await upgrade(engine)
             store = SqlCallStore(engine)
             run_and_kill(tmp_path / "outbox", 0, 30, 0.0)
             for attempt in range(3):

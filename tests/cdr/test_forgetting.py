@@ -8,7 +8,7 @@ import pytest
 
 from callcontrol.cdr.forgetting import DAY_MS, Forgetting
 from callcontrol.cdr.store import SqlCallStore
-from config.database import DatabaseUnavailable, create_engine, upgrade
+from config.database import DatabaseUnavailable, create_engine
 from config.sections import DatabaseSettings
 from tests.support.call_records import START_MS, call
 
@@ -59,7 +59,6 @@ def test_only_old_facts_go_and_their_records_stay(database_url: str) -> None:
     async def scenario() -> None:
         engine = create_engine(DatabaseSettings(url=database_url, timeout_seconds=5))
         try:
-            await upgrade(engine)
             store = SqlCallStore(engine)
             old = call(1, started_ms=START_MS - 91 * DAY_MS, facts=b"old")
             young = call(2, started_ms=START_MS - 89 * DAY_MS, facts=b"young")

@@ -15,10 +15,11 @@ from callcontrol.cdr.exporter import CdrExporter, sync_journal
 from callcontrol.cdr.outbox import JournalOutbox, MemoryOutbox
 from callcontrol.cdr.store import CallFilter, Refused, SqlCallStore
 from callcontrol.cdr.tables import CallRow, LegRow
-from config.database import DatabaseUnavailable, create_engine, upgrade
+from config.database import DatabaseUnavailable, create_engine
 from config.sections import CdrSettings, DatabaseSettings
 from tests.support.call_records import call
 from tests.support.postgres import Cluster
+from tests.support.schema import sqlite_url
 
 QUICK = CdrSettings(linger_seconds=0.001, max_backoff_seconds=0.01)
 
@@ -27,7 +28,6 @@ QUICK = CdrSettings(linger_seconds=0.001, max_backoff_seconds=0.01)
 async def opened(url: str) -> AsyncIterator[SqlCallStore]:
     engine = create_engine(DatabaseSettings(url=url, timeout_seconds=5))
     try:
-        await upgrade(engine)
         yield SqlCallStore(engine)
     finally:
         await engine.dispose()
@@ -140,9 +140,9 @@ def test_one_bad_record_does_not_hold_up_the_others(postgres_url: str) -> None:
     run(postgres_url, scenario)
 
 
-def test_a_schema_that_is_not_there_is_an_outage(database_url: str) -> None:
+def test_a_schema_that_is_not_there_is_an_outage(blank_database_url: str) -> None:
     async def body() -> None:
-        engine = create_engine(DatabaseSettings(url=database_url))
+        engine = create_engine(DatabaseSettings(url=blank_database_url))
         try:
             with pytest.raises(DatabaseUnavailable):
                 await SqlCallStore(engine).write([call(1)])
@@ -256,14 +256,13 @@ def test_draining_at_the_end(tmp_path: Path) -> None:
         assert await away.drain(5.0) == 1
         assert away.failures == 1
 
-    run(f"sqlite+aiosqlite:///{tmp_path / 'c.db'}", scenario)
+    run(sqlite_url(tmp_path), scenario)
 
 
 def test_the_row_count_is_that_of_calls_and_legs(database_url: str) -> None:
     async def body() -> None:
         engine = create_engine(DatabaseSettings(url=database_url))
         try:
-            await upgrade(engine)
             await SqlCallStore(engine).write([call(index) for index in range(7)])
             async with engine.connect() as connection:
                 calls = (await connection.execute(text("SELECT count(*) FROM calls"))).scalar_one()

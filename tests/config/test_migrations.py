@@ -27,9 +27,9 @@ def differences(connection: Connection) -> list[object]:
     return list(compare_metadata(context, Base.metadata))
 
 
-def test_upgrade_from_empty_gives_the_described_schema(database_url: str) -> None:
+def test_upgrade_from_empty_gives_the_described_schema(blank_database_url: str) -> None:
     async def run() -> list[object]:
-        engine = create_engine(DatabaseSettings(url=database_url))
+        engine = create_engine(DatabaseSettings(url=blank_database_url))
         try:
             await upgrade(engine)
             async with engine.connect() as connection:
@@ -40,9 +40,9 @@ def test_upgrade_from_empty_gives_the_described_schema(database_url: str) -> Non
     assert asyncio.run(run()) == []
 
 
-def test_upgrade_again_changes_nothing_and_keeps_rows(database_url: str) -> None:
+def test_upgrade_again_changes_nothing_and_keeps_rows(blank_database_url: str) -> None:
     async def run() -> int:
-        engine = create_engine(DatabaseSettings(url=database_url))
+        engine = create_engine(DatabaseSettings(url=blank_database_url))
         try:
             await upgrade(engine)
             async with engine.begin() as connection:
@@ -58,9 +58,9 @@ def test_upgrade_again_changes_nothing_and_keeps_rows(database_url: str) -> None
     assert asyncio.run(run()) == 7
 
 
-def test_nodes_that_start_together_upgrade_once(database_url: str) -> None:
+def test_nodes_that_start_together_upgrade_once(blank_database_url: str) -> None:
     async def run() -> int:
-        engines = [create_engine(DatabaseSettings(url=database_url)) for _ in range(3)]
+        engines = [create_engine(DatabaseSettings(url=blank_database_url)) for _ in range(3)]
         try:
             await asyncio.gather(*(upgrade(engine) for engine in engines))
             async with engines[0].connect() as connection:
@@ -74,7 +74,7 @@ def test_nodes_that_start_together_upgrade_once(database_url: str) -> None:
     assert asyncio.run(run()) == 1
 
 
-def test_the_life_of_numbers_can_be_taken_back_and_brought_again(database_url: str) -> None:
+def test_the_life_of_numbers_can_be_taken_back_and_brought_again(blank_database_url: str) -> None:
     """Down to the first tables, with a number that was there before; then up again."""
 
     def walk(connection: Connection) -> None:
@@ -89,7 +89,7 @@ def test_the_life_of_numbers_can_be_taken_back_and_brought_again(database_url: s
         command.upgrade(config, "head")
 
     async def run() -> tuple[list[object], tuple[object, ...]]:
-        engine = create_engine(DatabaseSettings(url=database_url))
+        engine = create_engine(DatabaseSettings(url=blank_database_url))
         try:
             await upgrade(engine)
             async with engine.begin() as connection:

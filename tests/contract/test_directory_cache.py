@@ -11,7 +11,7 @@ from typing import Protocol
 import pytest
 
 from callcontrol.provisioning import Document, SqlProvisioningStore, apply
-from config.database import create_engine, upgrade
+from config.database import create_engine
 from config.sections import DatabaseSettings
 from gateway.store import TrunkFollower
 from gateway.trunk import TrunkDirectory
@@ -22,6 +22,7 @@ from numbering.models import Account, CloudNumber, Device, NumberState, PlanTabl
 from numbering.store import SqlDirectorySource
 from tests.support.acme import ACME, PLANS
 from tests.support.postgres import Cluster, postgres, postgres_url
+from tests.support.schema import sqlite_url
 
 __all__ = ["postgres", "postgres_url"]
 
@@ -110,12 +111,11 @@ def run(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Scenario], 
             if request.param == "memory":
                 await scenario(MemoryWorld())
                 return
-            url = f"sqlite+aiosqlite:///{tmp_path / 'd.db'}"
+            url = sqlite_url(tmp_path)
             if request.param == "postgresql":
                 url = request.getfixturevalue("postgres_url")
             engine = create_engine(DatabaseSettings(url=url, timeout_seconds=5))
             try:
-                await upgrade(engine)
                 await scenario(SqlWorld(SqlProvisioningStore(engine), SqlDirectorySource(engine)))
             finally:
                 await engine.dispose()
@@ -213,7 +213,6 @@ def test_a_database_that_stops_and_comes_back(postgres: Cluster, postgres_url: s
     async def scenario() -> None:
         engine = create_engine(DatabaseSettings(url=postgres_url, timeout_seconds=5))
         try:
-            await upgrade(engine)
             world = SqlWorld(SqlProvisioningStore(engine), SqlDirectorySource(engine))
             await world.write(ACME)
             c = cache(world)
@@ -242,9 +241,8 @@ def test_who_is_far_behind_reads_everything(tmp_path: Path, monkeypatch: pytest.
     told: list[DirectoryChanges | None] = []
 
     async def scenario() -> None:
-        engine = create_engine(DatabaseSettings(url=f"sqlite+aiosqlite:///{tmp_path / 'd.db'}"))
+        engine = create_engine(DatabaseSettings(url=sqlite_url(tmp_path)))
         try:
-            await upgrade(engine)
             world = SqlWorld(SqlProvisioningStore(engine), SqlDirectorySource(engine))
             await world.write(ACME)
             c = DirectoryCache(world.source, Directory(), plans=PLANS, on_change=told.append)
@@ -269,9 +267,8 @@ def test_who_is_far_behind_reads_everything(tmp_path: Path, monkeypatch: pytest.
 
 def test_another_database_with_a_lower_revision_is_read_whole(tmp_path: Path) -> None:
     async def scenario() -> None:
-        engine = create_engine(DatabaseSettings(url=f"sqlite+aiosqlite:///{tmp_path / 'd.db'}"))
+        engine = create_engine(DatabaseSettings(url=sqlite_url(tmp_path)))
         try:
-            await upgrade(engine)
             world = SqlWorld(SqlProvisioningStore(engine), SqlDirectorySource(engine))
             await world.write(ACME)
             c = cache(world)
@@ -287,9 +284,8 @@ def test_another_database_with_a_lower_revision_is_read_whole(tmp_path: Path) ->
 
 def test_trunks_follow_with_the_directory(tmp_path: Path) -> None:
     async def scenario() -> None:
-        engine = create_engine(DatabaseSettings(url=f"sqlite+aiosqlite:///{tmp_path / 'd.db'}"))
+        engine = create_engine(DatabaseSettings(url=sqlite_url(tmp_path)))
         try:
-            await upgrade(engine)
             world = SqlWorld(SqlProvisioningStore(engine), SqlDirectorySource(engine))
             await world.write(ACME)
             trunks = TrunkDirectory()

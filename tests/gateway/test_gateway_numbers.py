@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from callcontrol.provisioning import Document, SqlProvisioningStore, apply
-from config.database import create_engine, upgrade
+from config.database import create_engine
 from config.sections import DatabaseSettings
 from gateway.gateway_numbers import GatewayDirectory, GatewayKind, GatewayNumber
 from gateway.store import GatewayFollower, TrunkFollower
@@ -58,7 +58,6 @@ def test_the_directory_follows_the_database(database_url: str) -> None:
     async def run() -> None:
         engine = create_engine(DatabaseSettings(url=database_url))
         try:
-            await upgrade(engine)
             numbers, trunks = GatewayDirectory(), TrunkDirectory()
             cache = DirectoryCache(
                 SqlDirectorySource(engine),

@@ -9,7 +9,7 @@ import pytest
 
 from callcontrol.provisioning import Document, SqlProvisioningStore, apply
 from callcontrol.sim_writer import SimWriter
-from config.database import DatabaseUnavailable, create_engine, upgrade
+from config.database import DatabaseUnavailable, create_engine
 from config.sections import DatabaseSettings
 from numbering.cache import DirectoryCache
 from numbering.directory import Directory
@@ -48,7 +48,6 @@ def play(url: str, scenario: Scenario) -> None:
     async def run() -> None:
         engine = create_engine(DatabaseSettings(url=url))
         try:
-            await upgrade(engine)
             await apply([Document("1", DOCUMENT)], SqlProvisioningStore(engine), plans=PLANS)
             directory = Directory(plans=PLANS)
             cache = DirectoryCache(SqlDirectorySource(engine), directory, plans=PLANS)

@@ -23,7 +23,7 @@ from callcontrol.provisioning import (
     to_toml,
 )
 from callcontrol.provisioning.inventory import Inventory
-from config.database import create_engine, upgrade
+from config.database import create_engine
 from config.sections import DatabaseSettings
 from config.settings import Settings
 from numbering.directory import Directory
@@ -200,7 +200,6 @@ def test_the_database_gives_back_what_it_took_and_nodes_follow(database_url: str
     async def run() -> tuple[Inventory, Inventory, PriceBook, Directory]:
         engine = create_engine(DatabaseSettings(url=database_url))
         try:
-            await upgrade(engine)
             store = SqlProvisioningStore(engine)
             book = PriceBook()
             follower = PriceFollower(engine, book)

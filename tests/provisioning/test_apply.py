@@ -19,11 +19,12 @@ from callcontrol.provisioning import (
     apply,
     export,
 )
-from config.database import create_engine, upgrade
+from config.database import create_engine
 from config.sections import DatabaseSettings
 from gateway.trunk import Prefix
 from numbering.models import ANONYMOUS, NumberState
 from tests.support.acme import ACME, PLANS, acme
+from tests.support.schema import sqlite_url
 
 T = TypeVar("T")
 Run = Callable[[Callable[[ProvisioningStore], Awaitable[T]]], T]
@@ -37,12 +38,11 @@ def run(request: pytest.FixtureRequest, tmp_path: Path) -> Run[object]:
         async def body() -> T:
             if request.param == "memory":
                 return await scenario(MemoryProvisioningStore())
-            url = f"sqlite+aiosqlite:///{tmp_path / 'p.db'}"
+            url = sqlite_url(tmp_path)
             if request.param == "postgresql":
                 url = request.getfixturevalue("postgres_url")
             engine = create_engine(DatabaseSettings(url=url))
             try:
-                await upgrade(engine)
                 return await scenario(SqlProvisioningStore(engine))
             finally:
                 await engine.dispose()
@@ -233,7 +233,6 @@ def test_applies_at_the_same_time_take_turns(postgres_url: str) -> None:
     async def body() -> None:
         engines = [create_engine(DatabaseSettings(url=postgres_url)) for _ in range(4)]
         try:
-            await upgrade(engines[0])
             await apply(acme(), SqlProvisioningStore(engines[0]), plans=PLANS)
             done = await asyncio.gather(
                 *(

@@ -17,7 +17,7 @@ from callcontrol.provisioning import (
     to_toml,
 )
 from callcontrol.provisioning.inventory import Inventory
-from config.database import create_engine, upgrade
+from config.database import create_engine
 from config.sections import DatabaseSettings
 from gateway.gateway_numbers import GatewayKind, GatewayNumber
 from gateway.profile import DiversionHeader, HeaderRule, IdentityHeader, PrivacyForm, RuleAction
@@ -42,6 +42,7 @@ from numbering.models import (
     User,
 )
 from tests.support.acme import ACME, PLANS, acme
+from tests.support.schema import sqlite_url
 
 REFS = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,15}", fullmatch=True)
 LINES = st.integers(0, 9999)
@@ -292,11 +293,9 @@ def test_from_one_database_into_another(database_url: str, tmp_path: object) -> 
     async def body() -> None:
         engines = [
             create_engine(DatabaseSettings(url=url))
-            for url in (database_url, f"sqlite+aiosqlite:///{tmp_path}/other.db")
+            for url in (database_url, sqlite_url(tmp_path, "other.db"))
         ]
         try:
-            for engine in engines:
-                await upgrade(engine)
             first, second = (SqlProvisioningStore(engine) for engine in engines)
             trunk = '[[trunk]]\nref = "t"\nusername = "c"\npassword = "p\\"w\\\\"\n'
             await apply(acme(ACME + trunk), first, plans=PLANS)

@@ -16,7 +16,8 @@ from callcontrol.provisioning import (
 )
 from gateway.trunk import PeerShare, Trunk
 from tests.support.acme import PLANS
-from tests.support.api import api_world, run, sqlite_url
+from tests.support.api import api_world, run
+from tests.support.schema import sqlite_url
 
 HEAD = '[[trunk]]\nref = "t"\nprefixes = ["+"]\n'
 TWO = """[[trunk.peer]]

@@ -14,7 +14,7 @@ from callcontrol.provisioning import (
     apply,
     export,
 )
-from config.database import create_engine, upgrade
+from config.database import create_engine
 from config.sections import DatabaseSettings
 from gateway.profile import (
     MAX_RULES,
@@ -95,7 +95,6 @@ def test_it_comes_back_from_the_database_and_its_own_document(database_url: str,
     async def run() -> None:
         engine = create_engine(DatabaseSettings(url=database_url))
         try:
-            await upgrade(engine)
             store = SqlProvisioningStore(engine)
             await apply([Document("1.toml", FULL)], store, plans=PLANS)
             text = await export(store, secrets=secrets)

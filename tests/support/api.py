@@ -9,9 +9,8 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
-from functools import partial
-from pathlib import Path
-from typing import Any, TypeVar
+from functools import cache, cached_property, partial
+from typing import Any, TypeVar, cast
 
 import httpx
 from fastapi import FastAPI
@@ -21,6 +20,7 @@ from callcontrol.access.service import TokenCache
 from callcontrol.access.tokens import Scope
 from callcontrol.api.app import build_api
 from callcontrol.api.assembly import Upkeep, make_services
+from callcontrol.api.door import Door
 from callcontrol.api.server import HttpServer
 from callcontrol.api.services import Services
 from callcontrol.api.store import Stores, stores_of
@@ -33,7 +33,7 @@ from callcontrol.pricing.store import PriceFollower
 from callcontrol.provisioning import Document, apply
 from callcontrol.usage.counters import MemoryUsageCounters
 from callcontrol.usage.report import UsageReports
-from config.database import create_engine, upgrade
+from config.database import create_engine
 from config.sections import DatabaseSettings, HttpSettings, NumberSettings
 from config.settings import Settings
 from gateway.gateway_numbers import GatewayDirectory
@@ -51,6 +51,9 @@ from tests.support.fake_node import T0, FakeNode
 T = TypeVar("T")
 TOKEN = "a-token-of-the-operator"
 NOWHERE = "postgresql+asyncpg://nobody@127.0.0.1:1/nothing"  # port 1 refuses: an absent database
+
+UNBOUND = HttpSettings(rate_per_second=1e6, burst=1_000_000)
+"""Nobody asks too often."""
 
 
 class Clock:
@@ -114,7 +117,7 @@ class ApiWorld:
             trunks=self.trunks,
             gateways=self.gateways,
             plans=PLANS,
-            settings=settings or HttpSettings(rate_per_second=1e6, burst=1_000_000),
+            settings=settings or UNBOUND,
             operator_token=TOKEN,
             version="0.1.0",
             wall=self.clock,
@@ -130,7 +133,10 @@ class ApiWorld:
             ),
         )
         self.upkeep = Upkeep(self.services, self.stores)
-        self.app: FastAPI = build_api(self.services)
+
+    @cached_property
+    def app(self) -> FastAPI:
+        return build_api(self.services)
 
     async def provision(self, text: str) -> None:
         """Apply a document as the command line does, and let the node see it."""
@@ -166,7 +172,6 @@ async def api_world(url: str, document: str = "", **options: Any) -> AsyncIterat
     """An API over a new database with the objects of a document."""
     world = ApiWorld(url, **options)
     try:
-        await upgrade(world.engine)
         await world.cache.load()
         if document:
             await world.provision(document)
@@ -222,10 +227,6 @@ def running(
         thread.join(30)
 
 
-def sqlite_url(folder: Path) -> str:
-    return f"sqlite+aiosqlite:///{folder / 'api.db'}"
-
-
 class Trail:
     """A record of changes in memory."""
 
@@ -239,9 +240,40 @@ class Trail:
         return self.entries[::-1][:limit]
 
 
+class Stand:
+    """Stands in for the node of the test that is on: an application is given its node when it is built."""
+
+    def __init__(self) -> None:
+        self.node: Node = FakeNode()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.node, name)
+
+
+class Stage:
+    """One application for the tests of a process that need no database: it takes long to build."""
+
+    def __init__(self) -> None:
+        self.stand, self.trail = Stand(), Trail()
+        world = ApiWorld(NOWHERE, cast("Node", self.stand))
+        self.services = replace(world.services, audit=self.trail)
+        self.app = build_api(self.services)
+
+    def over(self, node: Node, settings: HttpSettings) -> FastAPI:
+        """The application with what it remembers of requests gone."""
+        parts = self.services
+        self.stand.node = node
+        self.trail.entries.clear()
+        self.app.state.door = Door(parts.tokens, settings, parts.monotonic, parts.counters)
+        return self.app
+
+
+_stage = cache(Stage)
+
+
 def app_over(node: Node, settings: HttpSettings | None = None) -> FastAPI:
-    """The application over a node, without a database."""
-    return build_api(replace(ApiWorld(NOWHERE, node, settings).services, audit=Trail()))
+    """The application over a node, without a database, until the next one is asked for."""
+    return _stage().over(node, settings or UNBOUND)
 
 
 def run(scenario: Any) -> Any:

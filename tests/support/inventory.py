@@ -12,7 +12,7 @@ from typing import TypeVar
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from callcontrol.provisioning import Document, SqlProvisioningStore, apply
-from config.database import create_engine, upgrade
+from config.database import create_engine
 from config.sections import DatabaseSettings, NumberSettings
 from numbering.clockwork import DUTY, Clockwork
 from numbering.directory import Directory
@@ -140,7 +140,6 @@ def play(url: str, scenario: Scenario[T], *, settings: NumberSettings | None = N
         async with AsyncExitStack() as stack:
             engine = create_engine(DatabaseSettings(url=url, timeout_seconds=10))
             stack.push_async_callback(engine.dispose)
-            await upgrade(engine)
             world = World(engine, Clock(), settings)
             await world.people()
             return await scenario(world)

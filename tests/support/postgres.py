@@ -1,8 +1,8 @@
 """A throw-away PostgreSQL cluster for tests: one per run, in a temporary folder, on a port that was free.
 
-Take the fixture ``postgres`` for the cluster itself, or ``database_url`` for an empty database of each kind
-that we support (the test then runs once per kind).  A conftest gets them by ``from tests.support.postgres
-import …``; the cluster is shared however many do.
+Take the fixture ``postgres`` for the cluster itself, or ``database_url`` for a database of each kind that we
+support (the test then runs once per kind): it has our schema and nothing in it.  A conftest gets them by ``from
+tests.support.postgres import …``; the cluster is shared however many do.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import find_program
+from tests.support import schema
 
 _PROGRAMS = ("initdb", "postgres", "pg_isready", "psql")
 
@@ -34,6 +35,7 @@ class Cluster:
         self._folder = folder
         self._programs = programs
         self._names = itertools.count(1)
+        self._template: str | None = None
         self._data = folder / "data"
         self._process: subprocess.Popen[bytes] | None = None
         self.port = _free_port()
@@ -41,13 +43,12 @@ class Cluster:
         self._as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
         if self._as_user:
             shutil.chown(folder, "postgres")
-        self._run(
-            "initdb", "-D", str(self._data), "-U", "cloudline", "-A", "trust", "-E", "UTF8", "--no-sync"
-        )
+        options = ["-U", "cloudline", "-A", "trust", "-E", "UTF8", "--no-sync"]
+        self._run([*self._as_user, programs["initdb"], "-D", str(self._data), *options])
 
-    def _run(self, program: str, *arguments: str) -> None:
+    def _run(self, command: list[str]) -> None:
         done = subprocess.run(
-            [*self._as_user, self._programs[program], *arguments],
+            command,
             cwd=self._folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -56,7 +57,7 @@ class Cluster:
             check=False,
         )
         if done.returncode:
-            raise RuntimeError(f"{program} failed:\n{done.stdout.decode(errors='replace')}")
+            raise RuntimeError(f"{command} failed:\n{done.stdout.decode(errors='replace')}")
 
     def start(self) -> None:
         """Start, and wait until it takes connections."""
@@ -103,18 +104,26 @@ class Cluster:
         self._process.wait(30)
         self._process = None
 
-    def create_database(self) -> str:
-        """A new empty database; returns its URL."""
+    def create_database(self, *, blank: bool = False) -> str:
+        """A new database with our schema, or without anything; returns its URL."""
+        if not blank and self._template is None:
+            self._template = self.create_database(blank=True)
+            schema.migrate(self._template)
         name = f"test_{next(self._names)}"
-        self._sql(f"CREATE DATABASE {name}")
+        template = "template1" if blank else _name(str(self._template))
+        self._sql(f"CREATE DATABASE {name} TEMPLATE {template}")
         return f"postgresql+asyncpg://cloudline@127.0.0.1:{self.port}/{name}"
 
     def drop_database(self, url: str) -> None:
-        self._sql(f"DROP DATABASE IF EXISTS {url.rpartition('/')[2]} WITH (FORCE)")
+        self._sql(f"DROP DATABASE IF EXISTS {_name(url)} WITH (FORCE)")
 
     def _sql(self, statement: str) -> None:
         base = ["-h", "127.0.0.1", "-p", str(self.port), "-U", "cloudline", "-d", "postgres", "-qX"]
-        self._run("psql", *base, "-v", "ON_ERROR_STOP=1", "-c", statement)
+        self._run([self._programs["psql"], *base, "-v", "ON_ERROR_STOP=1", "-c", statement])
+
+
+def _name(url: str) -> str:
+    return url.rpartition("/")[2]
 
 
 def _free_port() -> int:
@@ -178,8 +187,18 @@ def postgres() -> Iterator[Cluster]:
 
 @pytest.fixture
 def postgres_url(postgres: Cluster) -> Iterator[str]:
-    """URL of an empty PostgreSQL database."""
-    url = postgres.create_database()
+    """URL of a PostgreSQL database with our schema."""
+    yield from _one(postgres, blank=False)
+
+
+@pytest.fixture
+def blank_postgres_url(postgres: Cluster) -> Iterator[str]:
+    """URL of a PostgreSQL database with nothing in it."""
+    yield from _one(postgres, blank=True)
+
+
+def _one(postgres: Cluster, *, blank: bool) -> Iterator[str]:
+    url = postgres.create_database(blank=blank)
     try:
         yield url
     finally:
@@ -188,7 +207,15 @@ def postgres_url(postgres: Cluster) -> Iterator[str]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """URL of an empty database, once for each kind."""
+    """URL of a database with our schema, once for each kind."""
     if request.param == "sqlite":
-        return f"sqlite+aiosqlite:///{tmp_path / 'cloudline.db'}"
+        return schema.sqlite_url(tmp_path)
     return str(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def blank_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """URL of a database with nothing in it, once for each kind."""
+    if request.param == "sqlite":
+        return schema.blank_sqlite_url(tmp_path / "cloudline.db")
+    return str(request.getfixturevalue("blank_postgres_url"))

@@ -18,7 +18,7 @@ from callcontrol.usage.outgoing import Outgoing, OutgoingStores
 from callcontrol.usage.policy import OutgoingPolicy
 from callcontrol.usage.reconcile import Reconciler
 from callcontrol.usage.store import SqlUsageRecords
-from config.database import DatabaseUnavailable, create_engine, upgrade
+from config.database import DatabaseUnavailable, create_engine
 from config.sections import DatabaseSettings
 from numbering.models import PlanLimits
 from tests.support.world import provisioning
@@ -95,7 +95,6 @@ def on(database_url: str, body: Body) -> None:
     async def run() -> None:
         engine = create_engine(DatabaseSettings(url=database_url))
         try:
-            await upgrade(engine)
             records = SqlUsageRecords(engine)
             await body(SqlCallStore(engine), lambda of: Reconciler(of, records, lambda: NOW, 300.0))
         finally:
