@@ -167,7 +167,9 @@ class MqttClient:
         self.results[key] = self.results.get(key, 0) + 1
 
     async def _send_all(self, client: aiomqtt.Client) -> None:
-        while True:
+        # Not only until it is cancelled: what is confirmed in the moment of its cancellation swallows it (asyncio.wait_for,
+        # up to Python 3.11), and then somebody would serve a connection that is gone for ever.
+        while self.connected:
             waiting = await self._queue.get()
             self._in_flight += 1
             try:
@@ -188,6 +190,9 @@ class MqttClient:
             await client.publish(message.topic, message.payload, 1, properties=properties, timeout=left_s)
         except (aiomqtt.MqttError, ValueError) as error:
             self._count(message.kind, "timeout" if "timed out" in str(error) else "failed")
+        except asyncio.CancelledError:
+            self._count(message.kind, "failed")  # the connection is gone, and nobody knows whether it arrived
+            raise
         else:
             self._count(message.kind, "delivered")
             if message.kind == PUSH:
@@ -252,6 +257,7 @@ class MqttClient:
                     async for message in client.messages:
                         self._receive(message)
                 finally:
+                    self.connected = False
                     for sender in senders:
                         sender.cancel()
                     await asyncio.gather(*senders, return_exceptions=True)

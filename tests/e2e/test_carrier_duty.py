@@ -112,7 +112,7 @@ def test_one_node_registers_and_the_other_takes_over(pair: Pair, carrier: Regist
         pair.lose_the_first()
         left = second
     else:
-        proc.wait_until(lambda: known(second), 5)
+        assert proc.wait_until(lambda: known(second), 5)
         second.stop()
         left = first
     assert proc.wait_until(lambda: carrier.contacts == [at(left)], 10), carrier.contacts

@@ -50,7 +50,7 @@ def refusal(world: World, number: str, name: str = "ana-1") -> tuple[int, str]:
     return final.status, (final.get("reason") or "").partition('text="')[2].rstrip('"')
 
 
-def refused_within_a_second(world: World, number: str, expected: tuple[int, str]) -> bool:
+def is_refused(world: World, number: str, expected: tuple[int, str]) -> bool:
     with contextlib.suppress(AssertionError):
         return refusal(world, number) == expected
     return False
@@ -72,16 +72,16 @@ def test_a_sim_must_be_verified_before_its_user_calls(world: World) -> None:
         f'sip_username = "ana-sim"\nsip_password = "{PASSWORD}"\n'
     )
     apply(world, device + "sim_verified = false\n")
-    proc.wait_until(lambda: refused_within_a_second(world, OUTSIDE, (403, "unverified_sim")), 15)
+    assert proc.wait_until(lambda: is_refused(world, OUTSIDE, (403, "unverified_sim")), 15)
     apply(world, device + "sim_verified = true\n")
-    proc.wait_until(lambda: refused_within_a_second(world, "0899" + "000000", (403, "barred_class")), 15)
+    assert proc.wait_until(lambda: is_refused(world, "0899" + "000000", (403, "barred_class")), 15)
 
 
 @pytest.mark.rule("OUT-06", "OUT-09", "OPS-03")
 def test_prices_and_credit_come_from_documents(world: World) -> None:
     account = '[[account]]\nref = "acme"\nkind = "company"\nplan = "many"\nmanager = "ana"\n'
     apply(world, RATE)
-    proc.wait_until(lambda: refused_within_a_second(world, ABROAD, (402, "no_credit")), 15)
+    assert proc.wait_until(lambda: is_refused(world, ABROAD, (402, "no_credit")), 15)
     assert refusal(world, "+15550100") == (403, "not_in_plan")
     apply(world, account + 'credit = "0.05"\n')
     carrier = world.carrier("carrier-gb")
@@ -94,7 +94,7 @@ def test_prices_and_credit_come_from_documents(world: World) -> None:
             return call.expect_failure().status == 486
         return False
 
-    proc.wait_until(goes, 15)
+    assert proc.wait_until(goes, 15)
     exported = world.server.cli("export").stdout
     assert 'per_minute = "0.05"' in exported
     assert 'credit = "0.05"' in exported
@@ -112,7 +112,7 @@ def test_one_call_at_a_time(world: World) -> None:
     assert world.server.metric("cloudline_outgoing_legs_refused_total", bound="user_calls") == 1.0
     assert world.server.metric("cloudline_outgoing_slots") == 1.0
     first.hang_up()
-    proc.wait_until(lambda: world.server.metric("cloudline_outgoing_slots") == 0.0, 15)
+    assert proc.wait_until(lambda: world.server.metric("cloudline_outgoing_slots") == 0.0, 15)
 
 
 @pytest.mark.rule("OUT-08")
@@ -125,10 +125,10 @@ def test_what_was_used_is_known_after_a_restart(tmp_path: Path) -> None:
         call = talk(world)
         call.hang_up()
         world.server.record_of(known)
-        proc.wait_until(lambda: refused_within_a_second(world, OTHER, (403, "fair_use")), 15)
+        assert proc.wait_until(lambda: is_refused(world, OTHER, (403, "fair_use")), 15)
         world.server.stop()
         world.server.start()
-        proc.wait_until(
+        assert proc.wait_until(
             lambda: world.server.metric("cloudline_usage_reconciliations_total", result="ok") >= 1, 10
         )
         assert refusal(world, OTHER) == (403, "fair_use")

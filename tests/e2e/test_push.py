@@ -18,7 +18,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from loadtests import proc
 from tests.conftest import find_program
 from tests.e2e.harness.server import HOST
-from tests.e2e.harness.world import ANA, OUTSIDE, World
+from tests.e2e.harness.world import ANA, OUTSIDE, PASSWORD, World
 from tests.support.brokers import mosquitto_conf
 
 pytestmark = [pytest.mark.e2e, pytest.mark.needs("sipp", "openssl", "mosquitto")]
@@ -96,6 +96,13 @@ class MosquittoProcess:
             proc.stop(self._process)
             self._process = None
 
+    def kill(self) -> None:
+        """Die without a word to anybody."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(5)
+        self._process = None
+
 
 def made(folder: Path, url: str, listen: str = "127.0.0.1:1883") -> PushWorld:
     settings = f"""
@@ -111,6 +118,18 @@ def up(world: PushWorld) -> bool:
     return world.server.metric("cloudline_mqtt_up") == 1
 
 
+def with_mosquitto(
+    world: PushWorld, folder: Path, port: int, stack: contextlib.ExitStack
+) -> MosquittoProcess:
+    """A Mosquitto with the files that the running node writes for it."""
+    done = world.server.cli("mqtt", "access", "--config", str(world.server.config), "--out", str(folder))
+    assert done.returncode == 0, done.stderr
+    broker = MosquittoProcess(folder, port)
+    stack.callback(broker.stop)
+    broker.start()
+    return broker
+
+
 @pytest.fixture(params=["mosquitto", "embedded"])
 def pushing(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PushWorld]:
     """A node with its broker."""
@@ -124,14 +143,7 @@ def pushing(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PushWorl
         stack.callback(world.close)
         world.start()
         if request.param == "mosquitto":
-            folder = tmp_path / "mosquitto"
-            done = world.server.cli(
-                "mqtt", "access", "--config", str(world.server.config), "--out", str(folder)
-            )
-            assert done.returncode == 0, done.stderr
-            broker = MosquittoProcess(folder, port)
-            stack.callback(broker.stop)
-            broker.start()
+            with_mosquitto(world, tmp_path / "mosquitto", port, stack)
         assert proc.wait_until(lambda: up(world), 10), world.server.tail(20)
         yield world
         complaints = world.server.complaints(0)
@@ -149,7 +161,7 @@ def test_a_sleeping_softphone_wakes_on_the_push_and_answers(pushing: PushWorld) 
     assert (push["type"], push["number"], push["caller"]) == ("incoming_call", ANA, OUTSIDE)
     assert abs(push["sent_at"] - time.time()) < 5
     assert 4 <= push["ttl_s"] <= 5
-    phone.register("ana-1", "s3cret-word")
+    phone.register("ana-1", PASSWORD)
     call = phone.incoming()
     phone.answer(call)
     phone.wait("up", call)
@@ -234,3 +246,50 @@ def test_a_broker_that_is_away_costs_no_call(tmp_path: Path) -> None:
         assert SERVER_PASSWORD not in log
     finally:
         world.close()
+
+
+@pytest.mark.rule("DEV-04", "DEV-05", "INC-05")
+def test_a_broker_that_is_killed_in_the_middle_of_a_wake(tmp_path: Path) -> None:
+    """The phone that was woken is rung all the same; the next call pushes in vain at once; then the broker is found again."""
+    port = proc.free_port(HOST)
+    with contextlib.ExitStack() as stack:
+        world = made(tmp_path, f"mqtt://cloudline:{SERVER_PASSWORD}@{HOST}:{port}")
+        stack.callback(world.close)
+        world.start()
+        broker = with_mosquitto(world, tmp_path / "mosquitto", port, stack)
+        assert proc.wait_until(lambda: up(world), 10), world.server.tail(20)
+        app = App("ana-1", port)
+        phone = world.unregistered_phone("pjsua", "tcp")
+        before = world.server.records_now()
+        carrier = world.sipp("carrier_calls", calling=ANA)
+        assert app.next()["type"] == "incoming_call"
+        broker.kill()
+        phone.register("ana-1", PASSWORD)
+        call = phone.incoming()
+        phone.answer(call)
+        phone.wait("up", call)
+        carrier.wait()
+        phone.wait("ended", call)
+        assert world.server.record_of(before)["reason"] == "normal_clearing"
+        assert proc.wait_until(lambda: not up(world), 5)
+        phone.close()
+        app.close()
+
+        # nobody is there, and nobody can be woken: that is known at once
+        before = world.server.records_now()
+        began = time.monotonic()
+        world.sipp("carrier_is_refused", calling=ANA).wait()
+        assert time.monotonic() - began < 3
+        assert world.server.record_of(before)["reason"] == "unreachable"
+        refused = world.server.metric("cloudline_push_requests_total", type="incoming_call", result="refused")
+        assert refused >= 2
+
+        broker.start()
+        assert proc.wait_until(lambda: up(world), 10), "it is tried again, at most half a second apart"
+        app = App("ana-1", port)
+        stack.callback(app.close)
+        carrier = world.sipp("carrier_is_refused", calling=ANA)
+        pushed = app.next()
+        while pushed["type"] != "incoming_call":
+            pushed = app.next()  # what could not be told before
+        carrier.wait()

@@ -66,7 +66,7 @@ def talk(world: World) -> tuple[Leg, Leg]:
 
 def die_and_come_back(world: World) -> None:
     world.server.signal(signal.SIGKILL)
-    proc.wait_until(lambda: not world.server.alive, 5)
+    assert proc.wait_until(lambda: not world.server.alive, 5)
     world.server.start()
 
 

@@ -50,7 +50,7 @@ class Pair:
     def lose_the_first(self) -> None:
         """Kill it, and bring its parties to the second."""
         self.world.server.signal(signal.SIGKILL)
-        proc.wait_until(lambda: not self.world.server.alive, 5)
+        assert proc.wait_until(lambda: not self.world.server.alive, 5)
 
     def scripted_at_second(self, name: str, transport: str = "udp") -> Agent:
         """A softphone that registers with the second node."""

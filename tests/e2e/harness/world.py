@@ -170,7 +170,7 @@ class World:
         )
         self._leaving.append(run.stop)
         if not calling:
-            proc.wait_until(lambda: bool(proc.udp_bound(self.carriers[carrier])), 3)
+            assert proc.wait_until(lambda: bool(proc.udp_bound(self.carriers[carrier])), 10)
         return run
 
     # ---- provisioning
