@@ -8,7 +8,8 @@
 - *ended*: what was being closed is closed, and the record is written again under its key.
 
 First of all, every request without a final response is sent again as it was.  For the peer that is a retransmission; for us it
-makes the transactions anew, so that answers find us and a 2xx that crosses is ACKed and released.
+makes the transactions anew, so that answers find us and a 2xx that crosses is ACKed and released.  What a party has asked and
+waits for an answer to is taken over too: its repetition is no second request, and its CANCEL finds it.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from callcontrol.b2bua.effects import AdoptInvite, WriteRecord
 from callcontrol.b2bua.leg import Leg
 from callcontrol.b2bua.phases import ENDED, NEW, RINGING, TALKING
 from callcontrol.sip import usage_session, usage_uas
-from callcontrol.sip.dialog import Dialog
-from callcontrol.sip.usage import INCOMING, Turn
+from callcontrol.sip.commands import SendResponse
+from callcontrol.sip.dialog import Dialog, assemble
+from callcontrol.sip.usage import ESTABLISHED, INCOMING, Turn, Usage
 from callcontrol.sip.usage_open import OutgoingInvite, Pending
 from dialplan import reasons
 
@@ -67,6 +69,7 @@ def resume(call: Call, turn: Turn) -> None:
         entry.asking = False  # the answer went to the node that asked
     for leg in call.legs.values():
         _forget_connection(leg)
+        _adopt_reinvites(leg, turn)
         usage_session.resend(leg.usage, turn, what == END and leg.heard)
     if what == END:
         call.end(turn, reasons.NODE_LOST, 503, "server", [], True)
@@ -91,12 +94,31 @@ def _keep_ringing(call: Call, turn: Turn) -> None:
     hunting.look_again(call, turn)
 
 
+def _adopt_reinvites(leg: Leg, turn: Turn) -> None:
+    """The re-INVITE of a party that the other one has not answered yet."""
+    for key, asked in leg.usage.asked.items():
+        if asked.method == "INVITE" and leg.usage.flow:
+            trying = assemble(["SIP/2.0 100 Trying", *asked.head], b"", "")
+            turn.commands.append(AdoptInvite(leg.id, key, leg.usage.flow))
+            turn.commands.append(SendResponse(leg.id, key, 100, trying))
+
+
+def _forget_reinvites(usage: Usage) -> None:
+    """A re-INVITE failed for its sender when its connection broke (RFC 3261 §17.1.4): it takes no answer any more, and to wait
+    for an ACK would end the call."""
+    for key in [key for key, asked in usage.asked.items() if asked.method == "INVITE"]:
+        del usage.asked[key]
+    if usage.state == ESTABLISHED:
+        usage_uas.forget_final(usage)
+
+
 def _forget_connection(leg: Leg) -> None:
     """A stream connection ended with the node that had it: what went over it follows route set and Contact from now on."""
     usage = leg.usage
     dialog, invite = usage.dialog, usage.invite
     if _is_stream(usage.flow):
         usage.flow = ""
+        _forget_reinvites(usage)
     if dialog is not None and _is_stream(dialog.target):
         dialog.target = ""
     if invite is not None and _is_stream(invite.hop):

@@ -79,6 +79,8 @@ def on_request(usage: Usage, turn: Turn, message: Message, key: str, flow: str) 
     if dialog is None or state in (CLOSING, CLOSED, CANCELLING):
         _reply(usage, turn, message, key, 200 if method == "BYE" and state == CLOSING else 481, [])
         return
+    if key in usage.asked:
+        return  # sent again after a takeover: the transaction that would have absorbed it is gone with its node
     if not _in_order(usage, dialog, message):
         _reply(usage, turn, message, key, 500, [])
         return

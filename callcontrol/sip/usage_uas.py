@@ -259,7 +259,8 @@ def repeat_final(usage: Usage, turn: Turn) -> None:
     usage.deadlines["final"] = turn.now + usage.final_interval
 
 
-def _end_final(usage: Usage) -> None:
+def forget_final(usage: Usage) -> None:
+    """The ACK came, or is not waited for any more."""
     usage.final_data = b""
     usage.final_key = ""
     usage.deadlines.pop("final", None)
@@ -271,7 +272,7 @@ def on_ack(usage: Usage, turn: Turn, message: Message) -> None:
     if not usage.final_data or message.cseq != usage.final_cseq:
         return
     initial = usage.state == ACCEPTED
-    _end_final(usage)
+    forget_final(usage)
     if usage.state == CLOSED:
         return
     if initial:
@@ -287,7 +288,7 @@ def on_ack(usage: Usage, turn: Turn, message: Message) -> None:
 
 def on_no_ack(usage: Usage, turn: Turn) -> None:
     """No ACK for 64·T1: the session is released with BYE (RFC 3261 §13.3.1.4)."""
-    _end_final(usage)
+    forget_final(usage)
     usage.incoming = None
     if usage.state in (CLOSED, CLOSING):
         return

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.scenarios.aftermath import WHO, go_on_and_check
 from tests.scenarios.stage import Stage
-from tests.scenarios.test_crashes import HOW, WHO, commits_of, go_on_and_check, play_to_the_end
+from tests.scenarios.test_crashes import HOW, commits_of, play_to_the_end
 from tests.scenarios.test_ladders import SCENARIOS
 from tests.support.redis import RedisServer
 from tests.support.redis_calls import BlockingLink, RedisCalls
@@ -29,6 +30,9 @@ REFERENCE = (
     "a_missed_call_goes_on_by_its_cause",
     "blind_transfer_by_the_callee_to_a_device",
     "attended_transfer",
+    "call_through",
+    "call_through_to_a_colleague",
+    "call_through_given_up_and_tried_again",
     "callback",
     "callback_cancelled_while_the_callee_rings",
     "sleeping_phone_wakes_and_answers",
@@ -75,7 +79,7 @@ def test_whoever_takes_over_ends_every_leg_and_writes_one_record(server: RedisSe
             with pytest.raises(Crashed):
                 play_to_the_end(stage, name)
             assert stage.world.crashes == 1
-            go_on_and_check(stage, who, f"killed at save {commit} ({how}), then {who} hangs up")
+            go_on_and_check(stage, who, how, f"killed at save {commit} ({how}), then {who} hangs up")
             assert stage.kept.left() == []
             assert how == UNSAVED or stage.kept.saved
     link.close()

@@ -11,6 +11,7 @@ import pytest
 
 from tests.scenarios import (
     callbacks,
+    calls_through,
     carriers,
     early,
     forwards,
@@ -39,6 +40,7 @@ SCENARIOS = scenarios_of(
     hiding,
     waking,
     callbacks,
+    calls_through,
     hunts,
     forwards,
     rios,

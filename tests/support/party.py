@@ -78,6 +78,8 @@ class Dialog:
         self.failed: list[str] = []
         self.given: list[int] = []
         """Final statuses that we gave to its first INVITE."""
+        self.replied: set[int] = set()
+        """CSeq numbers of the requests that have our final response."""
         self.acked: set[int] = set()
         self.over = False
         """BYE was sent or received."""
@@ -360,6 +362,8 @@ class Party:
         kind = SDP if body and not any(name == "content-type" for name, _ in headers) else ""
         data = build.response(request, status, "", own_tag, extra, body, kind)
         key = dialog.invite_key if request is first else dialog.keys.get(request.cseq, "")
+        if status >= 200:
+            dialog.replied.add(request.cseq)
         if request is first and status >= 200:
             if tag and not dialog.given:
                 dialog.local = f"{dialog.local.rpartition(';tag=')[0]};tag={tag}"
