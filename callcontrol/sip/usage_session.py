@@ -41,6 +41,7 @@ from .usage_uac import (
     end_deadlines,
     on_invite_failed,
     on_invite_response,
+    release_early,
     resend_invite,
     send_bye,
     start,
@@ -342,6 +343,8 @@ def on_deadlines(usage: Usage, turn: Turn) -> None:
             _too_long(usage, turn)
         elif name == "cancelled":
             on_invite_failed(usage, turn, 408)
+        elif name == "early":
+            release_early(usage, turn)
         else:
             del usage.deadlines[name]
             if name == "expire" and usage.state == ESTABLISHED:

@@ -116,19 +116,38 @@ def resend_invite(usage: Usage, turn: Turn, gives_up: bool) -> None:
     ``gives_up``: the INVITE had a provisional response, and is to be cancelled.  From another address than its node had it is not
     repeated then: the peer would take it for a second one (RFC 3261 §8.2.2.2), and the CANCEL would wait for its response.
     An INVITE that was cancelled is not repeated: if it is over at the peer, it would ring there again, and the CANCEL would be
-    taken for a retransmission.  So its final response finds no transaction, and is waited for by our own clock.
+    taken for a retransmission.  So its final response finds no transaction, and is waited for by our own clock.  It goes to the
+    address that the INVITE came from; where that is not ours, `release_early` makes sure.
     """
     request = usage.invite
     if request is None:
         return
-    if usage.state == CALLING:
-        if gives_up and request.sent_by not in ("", turn.env.contacts.sent_by(request.hop)):
-            usage.deadlines["cancelled"] = turn.now + 64 * turn.env.t1
-        else:
-            _send_invite(usage, turn, request)
-    elif usage.state == CANCELLING:
+    elsewhere = request.sent_by not in ("", turn.env.contacts.sent_by(request.hop))
+    if usage.state == CALLING and not (gives_up and elsewhere):
+        _send_invite(usage, turn, request)
+        return
+    if usage.state == CANCELLING:
         _send_cancel(usage, turn, request)
+    if usage.state in (CALLING, CANCELLING):
         usage.deadlines["cancelled"] = turn.now + 64 * turn.env.t1
+        if elsewhere:
+            usage.deadlines["early"] = turn.now + 4 * turn.env.t1
+
+
+def release_early(usage: Usage, turn: Turn) -> None:
+    """After a CANCEL whose INVITE has its final response at an address that is not ours: BYE in each early dialog (§15).
+
+    Whoever picked up before the CANCEL came has sent its 2xx to a node that is gone, and would be left in silence; for whoever
+    was cancelled the dialog is over, and it says 481.
+    """
+    usage.deadlines.pop("early", None)
+    request = usage.invite
+    if usage.state != CANCELLING or request is None:
+        return
+    for tag, early in request.early.items():
+        bye = Pending("BYE", FOR_FORK, tag, early.dialog.next_cseq(), b"", "", request.cancel_lines)
+        bye.data = early.dialog.request("BYE", bye.cseq, request.cancel_lines, b"", "")
+        start(usage, turn, early.dialog, bye)
 
 
 def on_invite_response(usage: Usage, turn: Turn, message: Message, login: Login | None, hop: str) -> None:

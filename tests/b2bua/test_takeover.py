@@ -144,6 +144,32 @@ def test_whoever_rings_gets_a_cancel_that_its_invite_is_known_by() -> None:
 
 
 @pytest.mark.rule("LIVE-02")
+@pytest.mark.parametrize(("sent_by", "expected"), [("198.51.100.7:5060", ["BYE b1"]), ("", [])])
+def test_whoever_picked_up_over_a_dead_node_is_released(sent_by: str, expected: list[str]) -> None:
+    """Its 2xx goes to an address that nobody listens on; at our own we would hear it."""
+    them = ringing()
+    respond(them, "b1", 180)
+    call = died(them)
+    for leg in call.legs.values():
+        if leg.usage.invite is not None and sent_by:
+            leg.usage.invite.sent_by = sent_by
+    call.handle(Resumed(), START + 1.0)
+    later: list[Effect] = []
+    for second in range(1, 35):
+        later += call.handle(DeadlinePassed(), START + 1.0 + second)
+    byes = [effect for effect in later if isinstance(effect, SendRequest) and effect.method == "BYE"]
+    assert [f"{bye.method} {bye.leg}" for bye in byes] == expected
+    for bye in byes:
+        assert b";tag=one" in bye.data
+        assert b"CSeq: 2 BYE" in bye.data
+        call.handle(
+            ResponseIn("b1", bye.branch, them.answer(them.parsed(bye.data), 481, "one", (), b"")),
+            START + 40.0,
+        )
+    assert sent_by == "" or call.legs["b1"].usage.quiet()
+
+
+@pytest.mark.rule("LIVE-02")
 def test_an_answer_that_comes_after_the_takeover_is_acked_and_released() -> None:
     them = ringing()
     branch = next(each.request.branch for each in them.open.values() if each.leg == "b1")

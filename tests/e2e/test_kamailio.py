@@ -14,6 +14,7 @@ from loadtests import proc
 from tests.e2e.harness.agent import Agent
 from tests.e2e.harness.dialog import Leg
 from tests.e2e.harness.fronted import CONFIG, Fronted, Kamailio
+from tests.e2e.harness.wire import NothingCame
 from tests.e2e.harness.world import CLEO, OUTSIDE
 from tests.support.redis import RedisServer
 
@@ -54,7 +55,10 @@ def test_the_configuration_is_good(tmp_path: Path) -> None:
 
 def ring(carrier: Agent, phone: Agent) -> Call:
     call = Leg.dial(carrier, CLEO, OUTSIDE)
-    leg = Leg.answering(phone)
+    try:
+        leg = Leg.answering(phone)
+    except NothingCame as error:
+        raise AssertionError(f"{error}\n{carrier.story()}") from error
     leg.ring()
     call.expect_provisional(180)
     return call, leg
@@ -96,10 +100,21 @@ def test_a_node_is_killed_under_calls(fronted: Fronted) -> None:
     assert proc.wait_until(lambda: not dead.alive, 5)
     # nobody waits for the lease to lapse: the first to speak after the death are served as well
     slowest = hang_up(up[:AT_ONCE], fronted)
+    for number, pair in enumerate(up[AT_ONCE : 3 * AT_ONCE]):
+        speaker, other = pair if number % 2 else pair[::-1]
+        assert speaker.request("UPDATE", [("Supported", "timer")]).status == 200, "no session refresh"
+        hold(speaker, other)
     # calls that rang on the survivor go on ringing; those of the dead node end there, and the proxy offers them anew
     port = dead.address()[1]
     lost = [leg for _, leg in ringing if leg.target.endswith(f":{port}")]
+    for leg in lost[::2]:
+        leg.pick_up()
     known = {leg.call_id for _, leg in ringing}
+    for number, leg in enumerate(lost):
+        if number % 2:
+            leg.expect_cancel(12.0)
+        else:  # picked up before anybody could tell it: it is released, and no more left in silence than the caller
+            leg.expect_hang_up(15.0)
     legs = [leg for _, leg in ringing if leg not in lost] + [anew(phone, known) for _ in lost]
     for leg in legs:
         leg.accept()
@@ -118,6 +133,16 @@ def test_a_node_is_killed_under_calls(fronted: Fronted) -> None:
         f"\n{len(lost)} that rang there were offered anew, {RINGING - len(lost)} rang on; {len(told)} call records"
     )
     assert told == sorted(["node_lost"] * len(lost) + ["normal_clearing"] * (UP + RINGING))
+
+
+def hold(speaker: Leg, other: Leg) -> None:
+    """One side puts the other on hold, and both go on."""
+    speaker.reinvite(speaker.agent.sdp("sendonly", 2))
+    offer = other.agent.expect_request("INVITE", 10.0, other.call_id)
+    assert "a=sendonly" in offer.body
+    other.agent.respond(offer, 200, (), other.agent.sdp("recvonly", 2))
+    assert "a=recvonly" in speaker.expect_answer(10.0).body
+    other.agent.expect_request("ACK", 5.0, other.call_id)
 
 
 def hang_up(calls: list[Call], fronted: Fronted) -> float:

@@ -164,6 +164,11 @@ class Leg:
         self.agent.respond(self.invite, 200, headers, answer, self.tag)
         return self.agent.expect_request("ACK", call_id=self.call_id)
 
+    def pick_up(self) -> None:
+        """Answer 200, whatever comes of it."""
+        assert self.invite is not None
+        self.agent.respond(self.invite, 200, (), self.agent.sdp(), self.tag)
+
     def refuse(self, status: int, headers: Sequence[tuple[str, str]] = ()) -> None:
         assert self.invite is not None
         self.agent.respond(self.invite, status, headers, "", self.tag)
