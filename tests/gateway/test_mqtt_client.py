@@ -80,7 +80,7 @@ def test_a_confirmation_that_comes_with_the_loss_keeps_nobody(
                 await asyncio.sleep(0)
             made[0].lost.set()
             while len(made) < 2:  # noqa: ASYNC110
-                await asyncio.sleep(0.001)
+                await asyncio.sleep(0)
             await client.up.wait()
             assert sum(client.results.values()) == 1, "the push is told of, once"
             assert client.waiting == 0
@@ -114,7 +114,7 @@ def test_pushes_under_way_when_the_connection_is_lost_are_counted(monkeypatch: p
                 await asyncio.sleep(0)
             made[0].lost.set()
             while len(made) < 2:  # noqa: ASYNC110
-                await asyncio.sleep(0.001)
+                await asyncio.sleep(0)
         assert client.results == {("push", "failed"): 32, ("push", "unavailable"): 18}
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
