@@ -19,7 +19,9 @@ from callcontrol.api.incoming_views import (
 from callcontrol.explaining.view import ImpactView
 from callcontrol.node_view import Instant
 from callcontrol.provisioning.changes import Change, ChangeSet
+from numbering.e164 import country_of
 from numbering.models import Account, CloudNumber, Device, User
+from numbering.policy import COUNTRIES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +103,8 @@ class NumberView:
     """When the subscription ends; null: it does not."""
     until: Instant | None
     """When a reservation or a quarantine ends by itself."""
+    capabilities: tuple[str, ...]
+    """What numbers of its country can do: ``calls``, ``messages``, ``voicemail``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,6 +245,7 @@ def number_view(number: CloudNumber) -> NumberView:
         gsm_fallback=number.gsm_fallback,
         expires_at=number.expires_at or None,
         until=number.until or None,
+        capabilities=COUNTRIES.of(country_of(number.e164)).capabilities,
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from ipaddress import ip_network
 from itertools import combinations
+from typing import Final
 
 from callcontrol.provisioning.documents import Problem
 from callcontrol.provisioning.inventory import Inventory
@@ -15,7 +16,11 @@ from callcontrol.provisioning.targets import greeting_number, refusal_of
 from callcontrol.provisioning.terms import STANDARD_TERMS, Terms
 from config.settings import nearest
 from gateway.trunk import Trunk, peer_port
+from numbering.e164 import country_of
 from numbering.models import Account, AccountKind, FlowAction, Greeting, PlanTable
+
+VOICEMAIL: Final = "voicemail"
+"""As policies of countries name it."""
 
 
 class Rules:
@@ -40,6 +45,7 @@ class Rules:
         self._number_limits()
         self._packages()
         self._contacts()
+        self._capabilities()
         self._currencies()
         self._trunk_usernames()
         self._trunk_sources()
@@ -119,6 +125,16 @@ class Rules:
                 held = self._inventory.numbers.get(number)
                 if held is None or held.user != user.ref:
                     self._complain("user", user.ref, "contacts", f"{number} is not a number of the user")
+
+    def _capabilities(self) -> None:
+        """What is switched on now is something that numbers of the country can do (NUM-09)."""
+        for kind, e164 in self._desired.places:
+            number = self._inventory.numbers.get(e164) if kind == "number" else None
+            if number is None or not number.voicemail:
+                continue
+            country = country_of(e164)
+            if VOICEMAIL not in self._terms.countries.of(country).capabilities:
+                self._complain("number", e164, "voicemail", f"numbers of {country} have none")
 
     def _currencies(self) -> None:
         """Credit has no currency of its own: it is in that of the table."""

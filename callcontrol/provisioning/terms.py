@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from config.settings import Settings
+from numbering.countries import Countries
 from numbering.models import CloudNumber, Flow, FlowAction, Greeting
+from numbering.policy import COUNTRIES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +21,8 @@ class Terms:
     """There is a voicemail server."""
     announcements: bool = False
     """There is an announcement server."""
+    countries: Countries = COUNTRIES
+    """What numbers of each country can do (NUM-09)."""
 
 
 STANDARD_TERMS: Final = Terms()

@@ -260,7 +260,7 @@ def test_a_manager_lists_its_own(path: str, keys: list[str], database_url: str) 
     run(scenario())
 
 
-@pytest.mark.rule("NUM-05", "NUM-03")
+@pytest.mark.rule("NUM-05", "NUM-03", "NUM-09")
 def test_a_number_lives_over_the_api(database_url: str) -> None:
     async def scenario() -> None:
         async with api_world(database_url, WORLD) as world:
@@ -273,8 +273,10 @@ def test_a_number_lives_over_the_api(database_url: str) -> None:
                 "items"
             ]
             assert [each["e164"] for each in found] == ["+33639981050"]
+            assert found[0]["capabilities"] == ["calls", "messages", "voicemail"]
             given = await world.ask("POST", f"{number}/assign", {"user": "ben"}, manager)
             assert (given.status_code, given.json()["state"]) == (200, "active")
+            assert given.json()["capabilities"] == ["calls", "messages", "voicemail"]
             taken = await world.ask("POST", f"{number}/assign", {"user": "zoe"}, stranger)
             assert taken.status_code == 404
             held = await world.ask("POST", f"{number}/assign", {"user": "zoe"})

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from callcontrol.provisioning import Document, MemoryProvisioningStore, ProvisioningError, apply, read_file
 from callcontrol.provisioning.inventory import Inventory
+from callcontrol.provisioning.terms import Terms
+from numbering.policy import COUNTRIES
 from tests.support.acme import ACME, PLANS, acme
 
 
@@ -158,6 +161,21 @@ def test_a_plan_bounds_the_numbers_of_a_user() -> None:
     assert problems(text) == [
         "1.toml:15: number +33639981002: user: 'u' would hold 3 numbers; the plan 'starter' allows 2"
     ]
+
+
+@pytest.mark.rule("NUM-09")
+def test_what_the_country_does_not_offer_is_not_switched_on() -> None:
+    france = replace(COUNTRIES.of("FR"), capabilities=("calls",))
+    terms = Terms(countries=replace(COUNTRIES, by_country={**COUNTRIES.by_country, "FR": france}))
+    documents = [Document("1.toml", NUMBER + "voicemail = true\n")]
+    store = MemoryProvisioningStore()
+    with pytest.raises(ProvisioningError) as caught:
+        asyncio.run(apply(documents, store, plans=PLANS, terms=terms))
+    assert [str(problem) for problem in caught.value.problems] == [
+        "1.toml:9: number +33639981001: voicemail: numbers of FR have none"
+    ]
+    asyncio.run(apply(documents, store, plans=PLANS))
+    asyncio.run(apply([Document("1.toml", NUMBER)], store, plans=PLANS, terms=terms))
 
 
 def test_user_names_are_unique() -> None:

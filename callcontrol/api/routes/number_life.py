@@ -22,8 +22,10 @@ from callcontrol.api.services import Services
 from callcontrol.api.sight import Sight
 from callcontrol.api.views import NumberView, number_view
 from callcontrol.node_view import Instant
+from numbering.e164 import country_of
 from numbering.inventory import MAX_AT_ONCE
 from numbering.models import CloudNumber
+from numbering.policy import COUNTRIES
 
 Reason = Annotated[
     str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*\S[^\x00-\x1f\x7f]*$")
@@ -97,6 +99,8 @@ class FoundView:
     """The user has given it up and may take it back."""
     national: bool | None
     """Of the country where the user's SIM is at home; null: no user is asked about."""
+    capabilities: tuple[str, ...]
+    """What numbers of its country can do: ``calls``, ``messages``, ``voicemail``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,6 +173,7 @@ def _finding(api: FastAPI, services: Services, sight: Sight) -> None:
                 score=each.score,
                 formerly_yours=each.formerly_yours,
                 national=each.national,
+                capabilities=COUNTRIES.of(country_of(each.number.e164)).capabilities,
             )
             for each in found[:limit]
         )
