@@ -8,6 +8,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.installed-bench
+COMPILE_STAMP := $(VENV)/.installed-compile
 PYTEST := $(BIN)/python -m pytest
 SCHEMA_TESTS := tests/api/test_schema.py
 # On all cores, file by file.  Tests that are made of the API's schema are lost in that way of sharing out (only the first one
@@ -40,6 +41,11 @@ $(STAMP): pyproject.toml constraints.txt setup.py config/setup/venv.sh | system
 $(BENCH_STAMP): $(STAMP)
 	@echo "==> Installing what the comparison runs need"
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[test,bench]'
+	@touch $@
+
+$(COMPILE_STAMP): $(STAMP)
+	@echo "==> Installing what compiling needs"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[test,compile]'
 	@touch $@
 
 # ---- run --------------------------------------------------------------------------------------------------------------------
@@ -117,7 +123,7 @@ bench-live: setup $(BENCH_STAMP) ## what live state in Redis costs: CPU per call
 
 # ---- compiled core ----------------------------------------------------------------------------------------------------------
 
-compile: $(STAMP) ## compile the pure core and what is on the way of a call in place with mypyc
+compile: $(COMPILE_STAMP) ## compile the pure core and what is on the way of a call in place with mypyc
 	@echo "==> Compiling the core (a few minutes)"
 	@CLOUDLINE_COMPILE=1 $(BIN)/python setup.py -q build_ext --inplace
 	@echo "==> Compiled; make uncompile goes back to the interpreted core"
