@@ -12,10 +12,17 @@ import re
 
 import pytest
 
+from callcontrol import call_views
+from callcontrol.access.tokens import Principal, Scope
+from callcontrol.api.routes.calls import Parties
+from callcontrol.audience import CUSTOMER
 from callcontrol.b2bua.crossing import veiled_lines
 from callcontrol.call_events import CallEvents
 from callcontrol.call_log import LoggedOutbox
 from callcontrol.logs import CallLog
+from callcontrol.node_view import CallView
+from callcontrol.phone_requests import Ok, Reply
+from callcontrol.story import Story, Viewer, tell
 from config.sections import LogSettings
 from gateway.push import Outgoing
 from mediarelay.veil import veiled
@@ -297,3 +304,53 @@ def test_a_veiled_description_is_still_one() -> None:
 )
 def test_lines_that_may_cross(line: str, kept: str) -> None:
     assert veiled_lines([line]) == ([kept] if kept else [])
+
+
+def told_over_the_api(scene: Scene, user: str, view: CallView, story: Story) -> str:
+    """Everything that the API answers to a user who asks about a call."""
+    directory = scene.world.directory
+    viewer = Viewer(
+        owns_number=lambda number: (held := directory.number(number)) is not None and held.user == user,
+        owns_user=lambda ref: ref == user,
+    )
+    who = Principal(scope=Scope.USER, token="t", account="acme", user=user)
+    shown = Parties(directory).view(who, view)
+    return repr((dataclasses.replace(shown, ref=""), tell(story, CUSTOMER, viewer)))
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_who_is_called_does_not_read_it_over_the_api(how: str) -> None:
+    """A colleague's call: nobody's user, device or number but the own ones, while it runs and afterwards."""
+    scene = Scene(how)
+    ben = scene.world.phone("ben-phone")
+    dialog = scene.call(BEN)
+    (call,) = scene.world.server.runner.calls.values()
+    running = call_views.running_view(call), call_views.running_story(call)
+    scene.talk(ben, dialog)
+    (record,) = scene.world.records
+    ended = call_views.ended_view(record), call_views.ended_story(record)
+    for view, story in (running, ended):
+        text = told_over_the_api(scene, "ben", view, story)
+        assert "anonymous" in text
+        assert_silent(text.encode())
+        assert CLEO in told_over_the_api(scene, "cleo", view, story), "it is her own call"
+
+
+def test_a_sim_that_calls_through_is_nobodys_business() -> None:
+    """Also of a caller who shows the cloud number: whom it calls reads that one, and no number of the SIM."""
+    scene = Scene("privacy")
+    sim = "+33639980002"
+    ingress, ben = scene.world.carrier("10.0.2.1", "ingress"), scene.world.phone("ben-phone")
+    told: list[Reply] = []
+    request = {"type": "call_through", "to": BEN}
+    scene.world.server.phone.handle("cleo-phone", request, scene.world.now(), told.append)
+    (reply,) = told
+    assert isinstance(reply, Ok), reply
+    ingress.call(str(reply.fields["gateway_number"]), caller=sim)
+    scene.world.run(0.5)
+    assert ben.rang
+    (call,) = scene.world.server.runner.calls.values()
+    text = told_over_the_api(scene, "ben", call_views.running_view(call), call_views.running_story(call))
+    assert CLEO in text, "she does not hide"
+    for secret in (sim, "cleo-phone", "'cleo'", "10.0.2.1", "carrier-b"):
+        assert secret not in text

@@ -26,6 +26,7 @@ from callcontrol.node_view import (
     CdrPage,
     CdrView,
     LadderView,
+    LegView,
     ToldView,
 )
 from callcontrol.offer_views import OfferView
@@ -33,6 +34,7 @@ from callcontrol.story import Viewer, tell
 from numbering.directory import Directory
 
 ANONYMOUS = "anonymous"
+INCOMING, CALLER = "incoming", "caller"
 _SLICE = 500
 """Calls looked at before others get their turn on the event loop."""
 
@@ -57,6 +59,40 @@ class Parties:
         if who.scope is Scope.MANAGER:
             return bool(device) and self._account_of(device) == who.account
         return bool(device) and self._user_of(device) == who.user
+
+    def view(self, who: Principal, view: CallView) -> CallView:
+        """Customers see who called whom and when; addresses, carriers and reasons of the dialplan are the operator's.
+
+        Whoever is called within the platform learns of the caller what the phone showed: no user, no device, and of a
+        caller who hides no number (OUT-07).
+        """
+        if who.scope is Scope.OPERATOR:
+            return view
+        calls = self._is_caller(who, view)
+        hidden = view.caller_hidden and not calls
+        caller = ANONYMOUS if hidden else view.caller
+        legs: list[LegView] = []
+        for leg in view.legs:
+            own = self.own(who, leg.device)
+            if leg.role == CALLER:
+                # a SIM that called through is known to us, and to nobody whom it calls
+                party, device = leg.party if calls else caller, leg.device if own else ""
+            elif own or (leg.trunk and not leg.device):
+                party, device = leg.party, leg.device
+            else:
+                continue
+            legs.append(replace(leg, party=party, device=device, address="", call_id="", trunk=""))
+        offers = self.offers(who, view.offers)
+        view = replace(view, caller=caller, legs=tuple(legs), offers=offers, trunk="", plan=(), trace=())
+        if view.direction != INCOMING and not calls:
+            view = replace(view, user="", account="", number="" if hidden else view.number)
+        return view
+
+    def _is_caller(self, who: Principal, view: CallView) -> bool:
+        """Whether the call is made by the principal's own people; one that comes in is made by nobody of ours."""
+        if view.direction == INCOMING:
+            return False
+        return view.account == who.account if who.scope is Scope.MANAGER else view.user == who.user
 
     def offers(self, who: Principal, offers: Sequence[OfferView]) -> tuple[OfferView, ...]:
         """What became of whose devices: of the own people."""
@@ -84,21 +120,6 @@ def add_to(api: FastAPI, services: Services, sight: Sight) -> None:
     node = services.node
     directory = services.directory
     parties = Parties(directory)
-
-    def shown(who: Principal, view: CallView) -> CallView:
-        """Customers see who called whom and when; addresses, carriers and reasons of the dialplan are the operator's."""
-        if who.scope is Scope.OPERATOR:
-            return view
-        legs = tuple(
-            replace(leg, address="", call_id="", trunk="")
-            for leg in view.legs
-            if leg.role == "caller" or leg.trunk or parties.own(who, leg.device)
-        )
-        caller = ANONYMOUS if view.caller_hidden and view.direction != "outgoing" else view.caller
-        if caller == ANONYMOUS:
-            legs = tuple(replace(leg, party=ANONYMOUS) if leg.role == "caller" else leg for leg in legs)
-        offers = parties.offers(who, view.offers)
-        return replace(view, caller=caller, legs=legs, offers=offers, trunk="", plan=(), trace=())
 
     async def seen(who: Principal, ref: str) -> CallView:
         key = await node.call_key(ref)
@@ -128,7 +149,7 @@ def add_to(api: FastAPI, services: Services, sight: Sight) -> None:
         views = [await node.call(key.ref) for key in found[:limit]]
         last = found[limit - 1] if len(found) > limit else None
         return Page(
-            items=tuple(shown(who, view) for view in views if view is not None),
+            items=tuple(parties.view(who, view) for view in views if view is not None),
             next_cursor=write_cursor(last.started_at, last.ref) if last is not None else "",
         )
 
@@ -136,7 +157,7 @@ def add_to(api: FastAPI, services: Services, sight: Sight) -> None:
     async def call(who: Who, ref: str, audience: Audience = "") -> CallView:
         """A call with its legs and its story; for operators with its plan and the trace of the decisions."""
         reader = audience_of(who, audience)
-        view = shown(who, await seen(who, ref))
+        view = parties.view(who, await seen(who, ref))
         story = await node.story(ref)
         if story is None:
             return view
