@@ -34,8 +34,12 @@ def event_topic(account: str) -> str:
 class CallEvents:
     """Watches the calls of a node."""
 
-    def __init__(self, send: Callable[[Outgoing], bool], domain: str) -> None:
+    def __init__(
+        self, send: Callable[[Outgoing], bool], domain: str, account_of: Callable[[str], str]
+    ) -> None:
+        """``account_of``: the account of a user; an integration learns nothing of the devices of other accounts."""
         self._send = send
+        self._account_of = account_of
         self._source = f"urn:cloudline:{domain}"
         self._told: dict[str, int] = {}
         """Call reference -> sequence number of the last event."""
@@ -83,7 +87,8 @@ class CallEvents:
         }
         if kind in (ANSWERED, FINISHED):
             callee = call.legs.get(call.b)
-            data["device"] = callee.device if callee is not None else ""
+            own = callee is not None and self._account_of(callee.user) == plan.account
+            data["device"] = callee.device if callee is not None and own else ""
         if kind == FINISHED:
             talked_s = call.ended_at - call.answered_at if call.answered_at else 0.0
             data |= {

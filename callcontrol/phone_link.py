@@ -57,6 +57,10 @@ class PhoneLink:
         self.channel: PhoneChannel
         self.events: CallEvents
 
+    def _account_of(self, user: str) -> str:
+        account = self._directory.account_of(user)
+        return "" if account is None else account.ref
+
     async def open(self) -> None:
         """Start the built-in broker, if it is the one.  OSError when its address cannot be used."""
         settings = self._settings
@@ -81,7 +85,7 @@ class PhoneLink:
             per_minute=settings.requests_per_minute,
             max_bytes=settings.request_bytes,
         )
-        self.events = CallEvents(self.client.put, self._domain)
+        self.events = CallEvents(self.client.put, self._domain, self._account_of)
 
     async def _open_broker(self) -> BrokerAddress:
         # amqtt is loaded by those alone who use it

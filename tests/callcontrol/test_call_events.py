@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from callcontrol.call_events import CallEvents
 from gateway.push import Outgoing
+from numbering.directory import Directory
 from tests.scenarios.stage import ANA, CALLER, Stage
 from tests.support.party import sdp
+
+
+def account_in(directory: Directory) -> Callable[[str], str]:
+    def account_of(user: str) -> str:
+        account = directory.account_of(user)
+        return "" if account is None else account.ref
+
+    return account_of
 
 
 class Listener:
@@ -19,7 +29,7 @@ class Listener:
     def __init__(self, stage: Stage) -> None:
         self.messages: list[Outgoing] = []
         self.up = True
-        self.events = CallEvents(self._send, "cloudline.example")
+        self.events = CallEvents(self._send, "cloudline.example", account_in(stage.world.directory))
         stage.world.server.runner.watcher = self.events
 
     def _send(self, message: Outgoing) -> bool:
@@ -99,6 +109,19 @@ def test_who_hides_is_hidden_from_integrations_too() -> None:
     stage.run(1.0)
     assert {event["data"]["caller"] for event in listener.told} == {"anonymous"}
     assert all(CALLER.encode() not in message.payload for message in listener.messages)
+    stage.settle()
+
+
+def test_devices_of_other_accounts_are_not_told() -> None:
+    stage = Stage()
+    listener = Listener(stage)
+    zoe, ana = stage.phone("zoe-phone"), stage.phone("ana-phone")
+    call = zoe.call(ANA)
+    stage.talk(zoe, call, ana)
+    zoe.bye(call)
+    stage.run(1.0)
+    assert {message.topic for message in listener.messages} == {"cloudline/v1/events/calls/zoe"}
+    assert [event["data"].get("device") for event in listener.told[2:]] == ["", ""]
     stage.settle()
 
 

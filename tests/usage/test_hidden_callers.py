@@ -102,7 +102,7 @@ class Scene:
         self.events: list[Outgoing] = []
         self.log = io.StringIO()
         runner = self.world.server.runner
-        runner.watcher = CallEvents(self._event, DOMAIN)
+        runner.watcher = CallEvents(self._event, DOMAIN, lambda user: "acme")
         self.cleo = self.world.phone("cleo-phone")
         self.cleo.auto = self._answer
         self.begun = len(self.world.network.log)
