@@ -16,6 +16,7 @@ from callcontrol.cli import (
     live_commands,
     mqtt_commands,
     number_commands,
+    phone_commands,
     provisioning_commands,
     token_commands,
     trunks_commands,
@@ -39,6 +40,7 @@ app.add_typer(calls_commands.app, name="calls")
 app.add_typer(trunks_commands.app, name="trunks")
 app.add_typer(mqtt_commands.app, name="mqtt")
 app.add_typer(number_commands.app, name="number")
+app.add_typer(phone_commands.app, name="phone")
 app.add_typer(greeting_commands.app, name="greeting")
 app.add_typer(token_commands.app, name="token")
 provisioning_commands.add_to(app)

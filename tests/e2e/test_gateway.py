@@ -13,6 +13,7 @@ import pytest
 
 from loadtests import proc
 from tests.e2e.harness import sip
+from tests.e2e.harness.dialog import Leg
 from tests.e2e.harness.server import HOST
 from tests.e2e.harness.sipp import SippRun
 from tests.e2e.harness.world import ANA, BEN, OUTSIDE, World
@@ -195,3 +196,46 @@ def test_a_sim_proves_itself_and_is_verified_for_good(world: GatewayWorld) -> No
     assert proc.wait_until(lambda: state() == "verified", 5)
     rows = world.server.rows("SELECT sim, sim_verified FROM devices WHERE ref = ?", "ana-sim")
     assert [(row["sim"], bool(row["sim_verified"])) for row in rows] == [("+33639980007", True)]
+
+
+@pytest.mark.rule("OUT-02", "OUT-03", "OUT-06", "DEV-01", "DEV-02")
+def test_an_operator_asks_in_the_place_of_the_app(world: GatewayWorld) -> None:
+    """Everything that an app asks for, on the command line."""
+    server = world.server
+
+    def says(*words: str) -> str:
+        done = server.cli("phone", *words)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert f"{OUTSIDE} from {ANA}: nothing has a price" in says(
+        "price", "ana-sim", "0199001234", "--seconds", "61"
+    )
+    told = server.cli_json("phone", "call-through", "ana-sim", OUTSIDE)
+    (lease,) = [each for each in server.cli_json("leases", "--sim", SIM) if each["id"] == told["lease"]]
+    assert (lease["state"], lease["to"], lease["number"]) == ("open", OUTSIDE, ANA)
+    callee = world.sipp("carrier_answers")
+    world.sim_calls(told["gateway_number"]).wait()
+    callee.wait()
+    assert says("call-through", "ana-sim", OUTSIDE, "--hide", "--favourite").startswith("dial +33199")
+    (kept,) = [each for each in server.cli_json("leases", "--sim", SIM) if each["long"]]
+    assert kept["hide"]
+    says("release", "ana-sim", kept["id"])
+    assert not [
+        each for each in server.cli_json("leases", "--sim", SIM) if each["long"] and each["state"] == "open"
+    ]
+    refused = server.cli("phone", "call-through", "ana-1", OUTSIDE)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "SIM" in refused.stderr
+
+    mobile = world.carrier(MOBILE)
+    callback = server.cli_json("phone", "callback", "ana-sim", OUTSIDE)
+    sim = Leg.answering(mobile)
+    sim.ring()
+    says("cancel", "ana-sim", callback["callback"])
+    sim.expect_cancel()
+    asked = server.cli_json("phone", "verify", "ana-sim", "+33639980033")
+    assert asked["gateway_number"] == PROOF
+    assert "state: pending" in says("verification", "ana-sim", asked["verification"])
+    world.scripted("ana-1")
+    assert "bindings: 1" in says("sign-out", "ana-1")
