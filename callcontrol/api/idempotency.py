@@ -3,6 +3,9 @@
 A key belongs to a token and to one request: with another path or body it is refused (422).  While the first
 request runs, a second one gets 409.  Answers are kept in SQL for ``http.idempotency_seconds``, so that they
 survive a restart and are the same on every node.  An answer that means "try again" (429, 5xx) is not kept.
+
+What was done is answered as done, also when the database goes away before the answer is kept: it is kept as soon as the database
+is back, and until then this node knows it.
 """
 
 from __future__ import annotations
@@ -17,12 +20,15 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 
 from callcontrol.api.problems import Problem, problem_of, respond
+from config.database import DatabaseUnavailable
 
 HEADER: Final = "Idempotency-Key"
 REPLAYED: Final = "Idempotency-Replayed"
 MAX_KEY: Final = 255
 RUNNING_S: Final = 60.0
 """A request without an answer counts as running for so long: then its node is taken for dead."""
+MAX_LATER: Final = 10_000
+"""Answers that may wait for a database that is away; beyond, the latest are not kept."""
 _KEPT_HEADERS: Final = ("content-type", "etag", "location")
 _AGAIN: Final = frozenset({401, 408, 413, 415, 429})
 
@@ -74,6 +80,8 @@ class Idempotency:
         self._store = store
         self._kept_s = kept_s
         self._wall = wall
+        self._later: dict[tuple[str, str], Earlier] = {}
+        """What the database has not taken yet, by token and key; without an answer: the key is to be free."""
 
     async def once(
         self,
@@ -89,26 +97,51 @@ class Idempotency:
             detail = f"Send at most {MAX_KEY} printable ASCII characters, a UUID for example."
             raise Problem(422, "invalid_idempotency_key", "The Idempotency-Key cannot be used", detail)
         digest = await _hash(request)
+        await self._catch_up()
+        waiting = self._later.get((token, key))
+        if waiting is not None and waiting.answer is not None:
+            return _replay(waiting, digest)
         earlier = await self._store.begin(token, key, digest, self._wall(), RUNNING_S, self._kept_s)
         if earlier is not None:
             return _replay(earlier, digest)
         try:
             answer = await run(request)
         except RequestValidationError:
-            await self._store.release(token, key)
+            await self._settle(token, key, Earlier(request=digest, answer=None))
             raise
         except Problem as error:
             if error.view.status in _AGAIN or error.view.status >= 500:
-                await self._store.release(token, key)
+                await self._settle(token, key, Earlier(request=digest, answer=None))
                 raise
             answer = respond(error)
         except BaseException as error:
             if isinstance(error, Exception) and problem_of(error) is not None:
                 # nothing was written: the database was away
-                await self._store.release(token, key)
+                await self._settle(token, key, Earlier(request=digest, answer=None))
             raise
-        await self._store.finish(token, key, _kept(answer, secret))
+        await self._settle(token, key, Earlier(request=digest, answer=_kept(answer, secret)))
         return answer
+
+    async def _settle(self, token: str, key: str, outcome: Earlier) -> None:
+        """Keep the answer, or free the key; later, if the database is away."""
+        try:
+            if outcome.answer is None:
+                await self._store.release(token, key)
+            else:
+                await self._store.finish(token, key, outcome.answer)
+        except DatabaseUnavailable:
+            if len(self._later) < MAX_LATER:
+                self._later[token, key] = outcome
+
+    async def _catch_up(self) -> None:
+        """Bring what waits to the database; what it does not take goes on waiting."""
+        for token, key in list(self._later):
+            outcome = self._later.pop((token, key), None)
+            if outcome is None:
+                continue  # somebody else is at it
+            await self._settle(token, key, outcome)
+            if (token, key) in self._later:
+                return
 
 
 async def _hash(request: Request) -> str:

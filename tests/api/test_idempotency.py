@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from callcontrol.access.tokens import Scope
-from callcontrol.api.idempotency import RUNNING_S, Answer
+from callcontrol.api.idempotency import RUNNING_S, Answer, AnswerStore, Earlier, Idempotency
+from callcontrol.phone_requests import refusal
+from config.database import DatabaseUnavailable
+from dialplan import reasons
 from tests.api.worlds import WORLD, Phones
 from tests.support.api import ApiWorld, api_world, run, without_database
 
@@ -151,5 +155,94 @@ def test_no_database_no_key() -> None:
             answer = await world.ask("POST", "/v1/drain", headers=KEY)
         assert answer.status_code == 503
         assert not (await world.node.info()).draining
+
+    run(scenario())
+
+
+class Flaky:
+    """The store of answers over a database that goes away when it is told to."""
+
+    def __init__(self, store: AnswerStore) -> None:
+        self._store = store
+        self.away = False
+
+    def _check(self) -> None:
+        if self.away:
+            raise DatabaseUnavailable("away")
+
+    async def begin(
+        self, token: str, key: str, request: str, now: float, running_s: float, kept_s: float
+    ) -> Earlier | None:
+        self._check()
+        return await self._store.begin(token, key, request, now, running_s, kept_s)
+
+    async def finish(self, token: str, key: str, answer: Answer) -> None:
+        self._check()
+        await self._store.finish(token, key, answer)
+
+    async def release(self, token: str, key: str) -> None:
+        self._check()
+        await self._store.release(token, key)
+
+
+def flaky(world: ApiWorld) -> Flaky:
+    idempotency: Idempotency = world.app.state.idempotency
+    made = Flaky(world.stores.answers)
+    idempotency._store = made
+    return made
+
+
+def test_what_was_done_is_answered_as_done_when_the_database_goes_away(database_url: str) -> None:
+    """Between the work and the keeping of its answer: nobody is told to try again what was done, and nothing is done twice."""
+
+    async def scenario() -> None:
+        phones = Phones()
+        async with api_world(database_url, WORLD, phones=phones) as world:
+            store = flaky(world)
+            body = {"device": "ana-phone", "to": "+33199001234"}
+            handle = phones.handle
+
+            def then_away(*request: Any) -> None:
+                store.away = True
+                handle(*request)
+
+            phones.handle = then_away  # type: ignore[method-assign]
+            first = await world.ask("POST", "/v1/callbacks", body, headers=KEY)
+            assert first.status_code == 202
+            again = await world.ask("POST", "/v1/callbacks", body, headers=KEY)
+            assert (again.status_code, again.headers["idempotency-replayed"]) == (202, "true")
+            store.away = False
+            other = await world.ask("POST", "/v1/users", BODY, headers={"Idempotency-Key": "another"})
+            assert other.status_code == 201
+            for _ in range(2):
+                assert (await world.ask("POST", "/v1/callbacks", body, headers=KEY)).status_code == 202
+            assert len(phones.asked) == 1, "it was done once"
+            other = await world.ask("POST", "/v1/callbacks", {**body, "hide": True}, headers=KEY)
+            assert other.json()["code"] == "idempotency_mismatch"
+
+    run(scenario())
+
+
+def test_a_key_is_free_again_after_an_outage(database_url: str) -> None:
+    """What was refused because the database went away may be sent again as soon as it is back."""
+
+    async def scenario() -> None:
+        phones = Phones()
+        async with api_world(database_url, WORLD, phones=phones) as world:
+            store = flaky(world)
+            handle = phones.handle
+
+            def refuses(device: str, request: object, now: float, done: Any) -> None:
+                store.away = True
+                done(refusal(reasons.UNAVAILABLE))
+
+            phones.handle = refuses  # type: ignore[method-assign]
+            body = {"device": "ana-phone", "to": "+33199001234"}
+            for _ in range(2):
+                assert (await world.ask("POST", "/v1/callbacks", body, headers=KEY)).status_code == 503
+            store.away = False
+            phones.handle = handle  # type: ignore[method-assign]
+            assert (await world.ask("POST", "/v1/callbacks", body, headers=KEY)).status_code == 202
+            assert len(phones.asked) == 1
 
     run(scenario())
