@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import socket
 from typing import Any
 
 import httpx
@@ -278,6 +279,20 @@ def test_the_server_runs_in_a_loop_that_has_other_work(node: FakeNode) -> None:
                 await client.get(server.url + "/healthz")
 
     asyncio.run(scenario())
+
+
+def test_no_answer_waits_for_a_delayed_ack(node: FakeNode) -> None:
+    """asyncio switches Nagle's algorithm off where the listening socket names its protocol, and nowhere else."""
+
+    async def scenario() -> list[int]:
+        server = HttpServer(app_over(node), "127.0.0.1", 0)
+        await server.start()
+        try:
+            return [each.proto for listening in server._server.servers for each in listening.sockets]
+        finally:
+            await server.stop()
+
+    assert asyncio.run(scenario()) == [socket.IPPROTO_TCP]
 
 
 def test_stopping_twice_is_stopping_once(node: FakeNode) -> None:
