@@ -11,9 +11,18 @@ BENCH_STAMP := $(VENV)/.installed-bench
 COMPILE_STAMP := $(VENV)/.installed-compile
 PYTEST := $(BIN)/python -m pytest
 SCHEMA_TESTS := tests/api/test_schema.py
-# On all cores, file by file.  Tests that are made of the API's schema are lost in that way of sharing out (only the first one
-# runs, and nothing says so), so they are shared out one by one, after the others.
-ALL_TESTS := $(PYTEST) -n auto --dist loadfile --durations=10 --ignore=$(SCHEMA_TESTS) && $(PYTEST) -n auto --dist load $(SCHEMA_TESTS)
+# Three parts.  What computes, on all cores, file by file and the long files first (tests/support/order.py).  What starts
+# servers and softphones and waits for them, twice as many at a time.  And tests that are made of the API's schema, one by one:
+# file by file they are lost (only the first one runs, and nothing says so).
+CORES := $(shell nproc 2>/dev/null || echo 2)
+BY_FILE := --dist loadfile --no-loadscope-reorder --durations=10
+TEST_UNITS := $(PYTEST) -n auto $(BY_FILE) --ignore=tests/e2e --ignore=$(SCHEMA_TESTS)
+TEST_E2E := $(PYTEST) -n $(shell expr 2 \* $(CORES)) $(BY_FILE) tests/e2e
+TEST_SCHEMA := $(PYTEST) -n auto --dist load $(SCHEMA_TESTS)
+ALL_TESTS := failed=0; $(TEST_UNITS) || failed=1; $(TEST_E2E) || failed=1; $(TEST_SCHEMA) || failed=1; exit $$failed
+
+# What is imported is compiled once, whatever the shell says, and not by every worker, server and command of a run.
+export PYTHONDONTWRITEBYTECODE :=
 
 # ARGS passes on anything: make test ARGS="tests/sip -k digest -x"
 ARGS ?=

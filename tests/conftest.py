@@ -55,9 +55,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A rule id that docs/rules.md does not know is a spelling mistake and would prove nothing."""
+    """Long files first.  A rule id that docs/rules.md does not know is a spelling mistake and would prove nothing."""
+    from tests.support.order import rank
     from tests.support.rules import known_rules
 
+    items.sort(key=lambda item: rank(item.nodeid.partition("::")[0]))
     known = known_rules()
     wrong = sorted(
         f"{item.nodeid}: {rule}"

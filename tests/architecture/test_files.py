@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.architecture.source import ROOT, modules, project_files, text_of
+from tests.support.order import LONGEST
 
 MAX_LINES = 450
 MAX_LINES_OF_TESTS = 650  # a table of cases is long and still easy to read
@@ -91,6 +92,11 @@ def test_files_stay_short() -> None:
     wrong = [f"{name}: {lines} lines" for name, lines in long.items() if name not in LONGER]
     assert not wrong, "\n" + "\n".join(wrong)
     assert all((ROOT / name).is_file() for name in LONGER), "an excuse for a file that is gone"
+
+
+def test_files_that_are_begun_first_are_there() -> None:
+    assert [name for name in LONGEST if not (ROOT / name).is_file()] == []
+    assert len(set(LONGEST)) == len(LONGEST)
 
 
 @pytest.mark.parametrize("what", FORBIDDEN)
