@@ -7,13 +7,16 @@ at once. Strangers get the same 401 whatever user they name; the AOR is judged o
 Policies where the RFCs leave a choice:
 
 * To and From must be in a domain of ours (or name us by IP address); which AOR it is, the digest user
-decides. * A user has a number of devices (DEV-02): a further one is refused with 403 and the reason
-``too_many_devices``. * One device is one binding (DEV-06, `bindings.binding_key`).  Registering again
-replaces it, whatever changed: flow, contact, Call-ID; so does coming back with the same push token, or
-without outbound after outbound. * A phone with neither instance id nor push token is known by its contact
-or Call-ID only and leaves dead bindings behind when it restarts.  When an AOR is full the oldest of those
-gives way; known devices never do. * A binding over a connection ends with it, but a device that a push
-wakes stays registered, asleep. * Service-Route is not sent: calls may come in over any listener.
+  decides.
+* A user has a number of devices (DEV-02): a further one is refused with 403 and the reason
+  ``too_many_devices``, and so is, when it registers again, one that came by another node at the same time.
+* One device is one binding (DEV-06, `bindings.binding_key`).  Registering again replaces it, whatever
+  changed: flow, contact, Call-ID; so does coming back with the same push token, or without outbound after
+  outbound.
+* A phone with neither instance id nor push token is known by its contact or Call-ID only and leaves dead
+  bindings behind when it restarts.  When an AOR is full the oldest of those gives way; known devices never do.
+* A binding over a connection ends with it, but a device that a push wakes stays registered, asleep.
+* Service-Route is not sent: calls may come in over any listener.
 
 Synchronous; ``now`` is unix seconds.  The caller drains ``events`` and ``orphans`` after each call.
 """
@@ -270,12 +273,14 @@ class Registrar:
         """Devices of the user (DEV-02) and bindings of the AOR, counted as they would be afterwards."""
         if not change.put:
             return None
-        if not held:
-            others = {b.device for b in self._store.bindings_of_user(device.user, now)} - {device.ref}
+        everything = self._store.bindings_of_user(device.user, now)
+        if len(everything) > len(held):
+            others = _before(device.ref, held, everything)
             plan = self._directory.plan_of(device.user)
             most = self._policy.default_devices if plan is None else plan.devices
-            if len(others) >= most:
-                text = f"{len(others)} of {most} devices are connected; sign one out first"
+            if others >= most:
+                self._drop(list(held.values()), "displaced")
+                text = f"{others} of {most} devices are connected; sign one out first"
                 return Refusal(403, "too_many_devices", text)
         staying = [b for key, b in held.items() if key not in change.put and key not in change.remove]
         excess = len(staying) + len(change.put) - self._policy.max_bindings
@@ -432,6 +437,23 @@ class Registrar:
         self._store.apply((), bindings)
         self.events += [BindingRemoved(binding, reason) for binding in bindings]
         return len(bindings)
+
+
+def _before(device: str, held: dict[str, Binding], everything: Sequence[Binding]) -> int:
+    """How many other devices of the user are connected; of one that is connected itself: how many longer than it.
+
+    Two devices may come at the same time by two nodes that do not know of each other yet, and a plan may change: then those
+    that are there too many are the latest ones, and they go when they register again.
+    """
+    first: dict[str, float] = {}
+    for binding in everything:
+        at = first.get(binding.device)
+        if at is None or binding.registered_at < at:
+            first[binding.device] = binding.registered_at
+    own = first.pop(device, 0.0)
+    if not held:
+        return len(first)
+    return len([ref for ref, at in first.items() if (at, ref) < (own, device)])
 
 
 _OUT_OF_ORDER = Refusal(500, "out_of_order", "CSeq is not above that of the former registration")

@@ -6,6 +6,7 @@ import pytest
 
 from callcontrol.bindings import BindingAdded
 from callcontrol.registration import RegistrarPolicy
+from numbering.models import PlanLimits
 from tests.callcontrol.register_kit import DOMAIN, NOW, Phone, Site, instance
 
 PN = ";pn-provider=mqtt;pn-prid=token-1;pn-param=app"
@@ -103,6 +104,49 @@ def test_one_device_more_than_the_plan_allows_is_refused_with_the_reason() -> No
     assert spare.query(site).status == 200
     Phone("ana-desk", host="192.0.2.2").register(site, expires=0)
     assert spare.register(site).status == 200
+
+
+@pytest.mark.rule("DEV-02", "LIVE-01")
+def test_of_two_that_came_by_two_nodes_at_once_the_later_one_goes_when_it_registers_again() -> None:
+    """Neither node knew of the other's device when it let its own in."""
+    site, elsewhere = Site(per_user=1), Site(per_user=1)
+    phone, desk = Phone("ana-phone"), Phone("ana-desk", host="192.0.2.2")
+    assert phone.register(site).status == 200
+    assert desk.register(elsewhere, now=NOW + 0.01).status == 200
+    for here, there in ((site, elsewhere), (elsewhere, site)):
+        for binding in there.store.own():
+            here.store.apply([binding])
+    site.reasons()
+    assert phone.register(site, now=NOW + 60).status == 200
+    assert len(site.of("ana-desk", NOW + 60)) == 1
+    again = Phone("ana-desk", host="192.0.2.2", call_id=desk.call_id)
+    again.cseq = 50
+    response = again.register(site, now=NOW + 61)
+    assert (response.status, response.get("reason")) == (403, 'SIP;cause=403;text="too_many_devices"')
+    assert site.of("ana-desk", NOW + 61) == [], "it rings no more"
+    assert "BindingRemoved displaced" in site.reasons()
+    assert len(site.of("ana-phone", NOW + 61)) == 1
+
+
+@pytest.mark.rule("DEV-02")
+def test_a_smaller_plan_lets_those_stay_that_were_there_first() -> None:
+    site = Site(per_user=3)
+    phones = [
+        Phone(f"ana-{name}", host=f"192.0.2.{at}") for at, name in enumerate(("spare", "desk", "phone"), 1)
+    ]
+    for at, phone in enumerate(phones):
+        assert phone.register(site, now=NOW + at).status == 200
+    site.directory._plans = {"advanced": PlanLimits(devices=2, numbers=5)}
+    assert [phone.register(site, now=NOW + 60 + at).status for at, phone in enumerate(phones)] == [
+        200,
+        200,
+        403,
+    ]
+    assert [phone.register(site, now=NOW + 90 + at).status for at, phone in enumerate(phones)] == [
+        200,
+        200,
+        403,
+    ]
 
 
 @pytest.mark.rule("DEV-02")
