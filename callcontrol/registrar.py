@@ -43,6 +43,7 @@ from callcontrol.registration import (
     Refusal,
     RegistrarPolicy,
     Registration,
+    connected_before,
     contact_value,
     feature_caps,
     instance_id,
@@ -275,7 +276,7 @@ class Registrar:
             return None
         everything = self._store.bindings_of_user(device.user, now)
         if len(everything) > len(held):
-            others = _before(device.ref, held, everything)
+            others = connected_before(device.ref, held, everything)
             plan = self._directory.plan_of(device.user)
             most = self._policy.default_devices if plan is None else plan.devices
             if others >= most:
@@ -437,23 +438,6 @@ class Registrar:
         self._store.apply((), bindings)
         self.events += [BindingRemoved(binding, reason) for binding in bindings]
         return len(bindings)
-
-
-def _before(device: str, held: dict[str, Binding], everything: Sequence[Binding]) -> int:
-    """How many other devices of the user are connected; of one that is connected itself: how many longer than it.
-
-    Two devices may come at the same time by two nodes that do not know of each other yet, and a plan may change: then those
-    that are there too many are the latest ones, and they go when they register again.
-    """
-    first: dict[str, float] = {}
-    for binding in everything:
-        at = first.get(binding.device)
-        if at is None or binding.registered_at < at:
-            first[binding.device] = binding.registered_at
-    own = first.pop(device, 0.0)
-    if not held:
-        return len(first)
-    return len([ref for ref, at in first.items() if (at, ref) < (own, device)])
 
 
 _OUT_OF_ORDER = Refusal(500, "out_of_order", "CSeq is not above that of the former registration")

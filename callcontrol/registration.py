@@ -9,6 +9,7 @@ reached.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final
@@ -388,3 +389,20 @@ def is_twin(new: Binding, old: Binding) -> bool:
         old.push_prid,
         old.push_param,
     )
+
+
+def connected_before(device: str, held: dict[str, Binding], everything: Sequence[Binding]) -> int:
+    """How many other devices of the user are connected; of one that is connected itself: how many longer than it.
+
+    Two devices may come at the same time by two nodes that do not know of each other yet, and a plan may change: then those
+    that are there too many are the latest ones, and they go when they register again.
+    """
+    first: dict[str, float] = {}
+    for binding in everything:
+        at = first.get(binding.device)
+        if at is None or binding.registered_at < at:
+            first[binding.device] = binding.registered_at
+    own = first.pop(device, 0.0)
+    if not held:
+        return len(first)
+    return len([ref for ref, at in first.items() if (at, ref) < (own, device)])
