@@ -6,7 +6,11 @@ a process that dies takes its memory with it anyway.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
+from typing import Final
+
+_OVER_MAX: Final = 10_000
 
 
 class MemoryCallStore:
@@ -16,6 +20,8 @@ class MemoryCallStore:
         self.encodes = encodes
         self.snapshots: dict[str, tuple[int, bytes]] = {}
         self._noted: list[tuple[str, int, bytes | None]] = []
+        self._over: OrderedDict[str, int] = OrderedDict()
+        """The last calls that ended after they were taken over, with their epoch: who lost them may still come with a save."""
 
     @property
     def waiting(self) -> bool:
@@ -32,10 +38,15 @@ class MemoryCallStore:
         noted, self._noted = self._noted, []
         for ref, epoch, snapshot in noted:
             held = self.snapshots.get(ref)
-            if held is not None and held[0] > epoch:
+            last = held[0] if held is not None else self._over.get(ref, 0) if self._over else 0
+            if last > epoch:
                 lost.add(ref)
             elif snapshot is None:
                 self.snapshots.pop(ref, None)
+                if epoch > 1:
+                    self._over[ref] = epoch
+                    if len(self._over) > _OVER_MAX:
+                        self._over.popitem(last=False)
             else:
                 self.snapshots[ref] = (epoch, snapshot)
         done(frozenset(lost))

@@ -36,10 +36,12 @@ DELETE: Final = Script(
     """
 local held = redis.call('GETRANGE', KEYS[1], 0, 9)
 if held > ARGV[1] then return 0 end
-redis.call('DEL', KEYS[1])
+if ARGV[2] ~= '0' then redis.call('SET', KEYS[1], ARGV[1] .. '\\n', 'EX', ARGV[2]) else redis.call('DEL', KEYS[1]) end
 return 1
 """
 )
+"""ARGV: epoch, seconds for which a call that was taken over is remembered to be over (0: it never was taken over).  A node that
+was cut off and lost the call may come with a save long after its end: without a trace of it the call would rise again."""
 TAKE: Final = Script(
     """
 local held = redis.call('GET', KEYS[1])
@@ -49,6 +51,7 @@ local owner = string.sub(held, 11, stop - 1)
 if ARGV[2] ~= '' and owner ~= ARGV[2] then return 0 end
 local epoch = string.format('%010d', tonumber(string.sub(held, 1, 10)) + 1)
 local snapshot = string.sub(held, stop + 1)
+if snapshot == '' then return false end
 redis.call('SET', KEYS[1], epoch .. ARGV[1] .. '\\n' .. snapshot, 'KEEPTTL')
 return {epoch, snapshot}
 """
@@ -145,7 +148,7 @@ class RedisCallStore:
                 data.append(SAVE.call(key, f"{epoch:010d}", self._node, snapshot, self._keep_s))
             else:
                 checked.append((len(data), ref))
-                data.append(DELETE.call(key, f"{epoch:010d}"))
+                data.append(DELETE.call(key, f"{epoch:010d}", self._keep_s if epoch > 1 else 0))
                 self._known.discard(ref)
                 data.append(command("SREM", self._set, ref))
         self._in_flight += 1

@@ -156,9 +156,10 @@ class NodeLease:
 
         def seen(replies: Replies | None) -> None:
             held = None if replies is None else replies[0]
-            if not isinstance(held, bytes):
+            snapshot = held.partition(b"\n")[2] if isinstance(held, bytes) else b""
+            if not snapshot:
                 done(GONE)
-            elif not self._may_move(held.partition(b"\n")[2]):
+            elif not self._may_move(snapshot):
                 done(ELSEWHERE)
             else:
                 take = TAKE.call((keys.call(ref),), self._node, "")

@@ -126,6 +126,27 @@ def test_only_the_owner_deletes(kind: str, redis: RedisServer) -> None:
     asyncio.run(play())
 
 
+@pytest.mark.rule("LIVE-02", "CDR-02")
+def test_a_call_that_is_over_does_not_rise_again_from_who_lost_it(kind: str, redis: RedisServer) -> None:
+    """A node that was cut off comes with its save when the new owner has ended and deleted the call."""
+
+    async def play() -> None:
+        async with held(kind, redis) as it:
+            it.store.save("a", 1, b"one")
+            await it.commit()
+            assert await it.take("a") == (2, b"one")
+            it.store.delete("a", 2)
+            assert await it.commit() == frozenset()
+            assert await it.take("a") is None
+            it.store.save("a", 1, b"of the old owner")
+            assert await it.commit() == frozenset({"a"})
+            it.store.delete("a", 1)
+            assert await it.commit() == frozenset({"a"})
+            assert await it.take("a") is None
+
+    asyncio.run(play())
+
+
 def test_saved_and_deleted_in_one_turn_is_gone(kind: str, redis: RedisServer) -> None:
     async def play() -> None:
         async with held(kind, redis) as it:

@@ -99,6 +99,7 @@ class Owed:
         "call_id",
         "cseq",
         "final",
+        "first_at",
         "last",
         "life",
         "method",
@@ -108,7 +109,7 @@ class Owed:
 
     def __init__(self, note: Note, at: float, party: str, life: int) -> None:
         self.method = note.method
-        self.at = at
+        self.at = self.first_at = at
         self.call_id = note.call_id
         self.cseq = note.cseq
         self.to_tag = note.to_tag
@@ -477,7 +478,7 @@ class Watch:
         ref = self.refs.get(owed.call_id)
         return any(
             (sent.final in (0, 503) or sent.final_at - owed.at > PATIENCE - SLACK_S)
-            and 0 <= sent.at - owed.at < SLACK_S + self.sim.server.grain
+            and 0 <= sent.at - owed.first_at < SLACK_S + self.sim.server.grain
             and self.refs.get(sent.call_id) == ref
             for sent in self.sent.values()
         )

@@ -97,6 +97,13 @@ class RedisCalls:
         return int(reply[0]), reply[1]
 
     def left(self) -> list[str]:
-        """Keys of calls that are still there."""
+        """Keys of calls that are still there; the trace of one that was taken over and is over does not count."""
         found = self._link.ask("KEYS", f"{keys.TAG}:call*")
-        return sorted(name.decode() for name in found) if isinstance(found, list) else []
+        names = sorted(name.decode() for name in found) if isinstance(found, list) else []
+        return [name for name in names if not self._is_trace(name)]
+
+    def _is_trace(self, name: str) -> bool:
+        if not name.startswith(keys.call("")):
+            return False
+        held = self._link.ask("GET", name)
+        return isinstance(held, bytes) and held.endswith(b"\n") and len(held) == 11
