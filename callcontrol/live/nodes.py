@@ -53,7 +53,7 @@ NODE_SCRIPTS: Final = (BEAT, BURY)
 
 HERE: Final = "here"
 ELSEWHERE: Final = "elsewhere"
-"""Another node has the call, and it cannot be moved now."""
+"""Another node has the call, and it cannot be moved now; or nobody can be asked."""
 GONE: Final = "gone"
 
 Fetched = Callable[[str], None]
@@ -143,10 +143,15 @@ class NodeLease:
         return {name: float(at) / 1000 for name, at in _pairs(reply).items()}
 
     def fetch(self, ref: str, done: Fetched) -> None:
-        """Take one call over because a request for it came here; ``done`` is told whether it is here now."""
+        """Take one call over because a request for it came here; ``done`` is told whether it is here now.
+
+        Nothing is known of it while Redis is away: it is then told to be elsewhere, since "gone" would end it for who asks."""
 
         def taken(replies: Replies | None) -> None:
-            reply = None if replies is None else replies[0]
+            if replies is None:
+                done(ELSEWHERE)
+                return
+            reply = replies[0]
             if isinstance(reply, list) and self._go_on(ref, reply):
                 self._store.adopt([ref])
                 self.recovered += 1
@@ -155,7 +160,10 @@ class NodeLease:
                 done(GONE)
 
         def seen(replies: Replies | None) -> None:
-            held = None if replies is None else replies[0]
+            if replies is None:
+                done(ELSEWHERE)
+                return
+            held = replies[0]
             snapshot = held.partition(b"\n")[2] if isinstance(held, bytes) else b""
             if not snapshot:
                 done(GONE)

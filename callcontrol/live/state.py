@@ -45,7 +45,7 @@ class Calls(Protocol):
     def flush(self, now: float) -> None: ...
 
 
-def _may_move(data: bytes) -> bool:
+def may_move(data: bytes) -> bool:
     """A call that rings stays with its owner as long as that lives: taking it over would end it."""
     try:
         return snapshot.phase_of(data) in (TALKING, ENDED)
@@ -121,7 +121,7 @@ class LiveState:
             process,
             lease_s=settings.lease_seconds,
             resume=self._resume,
-            may_move=_may_move,
+            may_move=may_move,
             on_usurped=on_usurped,
             members=self.members,
         )

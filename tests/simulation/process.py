@@ -6,11 +6,14 @@ Its transactions, timers and tables go with it; what it had given to its sockets
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from callcontrol.assembly import Signalling, Surroundings, make_endpoint, make_gate
 from callcontrol.b2bua.call import Call
 from callcontrol.b2bua.effects import Effect, WriteRecord
+from callcontrol.live.nodes import ELSEWHERE, GONE, HERE
+from callcontrol.live.state import may_move
 from callcontrol.sip.commands import SendRequest
 from callcontrol.sip.flow import Flow, Listeners
 from callcontrol.sip.uri import parse_uri
@@ -89,6 +92,8 @@ class Process:
             server.settings, sim.country.directory, sim.country.trunks, endpoint, gate, around
         )
         self.signalling.core.draining = server.drained
+        if server.mood.nodes > 1:
+            self.signalling.core.fetch = self._fetch
         self.trust()
         self._renew()
         if sim.bug is not None:
@@ -165,6 +170,24 @@ class Process:
                 shared.owners[ref] = self.number
                 runner.resume(taken[1], taken[0], self.wall())
         runner.flush(self.wall())
+
+    def _fetch(self, ref: str, done: Callable[[str], None]) -> None:
+        """A request came for a call that is not here (``callcontrol.live.nodes.NodeLease.fetch``)."""
+        self.sim.clock.after(self.store.trip(), self.guarded, partial(self._fetched, ref, done))
+
+    def _fetched(self, ref: str, done: Callable[[str], None]) -> None:
+        shared = self.server.calls
+        held = shared.snapshots.get(ref)
+        if self.store.is_cut:
+            done(ELSEWHERE)
+        elif held is None:
+            done(GONE)
+        elif not may_move(held[1]):
+            done(ELSEWHERE)
+        else:
+            self.sim.count("calls fetched by who was asked for them")
+            self.take([ref])
+            done(HERE)
 
     # -- input ------------------------------------------------------------------------------------------------
 

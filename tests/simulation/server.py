@@ -220,7 +220,10 @@ class Server:
         process.receive(note.data, flow)
 
     def _process_for(self, note: Note) -> Process | None:
-        """What the front knows: who sent a request, whose a dialog is; what is new goes by the hash of its Call-ID."""
+        """What the front knows: who sent a request, whose a dialog is; what is new goes by the hash of its Call-ID.
+
+        While nobody has a call that is known, what belongs to a dialog goes to any process, which fetches it; its INVITE waits.
+        """
         processes = self.processes
         if len(processes) < 2:
             return processes[0] if processes else None
@@ -231,7 +234,11 @@ class Server:
         ref = self.sim.watch.refs.get(note.call_id) or note.call_id.partition(".")[0]
         owner = self.calls.owners.get(ref)
         if owner is not None:
-            return next((process for process in processes if process.number == owner), None)
+            found = next((process for process in processes if process.number == owner), None)
+            if found is not None or not note.to_tag or note.status:
+                return found
+        if note.status:
+            return None  # it goes where its request came from, and nobody is there
         return processes[crc32(note.call_id.encode()) % len(processes)]
 
     def sends(self, process: Process, heard: Heard) -> None:

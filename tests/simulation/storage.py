@@ -92,6 +92,14 @@ class StoreLink:
         """A commit is under way."""
         return bool(self._queue)
 
+    @property
+    def is_cut(self) -> bool:
+        return self._process.sim.clock.now < self.cut_until
+
+    def trip(self) -> float:
+        """Seconds until the store has answered a question."""
+        return self._process.dice.expovariate(1 / self._delay) if self._delay else 0.0
+
     def save(self, ref: str, epoch: int, snapshot: bytes) -> None:
         self._noted.append((ref, epoch, snapshot))
 
