@@ -32,6 +32,13 @@ class CallStore(Protocol):
 
     def delete(self, ref: str, epoch: int) -> None: ...
 
+    def claim(self, ref: str, request: str) -> None:
+        """With its first ``save``: the call was begun by this request (key of its server transaction).
+
+        When another call that was begun by the same one is known, ``commit`` tells this one as lost: the request was sent
+        again, to a node that does not have that call.  Asked for only where snapshots are encoded."""
+        ...
+
     def commit(self, done: Callable[[frozenset[str]], None]) -> None: ...
 
 

@@ -491,31 +491,40 @@ class Runner:
         self._now = now
         pending, self._pending = self._pending, []
         if self._dirty:
+            begun: list[Call] = []
             for call in self._dirty.values():
                 if self.occupants is not None:
                     self.occupants.changed(call, now)
                 try:
-                    self._save(call, pending)
+                    if self._save(call, pending):
+                        begun.append(call)
                 except Exception as error:  # noqa: BLE001
                     self.defect(error)
             changed = list(self._dirty.values()) if self.watcher is not None else []
             self._dirty = {}
             self._unsent[id(pending)] = pending
-            self._store.commit(lambda lost: self._act(pending, lost, changed))
+            self._store.commit(lambda lost: self._act(pending, lost, changed, begun))
         elif self._store.waiting:
             self._unsent[id(pending)] = pending
-            self._store.commit(lambda lost: self._act(pending, lost, []))
+            self._store.commit(lambda lost: self._act(pending, lost, [], []))
         else:
-            self._act(pending, frozenset(), [])
+            self._act(pending, frozenset(), [], [])
 
-    def _save(self, call: Call, pending: list[tuple[Call, Effect]]) -> None:
+    def _save(self, call: Call, pending: list[tuple[Call, Effect]]) -> bool:
+        """True when the store is asked whether the call is the first one of its request."""
         data = b""
+        begun_by = ""
         if self._store.encodes:
             batches = (*self._unsent.values(), pending)
             unsent = [effect for batch in batches for owner, effect in batch if owner is call]
             data = snapshot.dump(call, unsent)
+            if call.ref not in self._stored:
+                begun_by = call.begun_by()
+                if begun_by:
+                    self._store.claim(call.ref, begun_by)
         self._store.save(call.ref, self.epochs.get(call.ref, 1), data)
         self._stored.add(call.ref)
+        return begun_by != ""
 
     def defect(self, error: Exception) -> None:
         """An error of ours has hit one call or message: the others go on, unless nobody wants to know of it."""
@@ -524,11 +533,21 @@ class Runner:
         self.defects += 1
         self.on_defect(error)
 
-    def _act(self, pending: list[tuple[Call, Effect]], lost: frozenset[str], changed: list[Call]) -> None:
+    def _act(
+        self,
+        pending: list[tuple[Call, Effect]],
+        lost: frozenset[str],
+        changed: list[Call],
+        begun: list[Call],
+    ) -> None:
         self._unsent.pop(id(pending), None)
+        for call in begun if lost else ():
+            if call.ref in lost:
+                self._give_back(call)
         for ref in lost:
             self.lost += 1
             _remember(self.elsewhere, ref)
+            self._leave_request(ref)
             self._forget(ref)
         for call in changed:
             if call.ref not in lost:
@@ -549,6 +568,21 @@ class Runner:
                 if effect.kind == INCOMING_CALL:
                     self.handle(call, PushFailed(effect.device), self._now)
             self.flush(self._now)
+
+    def _give_back(self, call: Call) -> None:
+        """A call that never was, since its request has begun another one: what was taken for it."""
+        for leg in call.legs.values():
+            if leg.channel:
+                self._trunking.release(leg.trunk, leg.channel)
+                if self.outgoing is not None:
+                    self.outgoing.release(leg.channel)
+
+    def _leave_request(self, ref: str) -> None:
+        """The INVITE of a call that another node has is that one's to answer."""
+        call = self.calls.get(ref)
+        begun_by = call.begun_by() if call is not None else ""
+        if begun_by:
+            self._wire.leave(begun_by)
 
     def _watch(self, call: Call) -> None:
         if self.watcher is not None:

@@ -19,7 +19,7 @@ from callcontrol.sip.endpoint import Endpoint
 from callcontrol.sip.events import StrayAnswer
 from callcontrol.sip.flow import Flow
 from callcontrol.sip.message import Message
-from callcontrol.sip.usage import IdSource
+from callcontrol.sip.usage import CLOSED, IdSource
 from callcontrol.wire import Wire
 
 MAX_RELEASES: Final = 256
@@ -58,6 +58,9 @@ class Strays:
         if owner is not None and leg is not None:
             if leg.call_id != message.call_id or not leg.usage.uac:
                 return "stray answer"
+            if leg.usage.state == CLOSED and leg.usage.dialog is None:
+                # its INVITE had failed for us, with the connection of a node that is gone; somebody has heard it all the same
+                return self._release(event, monotonic)
             branch = self._wire.known_branch(event.branch)
             self._runner.response(owner, branch, message, event.flow, now)
             return "answer without transaction"

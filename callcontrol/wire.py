@@ -169,6 +169,10 @@ class Wire:
                 if len(self._answers) > _ANSWERS_MAX:
                     self._answers.popitem(last=False)
 
+    def leave(self, key: str) -> None:
+        """A request is answered by another node."""
+        self._endpoint.leave(key)
+
     def answer_again(self, key: str) -> bool:
         """A request that another node was asked comes once more: it gets the answer that it got, and is no new one (RFC 3261
         §17.2.3).  False: it was not answered."""

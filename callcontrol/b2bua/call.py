@@ -230,6 +230,12 @@ class Call:
             return self.legs.get(self.a)
         return None
 
+    def begun_by(self) -> str:
+        """Key of the server transaction of the caller's INVITE while that is open; empty: it is not, or there is none."""
+        caller = self.legs.get(self.a)
+        incoming = caller.usage.incoming if caller is not None else None
+        return incoming.key if incoming is not None else ""
+
     # -- inputs ---------------------------------------------------------------------------------------------
 
     def _dispatch(self, event: Event, turn: Turn) -> None:

@@ -32,6 +32,17 @@ return 1
 """
 )
 """ARGV: epoch, owner, snapshot, seconds.  0: another node has the call."""
+BEGIN: Final = Script(
+    """
+local first = redis.call('GET', KEYS[2])
+if first and first ~= ARGV[5] and redis.call('EXISTS', ARGV[6] .. first) == 1 then return 0 end
+redis.call('SET', KEYS[2], ARGV[5], 'EX', ARGV[7])
+redis.call('SET', KEYS[1], ARGV[1] .. ARGV[2] .. '\\n' .. ARGV[3], 'EX', ARGV[4])
+return 1
+"""
+)
+"""The first save of a call.  KEYS: call, request that began it.  ARGV: as of a save, then reference, what names of calls begin
+with, seconds.  0: the request has begun another call, which there still is: it was sent again because that call's node is dead."""
 DELETE: Final = Script(
     """
 local held = redis.call('GETRANGE', KEYS[1], 0, 9)
@@ -48,6 +59,7 @@ local held = redis.call('GET', KEYS[1])
 if not held then return false end
 local stop = string.find(held, '\\n', 11, true)
 local owner = string.sub(held, 11, stop - 1)
+if owner == ARGV[1] and ARGV[2] ~= ARGV[1] then return 2 end
 if ARGV[2] ~= '' and owner ~= ARGV[2] then return 0 end
 local epoch = string.format('%010d', tonumber(string.sub(held, 1, 10)) + 1)
 local snapshot = string.sub(held, stop + 1)
@@ -56,8 +68,11 @@ redis.call('SET', KEYS[1], epoch .. ARGV[1] .. '\\n' .. snapshot, 'KEEPTTL')
 return {epoch, snapshot}
 """
 )
-"""ARGV: new owner, old owner (empty: whoever it is).  Epoch and snapshot; 0: it is not the old owner's; nothing: it is gone."""
-SCRIPTS: Final = (SAVE, DELETE, TAKE)
+"""ARGV: new owner, old owner (empty: whoever it is).  Epoch and snapshot; 0: it is not the old owner's; 2: the
+new owner has it, in its present life; nothing: it is gone."""
+SCRIPTS: Final = (SAVE, BEGIN, DELETE, TAKE)
+_BEGUN_S: Final = 64
+"""A request is sent again for 64*T1, half of this by default (RFC 3261 §17.1.1.2)."""
 
 Lost = frozenset[str]
 _NOBODY: Final[Lost] = frozenset()
@@ -77,6 +92,7 @@ class RedisCallStore:
         self._waits = waits
         self._noted: dict[str, tuple[int, bytes | None]] = {}
         self._unsaved: dict[str, tuple[int, bytes | None]] = {}
+        self._claims: dict[str, str] = {}
         self._known: set[str] = set()
         """Calls that the set of this node names."""
         self._lost_later: set[str] = set()
@@ -104,9 +120,13 @@ class RedisCallStore:
     def delete(self, ref: str, epoch: int) -> None:
         self._noted[ref] = (epoch, None)
 
+    def claim(self, ref: str, request: str) -> None:
+        self._claims[ref] = request
+
     def commit(self, done: Callable[[Lost], None]) -> None:
         noted, self._noted = self._noted, {}
         if not self._link.is_up:
+            self._claims.clear()
             self._keep(noted)
             done(self._late())
             return
@@ -138,6 +158,9 @@ class RedisCallStore:
     def _write(self, noted: dict[str, tuple[int, bytes | None]], done: Callable[[Lost], None]) -> None:
         data: list[bytes] = []
         checked: list[tuple[int, str]] = []
+        claims: dict[str, str] = {}
+        if self._claims:
+            claims, self._claims = self._claims, claims
         for ref, (epoch, snapshot) in noted.items():
             key = (keys.call(ref),)
             if snapshot is not None:
@@ -145,7 +168,13 @@ class RedisCallStore:
                     self._known.add(ref)
                     data.append(command("SADD", self._set, ref))
                 checked.append((len(data), ref))
-                data.append(SAVE.call(key, f"{epoch:010d}", self._node, snapshot, self._keep_s))
+                words = (f"{epoch:010d}", self._node, snapshot, self._keep_s)
+                request = claims.get(ref) if claims else None
+                if request is None:
+                    data.append(SAVE.call(key, *words))
+                else:
+                    both = (*key, keys.begun(request))
+                    data.append(BEGIN.call(both, *words, ref, keys.call(""), _BEGUN_S))
             else:
                 checked.append((len(data), ref))
                 data.append(DELETE.call(key, f"{epoch:010d}", self._keep_s if epoch > 1 else 0))
@@ -158,7 +187,7 @@ class RedisCallStore:
 
         def answered(replies: Replies | None) -> None:
             self.save_seconds.observe(time.perf_counter() - began)
-            self._answered(noted, checked, done, replies)
+            self._answered(noted, checked, done, replies, claims)
 
         self._link.send(b"".join(data), len(data), answered)
 
@@ -168,6 +197,7 @@ class RedisCallStore:
         checked: list[tuple[int, str]],
         done: Callable[[Lost], None],
         replies: Replies | None,
+        claims: dict[str, str],
     ) -> None:
         self._in_flight -= 1
         refusal = None if replies is None else _refusal(replies)
@@ -182,6 +212,9 @@ class RedisCallStore:
             self._unsaved.pop(ref, None)  # an earlier state whose save failed
         lost = frozenset(ref for at, ref in checked if replies[at] == 0)
         self._known -= lost
+        again = [ref for ref in lost if ref in claims]
+        if again:  # nobody has taken them: they never were
+            self._link.send(command("SREM", self._set, *again), 1, lambda replies: None)
         self.refusal = ""
         done(lost)
 

@@ -2,6 +2,7 @@
 
 - ``{cl}:call:<ref>``: epoch (10 digits), owner and snapshot of a call, written by that owner; goes with the call, at the latest
   ``state.keep_seconds`` after its last save.  A call that was taken over leaves its epoch alone behind for so long.
+- ``{cl}:begun:<hash>``: the call that a request has begun, written with its first save; goes after a minute.
 - ``{cl}:calls:<node>``: set of the references of a node's calls, written by that node and by whoever takes them over.
 - ``{cl}:nodes``: sorted set, node -> when its lease lapses (ms by the clock of Redis); goes once its calls have been taken.
 - ``{cl}:nodes:<node>``: the process that is the node; goes a day after its last sign of life.
@@ -40,6 +41,11 @@ BINDING_CHANGES: Final = f"{TAG}:bindings"
 
 def call(ref: str) -> str:
     return f"{TAG}:call:{ref}"
+
+
+def begun(request: str) -> str:
+    """What a stranger has chosen is of any length, and hashed."""
+    return f"{TAG}:begun:{blake2s(request.encode('utf-8', 'surrogateescape'), digest_size=12).hexdigest()}"
 
 
 def calls_of(node: str) -> str:

@@ -55,6 +55,8 @@ HERE: Final = "here"
 ELSEWHERE: Final = "elsewhere"
 """Another node has the call, and it cannot be moved now; or nobody can be asked."""
 GONE: Final = "gone"
+TAKEN: Final = 2
+"""Reply of `TAKE`: this node has the call already."""
 
 Fetched = Callable[[str], None]
 Resume = Callable[[bytes, int], None]
@@ -152,7 +154,9 @@ class NodeLease:
                 done(ELSEWHERE)
                 return
             reply = replies[0]
-            if isinstance(reply, list) and self._go_on(ref, reply):
+            if reply == TAKEN:
+                done(HERE)  # as one of a dead node's, while it was asked for
+            elif isinstance(reply, list) and self._go_on(ref, reply):
                 self._store.adopt([ref])
                 self.recovered += 1
                 done(HERE)
@@ -226,14 +230,18 @@ class NodeLease:
         replies = await self._link.ask_all([TAKE.call((keys.call(ref),), self._node, owner) for ref in refs])
         self._store.adopt(refs)
         gone: list[str] = []
+        mine_already = 0
         for ref, reply in zip(refs, replies, strict=True):
-            if not self._go_on(ref, reply):
+            if reply == TAKEN:
+                mine_already += 1  # somebody asked for it
+            elif not self._go_on(ref, reply):
                 gone.append(ref)
                 self.orphaned += reply != 0
         if gone:
             await self._link.ask("SREM", mine, *gone)
-        self.recovered += len(refs) - len(gone)
-        return len(refs) - len(gone)
+        taken = len(refs) - len(gone) - mine_already
+        self.recovered += taken
+        return taken
 
     def _go_on(self, ref: str, reply: object) -> bool:
         if not isinstance(reply, list) or len(reply) != 2 or not isinstance(reply[1], bytes):

@@ -273,6 +273,14 @@ class Endpoint(ClientHalf):
             transaction.owner = owner
             self._add_server(transaction)
 
+    def leave(self, key: str) -> None:
+        """Another process answers this request: its transaction ends here without a word."""
+        transaction = self._servers.get(key)
+        if transaction is not None:
+            transaction.last = b""
+            transaction.enter(TERMINATED)
+            self._settle_server(transaction)
+
     # ---------------------------------------------------------------- input from the sockets
 
     def connection_lost(self, conn_id: int, now: float, flow: Flow | None = None) -> None:

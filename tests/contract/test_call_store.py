@@ -49,9 +49,12 @@ class HeldRedis(Held):
     def __init__(self, link: RedisLink, waits: bool) -> None:
         super().__init__(RedisCallStore(link, "node-1", keep_s=600, waits=waits))
         self.link = link
+        self._takes = 1
 
     async def take(self, ref: str) -> tuple[int, bytes] | None:
-        (reply,) = await self.link.ask_all([TAKE.call((key_of(ref),), "node-1", "")])
+        """Each time as another node."""
+        self._takes += 1
+        (reply,) = await self.link.ask_all([TAKE.call((key_of(ref),), f"node-{self._takes}", "")])
         if not isinstance(reply, list):
             return None
         return int(reply[0]), bytes(reply[1])
@@ -143,6 +146,37 @@ def test_a_call_that_is_over_does_not_rise_again_from_who_lost_it(kind: str, red
             it.store.delete("a", 1)
             assert await it.commit() == frozenset({"a"})
             assert await it.take("a") is None
+
+    asyncio.run(play())
+
+
+@pytest.mark.rule("LIVE-02", "CDR-01")
+def test_a_request_begins_one_call(kind: str, redis: RedisServer) -> None:
+    """An INVITE that its caller sends again comes to another node when its own has died right after the save."""
+
+    async def play() -> None:
+        async with held(kind, redis) as it:
+            it.store.save("a", 1, b"one")
+            it.store.claim("a", "z9hG4bKone|INVITE")
+            it.store.save("b", 1, b"another")
+            it.store.claim("b", "z9hG4bKtwo|INVITE")
+            assert await it.commit() == frozenset()
+            it.store.save("c", 1, b"the first again")
+            it.store.claim("c", "z9hG4bKone|INVITE")
+            assert await it.commit() == frozenset({"c"})
+            assert await it.take("c") is None
+            assert await it.take("a") == (2, b"one")
+            it.store.delete("a", 2)
+            assert await it.commit() == frozenset()
+            it.store.save("d", 1, b"and after its end")
+            it.store.claim("d", "z9hG4bKone|INVITE")
+            assert await it.commit() == frozenset({"d"}), "it is answered by who had taken it over"
+            it.store.delete("b", 1)
+            assert await it.commit() == frozenset()
+            it.store.save("e", 1, b"what ended with its own node is forgotten")
+            it.store.claim("e", "z9hG4bKtwo|INVITE")
+            assert await it.commit() == frozenset()
+            assert await it.take("e") == (2, b"what ended with its own node is forgotten")
 
     asyncio.run(play())
 

@@ -27,6 +27,7 @@ class Node:
         self.link = link
         self.store = RedisCallStore(link, name, keep_s=60)
         self.resumed: dict[bytes, int] = {}
+        self.times: dict[bytes, int] = {}
         self.usurped = False
         self.lease = NodeLease(
             link,
@@ -42,14 +43,15 @@ class Node:
     def _resume(self, data: bytes, epoch: int) -> None:
         if data == b"unreadable":
             raise ValueError("not a snapshot")
+        self.times[data] = self.times.get(data, 0) + 1
         self.resumed[data] = epoch
 
     def _usurped(self) -> None:
         self.usurped = True
 
-    async def save(self, ref: str, data: bytes) -> frozenset[str]:
+    async def save(self, ref: str, data: bytes, epoch: int = 1) -> frozenset[str]:
         told: asyncio.Future[frozenset[str]] = asyncio.get_running_loop().create_future()
-        self.store.save(ref, 1, data)
+        self.store.save(ref, epoch, data)
         self.store.commit(told.set_result)
         return await told
 
@@ -156,6 +158,34 @@ def test_a_call_is_fetched_when_a_request_for_it_comes_here(redis: RedisServer) 
     asyncio.run(play())
 
 
+def test_a_call_that_is_fetched_while_its_node_is_found_dead_is_resumed_once(redis: RedisServer) -> None:
+    """Both ways lead to the same node; the second must neither raise the epoch again nor forget whose call it is."""
+
+    async def play() -> None:
+        async with nodes(redis, "a", "b") as (dead, survivor):
+            await dead.lease.begin()
+            await survivor.lease.begin()
+            refs = [f"call-{number}" for number in range(120)]
+            for ref in refs:
+                await dead.save(ref, f"talking {ref}".encode())
+            asked = [asyncio.create_task(survivor.fetch(ref)) for ref in refs[:40]]
+            adopting = asyncio.create_task(survivor.lease._adopt("a"))
+            await asyncio.sleep(0)
+            asked += [asyncio.create_task(survivor.fetch(ref)) for ref in refs[40:]]
+            asked += [asyncio.create_task(survivor.fetch(ref)) for ref in refs]
+            assert set(await asyncio.gather(*asked)) == {HERE}
+            await adopting
+            assert survivor.times == {f"talking {ref}".encode(): 1 for ref in refs}
+            assert set(survivor.resumed.values()) == {2}
+            held = await survivor.link.ask("SMEMBERS", "{cl}:calls:b")
+            assert isinstance(held, list)
+            assert {ref.decode() for ref in held} == set(refs)
+            assert await survivor.save("call-50", b"talking on", 2) == frozenset()
+            assert survivor.lease.recovered == len(refs)
+
+    asyncio.run(play())
+
+
 def test_every_beat_tells_who_lives_and_where(redis: RedisServer) -> None:
     async def play() -> None:
         async with nodes(redis, "a", "b", "c") as (first, second, third):
@@ -201,7 +231,7 @@ def test_without_redis_no_lease(redis: RedisServer) -> None:
             redis.kill()
             with pytest.raises(LinkError):
                 await node.lease.begin()
-            assert await node.fetch("call-1") == GONE
+            assert await node.fetch("call-1") == ELSEWHERE, "nobody may be told that a call is over for that"
             await node.lease.leave()
 
     asyncio.run(play())

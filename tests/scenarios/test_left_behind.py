@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 
+from callcontrol.sip.flow import Flow
 from callcontrol.sip.message import parse
 from tests.scenarios.stage import ANA, CALLER, OUTSIDE, Stage
 from tests.support.party import Dialog, Party
@@ -220,3 +221,60 @@ def test_an_invite_that_is_repeated_after_its_node_died_makes_no_second_call() -
     assert [record.reason for record in stage.world.records] == ["node_lost"]
     invites = [message for message in told(stage, stage.world.parties[0]) if message == "INVITE"]
     assert len(invites) <= 2, "the first one, and its repetition by the new node"
+
+
+@pytest.mark.rule("LIVE-02", "CDR-01")
+def test_an_invite_that_is_repeated_to_another_node_makes_no_second_call() -> None:
+    """Its node has saved the call and died with the first message in its hands; nobody has taken the call over yet."""
+    stage = Stage()
+    _, carrier = stage.phone("ana-phone"), stage.carrier()
+    stage.begin()
+    carrier.call(ANA, caller=CALLER)
+    stage.run(0.3)
+    (ref,) = stage.world.server.runner.calls
+    invite = next(data for _, source, _, data in stage.world.network.log if source == carrier.host)
+    other = stage.world.build()
+    flow = Flow("udp", carrier.host, 5060, f"udp:{SERVER}:5060")
+    other.endpoint.receive(invite, flow, stage.world.network.now)
+    other.turn()
+    assert not other.runner.calls
+    assert not other.endpoint.transactions, "its caller is answered by who has the call"
+    assert not any(other.runner.census().values())
+    assert not other.endpoint.out
+    assert set(stage.world.store.snapshots) == {ref}
+    assert not other.trunking.channels.in_use("carrier-a")
+    stage.world.die()
+    stage.run(1.0)
+    assert [record.call_ref for record in stage.world.records] == [ref]
+    stage.run(40.0)
+    stage.settle()
+
+
+@pytest.mark.rule("LIVE-02", "INC-07")
+def test_a_phone_whose_connection_went_with_its_node_is_released_when_it_answers_though_the_call_goes_on() -> (
+    None
+):
+    """Nothing can be sent to it any more, so for the new node it is out; it rings on, and its answer finds a way."""
+    stage = Stage()
+    stage.sleeper("ana-phone")
+    carrier = stage.carrier()
+    desk = stage.world.phone("ana-desktop", transport="tcp", register=False)
+    desk.contact = (
+        "<sip:ana-desktop@10.9.9.9:5060;transport=tcp>"  # behind a NAT: there is no way but its connection
+    )
+    desk.register()
+    stage.run(0.3)
+    carrier.call(ANA, caller=CALLER)
+    stage.run(0.3)
+    desk.ring()
+    stage.run(0.3)
+    stage.begin()
+    stage.world.die()
+    stage.run(0.5)
+    assert stage.world.calls == 1, "it waits for the phone that was woken"
+    desk.answer()
+    stage.run(2.0)
+    assert told(stage, desk)[-2:] == ["ACK", "BYE"]
+    assert desk.incoming.over
+    stage.run(60.0)
+    stage.settle()

@@ -79,6 +79,9 @@ class Incoming:
         """A dialog is a leg of a call."""
         asked = self._asked.pop(call_id, None)
         if asked is not None:
+            call = self.sim.server.call(ref)
+            if call is not None:
+                asked.at = call.started_at - START  # its INVITE may have been lost for half a minute
             self._by_ref[ref] = asked
 
     # -- who rings --------------------------------------------------------------------------------------------

@@ -178,7 +178,9 @@ class Process:
     def _fetched(self, ref: str, done: Callable[[str], None]) -> None:
         shared = self.server.calls
         held = shared.snapshots.get(ref)
-        if self.store.is_cut:
+        if ref in self.calls:
+            done(HERE)  # as one of a dead process's, while it was asked for
+        elif self.store.is_cut:
             done(ELSEWHERE)
         elif held is None:
             done(GONE)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tests.simulation.server import Server
 
 Noted = list[tuple[str, int, bytes | None]]
+Claims = dict[str, str]
 Done = Callable[[frozenset[str]], None]
 
 MEMORY_S: Final = 1.0
@@ -40,7 +41,7 @@ class SharedStore(MemoryCallStore):
         self._journal: deque[tuple[float, str, tuple[int, bytes] | None]] = deque()
         """When a call was written or deleted, and what was there before."""
 
-    def write(self, noted: Noted, process: int) -> frozenset[str]:
+    def write(self, noted: Noted, claims: Claims, process: int) -> frozenset[str]:
         """All of a commit, or nothing of what is not the process's any more."""
         now = self._server.sim.clock.now
         for ref, _, data in noted:
@@ -49,7 +50,7 @@ class SharedStore(MemoryCallStore):
             self._journal.append((now, ref, self.snapshots.get(ref)))
         while self._journal and self._journal[0][0] < now - MEMORY_S:
             self._journal.popleft()
-        self._noted = noted
+        self._noted, self._claims = noted, claims
         answers: list[frozenset[str]] = []
         super().commit(answers.append)
         for ref, _, data in noted:
@@ -57,6 +58,9 @@ class SharedStore(MemoryCallStore):
                 self.owners.pop(ref, None)
             elif ref not in answers[0]:
                 self.owners[ref] = process
+            elif ref in claims:
+                self._server.sim.count("calls of a request that had begun one")
+                self.begun.pop(ref, None)
         return answers[0]
 
     def forget(self) -> None:
@@ -84,7 +88,8 @@ class StoreLink:
         self._delay = delay
         """Mean seconds until a commit is answered; 0: at once."""
         self._noted: Noted = []
-        self._queue: deque[tuple[Noted, Done, float]] = deque()
+        self._claims: Claims = {}
+        self._queue: deque[tuple[Noted, Claims, Done, float]] = deque()
         self._last_at = 0.0
 
     @property
@@ -106,15 +111,19 @@ class StoreLink:
     def delete(self, ref: str, epoch: int) -> None:
         self._noted.append((ref, epoch, None))
 
+    def claim(self, ref: str, request: str) -> None:
+        self._claims[ref] = request
+
     def commit(self, done: Done) -> None:
         process = self._process
         process.burn()
         noted, self._noted = self._noted, []
+        claims, self._claims = self._claims, {}
         now = process.sim.clock.now
         if not self._delay and not self._queue and now >= self.cut_until:
-            self._write(noted, done)
+            self._write(noted, claims, done)
             return
-        self._queue.append((noted, done, now))
+        self._queue.append((noted, claims, done, now))
         delay = process.dice.expovariate(1 / self._delay) if self._delay else 0.0
         self._last_at = max(self._last_at, max(now, self.cut_until) + delay)
         process.sim.clock.at(self._last_at, process.guarded, self._answer)
@@ -124,13 +133,13 @@ class StoreLink:
         if now < self.cut_until:
             self._process.sim.clock.at(self.cut_until, self._process.guarded, self._answer)
             return
-        noted, done, at = self._queue.popleft()
+        noted, claims, done, at = self._queue.popleft()
         self._shared.longest_wait = max(self._shared.longest_wait, now - at)
-        self._write(noted, done)
+        self._write(noted, claims, done)
 
-    def _write(self, noted: Noted, done: Done) -> None:
+    def _write(self, noted: Noted, claims: Claims, done: Done) -> None:
         process = self._process
-        lost = self._shared.write(noted, process.number)
+        lost = self._shared.write(noted, claims, process.number)
         for ref, _, data in noted:
             if data is not None:
                 process.note_legs(ref)
@@ -142,8 +151,8 @@ class StoreLink:
         queue, self._queue = self._queue, deque()
         if self._process.sim.clock.now < self.cut_until:
             return
-        for noted, _, _ in list(queue)[: round(reached * len(queue))]:
-            self._shared.write(noted, self._process.number)
+        for noted, claims, _, _ in list(queue)[: round(reached * len(queue))]:
+            self._shared.write(noted, claims, self._process.number)
 
 
 class Outbox:

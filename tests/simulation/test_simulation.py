@@ -27,6 +27,13 @@ def test_a_seed_with_a_server_that_dies_keeps_every_invariant(seed: int) -> None
     Simulation(seed, HOURS, crashes=True).play()
 
 
+@pytest.mark.rule("LIVE-01", "LIVE-02", "LIVE-03", "CDR-02")
+@pytest.mark.parametrize("seed", range(7, 13) if INTERPRETED else ())
+def test_a_seed_with_two_processes_that_lose_their_store_keeps_every_invariant(seed: int) -> None:
+    """Calls are fetched and taken over, requests repeated to the other one, and who was cut off comes back too late."""
+    Simulation(seed, HOURS, crashes=True, mood={"nodes": 2, "store_cuts": True}).play()
+
+
 def test_a_seed_decides_everything() -> None:
     runs = [Simulation(5, HOURS, crashes=INTERPRETED) for _ in range(2)]
     for run in runs:

@@ -265,6 +265,8 @@ class Watch:
 
     def _request_leaves(self, heard: Heard, flow: Flow, party: Party | None) -> None:
         key = f"{heard.branch}|{heard.method}"
+        if heard.method == "ACK":
+            key += f"|{heard.to_tag}"  # of a refusal: a phone that was restarted refuses as somebody else
         sent = self.sent.get(key)
         now = self.sim.clock.now
         if sent is not None:
@@ -385,10 +387,12 @@ class Watch:
             self._blame("description changed", f"{origin!r} is {direction!r}, its maker said {known}", heard)
 
     def _is_inherited(self, call_id: str) -> bool:
-        """Whether the call of an INVITE of ours was begun by a former process."""
+        """Whether the call of an INVITE of ours was begun by another process."""
         server = self.sim.server
-        begun = server.calls.begun.get(call_id.partition(".")[0])
-        return begun is not None and begun < server.booted_at
+        ref = call_id.partition(".")[0]
+        begun = server.calls.begun.get(ref)
+        held = server.calls.snapshots.get(ref)
+        return (begun is not None and begun < server.booted_at) or (held is not None and held[0] > 1)
 
     def _response_leaves(self, heard: Heard, party: Party | None) -> None:
         owed = self.owed.get(f"{heard.branch}|{heard.method}")

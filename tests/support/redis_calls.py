@@ -71,6 +71,9 @@ class RedisCalls:
     def delete(self, ref: str, epoch: int) -> None:
         self._store.delete(ref, epoch)
 
+    def claim(self, ref: str, request: str) -> None:
+        self._store.claim(ref, request)
+
     def commit(self, done: Callable[[frozenset[str]], None]) -> None:
         self._store.commit(done)
 

@@ -216,6 +216,7 @@ class FusedStore:
         self._world = world
         self._fuse = fuse
         self._noted: list[tuple[str, int, bytes | None]] = []
+        self._claims: dict[str, str] = {}
 
     @property
     def waiting(self) -> bool:
@@ -227,17 +228,23 @@ class FusedStore:
     def delete(self, ref: str, epoch: int) -> None:
         self._noted.append((ref, epoch, None))
 
+    def claim(self, ref: str, request: str) -> None:
+        self._claims[ref] = request
+
     def commit(self, done: Callable[[frozenset[str]], None]) -> None:
         world = self._world
         if self._fuse.blown:
             return
         noted, self._noted = self._noted, []
+        claims, self._claims = self._claims, {}
         if noted:
             world.commits += 1
         dies = world.crash_how if noted and world.commits == world.crash_at else ""
         if dies == UNSAVED:
             world.blow(self._fuse)
             return
+        for ref, request in claims.items():
+            world.store.claim(ref, request)
         for ref, epoch, snapshot in noted:
             if snapshot is None:
                 world.store.delete(ref, epoch)
@@ -265,6 +272,7 @@ class DelayedStore:
         self._in_flight = 0
         self.save = store.save
         self.delete = store.delete
+        self.claim = store.claim
 
     @property
     def waiting(self) -> bool:
