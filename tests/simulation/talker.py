@@ -188,7 +188,10 @@ class Talker(Party):
             self.enter(session, OVER)
             return
         status = heard.status
-        if status < 200:
+        if status < 300 and session.auth_tries and heard.cseq != session.invite_cseq:
+            # a process challenged this INVITE after another one had taken it: it is over, and another is under way
+            self.sim.count("answers to an INVITE that was challenged")
+        elif status < 200:
             self._progress(session, asked, heard)
         elif status < 300:
             self._success(session, heard)
@@ -248,10 +251,6 @@ class Talker(Party):
     def _success(self, session: Session, heard: Heard) -> None:
         tag = heard.to_tag
         if session.remote_tag:
-            if tag != session.remote_tag and heard.cseq < session.invite_cseq and session.auth_tries > 1:
-                # that INVITE was challenged by another process, and is over for us
-                self.sim.count("answers to an INVITE that was challenged")
-                return
             if tag != session.remote_tag:
                 self.sim.blame("two answers", f"{self.name} got two answers with two tags", session.call_id)
             ack = session.ack_data.get(heard.cseq)
