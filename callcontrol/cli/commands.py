@@ -85,7 +85,7 @@ def serve(
 ) -> None:
     """Run a node until it is drained or stopped (SIGTERM drains, SIGHUP reloads)."""
     chosen = settings(config)
-    from callcontrol.app import serve as run  # late: the other commands do without the whole node
+    from callcontrol.serving import serve as run  # late: the other commands do without the whole node
 
     raise typer.Exit(run(chosen, demo=demo, check=check))
 

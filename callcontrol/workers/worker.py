@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final
 
-from callcontrol.app import App, StartError
+from callcontrol.app import App
 from callcontrol.cdr import leftovers
 from callcontrol.ids import KeyedIds
 from callcontrol.limits import Ban, Doorkeeper
@@ -29,6 +29,7 @@ from callcontrol.transport.loop import run as run_loop
 from callcontrol.transport.ports import SipEndpoint
 from callcontrol.transport.streams import OWN_BITS
 from callcontrol.trunk_registration import Registrations
+from callcontrol.wiring.errors import StartError
 from callcontrol.workers import carriers
 from callcontrol.workers.bringing import Bringing
 from callcontrol.workers.carriers import FollowedRegistrations, Teller

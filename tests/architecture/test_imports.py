@@ -128,11 +128,12 @@ SQL_MODULES = (
 )
 # Module -> why it may know SQLAlchemy although it is neither tables nor store.
 SQL_EXCEPTIONS = {
-    "callcontrol.app": "opens the engine and hands it to the stores",
+    "callcontrol.wiring.http": "is handed the engine for the stores of the API",
+    "callcontrol.wiring.stores": "is handed the engine for the stores of the node",
     "callcontrol.demo": "is handed the engine of the demo's database",
 }
 
-ENTRIES = ("callcontrol.cli", "callcontrol.app")
+ENTRIES = ("callcontrol.cli", "callcontrol.serving")
 # Module -> why no import leads to it.
 LOADED_OTHERWISE = {"config.migrations*": "Alembic loads its scripts by their place in the folder"}
 
