@@ -12,11 +12,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import Connection, MetaData, event, text
+from sqlalchemy import Connection, MetaData, event, inspect, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -25,6 +23,9 @@ from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from config.sections import DatabaseSettings
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
@@ -175,11 +176,29 @@ async def _use_wal(engine: AsyncEngine, patience_s: float = 10.0) -> None:
 
 
 def _upgrade(connection: Connection) -> None:
+    if _revision(connection) == newest():
+        return
+    from alembic import command  # late: it is big, and most starts find nothing to do
+
     command.upgrade(alembic_config(connection), "head")
+
+
+def newest() -> str:
+    """The last revision of the chain of migrations, after which their files are named."""
+    return max(path.name for path in (MIGRATIONS / "versions").glob("[0-9]*.py")).partition("_")[0]
+
+
+def _revision(connection: Connection) -> str:
+    """The revision that the database has; empty where there is none."""
+    if not inspect(connection).has_table("alembic_version"):
+        return ""
+    return str(connection.execute(text("SELECT version_num FROM alembic_version")).scalar() or "")
 
 
 def alembic_config(connection: Connection) -> Config:
     """Configuration of Alembic without an ini file; the connection is the caller's, and so is the commit."""
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     attributes: dict[str, Any] = config.attributes

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 from callcontrol.access.tables import TokenRow
 from callcontrol.cdr.tables import CallRow
 from callcontrol.pricing.tables import RateRow
-from config.database import MIGRATIONS, Base, alembic_config, create_engine, upgrade
+from config.database import MIGRATIONS, Base, alembic_config, create_engine, newest, upgrade
 from config.sections import DatabaseSettings
 from gateway.tables import TrunkRow
 from numbering.tables import NumberRow
@@ -115,3 +115,4 @@ def test_there_is_one_chain() -> None:
     script = ScriptDirectory(str(MIGRATIONS))
     assert len(script.get_heads()) == 1
     assert len(script.get_bases()) == 1
+    assert script.get_heads() == [newest()], "files are named after their revisions"
