@@ -13,12 +13,13 @@ from setuptools import setup
 CORE = ("callcontrol/sip", "callcontrol/b2bua")
 AROUND = {
     "callcontrol": """asked_trunk auth bindings call_index call_log call_stats call_store callers
-        capabilities core dialled gather gather_callee histogram ids intake ladder limits live_facts newcomers opening
-        ports registrar registration runner strays system_clock trunking waiting_room wire""",
+        capabilities core dialled gather gather_callee histogram ids intake ladder limits live_facts newcomers
+        occupancy occupants opening ports registrar registration runner strays system_clock trunking waiting_room
+        wire""",
     "callcontrol/transport": "counters driver poller shared udp",
     "dialplan": """evaluate facts forwarded forwarding gateways greeting hours incoming outgoing plan screening states
-        trace""",
-    "gateway": "gateway_numbers routes trunk",
+        stored trace""",
+    "gateway": "capacity gateway_numbers routes trunk",
     "numbering": "classes directory e164 plans",
 }
 """What is passed on the way of a message or a call, by folder."""

@@ -32,12 +32,10 @@ from callcontrol.registration import RegistrarPolicy
 from callcontrol.rio_facts import LineRios, RioSource
 from callcontrol.runner import Runner
 from callcontrol.sip.endpoint import Endpoint
-from callcontrol.sip.errors import RemoteProtocolError
 from callcontrol.sip.flow import Flow, Listeners
 from callcontrol.sip.message import Limits as MessageLimits
 from callcontrol.sip.message import Message
 from callcontrol.sip.timers import SipTimers
-from callcontrol.sip.uri import parse_uri
 from callcontrol.sip.usage import UsageEnv
 from callcontrol.trunking import Trunking
 from callcontrol.usage.outgoing import Outgoing, OutgoingStores
@@ -314,9 +312,8 @@ class Signalling:
 
     def _is_emergency(self, message: Message) -> bool:
         """Asked when others are turned away: such a call is not (OUT-05), whoever makes it and from wherever."""
-        try:
-            uri = parse_uri(message.uri)
-        except RemoteProtocolError:
+        uri = message.target
+        if uri is None:
             return False
         dialled = uri.user or f"{uri.scheme}:{uri.rest}"
         return message.method == "INVITE" and bool(emergency_number(dialled, (self.settings.calls.country,)))

@@ -8,22 +8,42 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from hashlib import blake2s
+from hashlib import blake2b
 from typing import Final
+
+_DIGITS_OF_ID: Final = 20
+_IDS_OF_HASH: Final = 6
+"""A hash of 60 bytes is cut into identifiers of 10."""
+_MAX_SCOPES: Final = 8192
 
 
 class KeyedIds:
-    """``IdSource`` with a key that all nodes of a cluster share (at most 32 bytes)."""
+    """``IdSource`` with a key that all nodes of a cluster share (at most 32 bytes).
 
-    __slots__ = ("_key",)
+    A leg needs some three identifiers soon after one another, and a hash costs as much as all the rest of one: so one hash
+    serves six, and those of the latest scopes are kept.
+    """
+
+    __slots__ = ("_hashes", "_key")
 
     def __init__(self, key: bytes) -> None:
         self._key = key
+        self._hashes: dict[str, str] = {}
 
     def make(self, scope: str, number: int) -> str:
         """20 hex digits (80 bits)."""
-        text = f"{scope}/{number}".encode("utf-8", "surrogateescape")  # a scope may hold what a peer sent
-        return blake2s(text, digest_size=10, key=self._key).hexdigest()
+        part = number // _IDS_OF_HASH
+        name = f"{scope}/{part}"
+        digits = self._hashes.get(name)
+        if digits is None:
+            text = name.encode("utf-8", "surrogateescape")  # a scope may hold what a peer sent
+            size = _IDS_OF_HASH * _DIGITS_OF_ID // 2
+            digits = blake2b(text, digest_size=size, key=self._key).hexdigest()
+            if len(self._hashes) >= _MAX_SCOPES:
+                self._hashes.clear()
+            self._hashes[name] = digits
+        start = (number - part * _IDS_OF_HASH) * _DIGITS_OF_ID
+        return digits[start : start + _DIGITS_OF_ID]
 
 
 _REF: Final = re.compile(r"[a-z2-7]{16}")

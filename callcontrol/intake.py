@@ -79,18 +79,23 @@ class Answer:
     """Word for counters: a reason of `callcontrol.auth.Verdict`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Admitted:
-    """The caller is known, and this is what happens to the call."""
+    """The caller is known, and this is what happens to the call.
 
-    facts: CallFacts
-    decision: Decision
-    device: str = ""
-    """Ref of the calling device; empty for trunks."""
-    trunk: str = ""
-    """Ref of the trunk the call came by; empty for devices."""
-    by: str
-    """How the caller was recognised: ``flow``, ``digest``, ``source``, ``transfer``, ``forward``."""
+    ``device``: ref of the calling device, empty for trunks; ``trunk``: ref of the trunk the call came by, empty for devices;
+    ``by``: how the caller was recognised: ``flow``, ``digest``, ``source``, ``transfer``, ``forward``.
+    """
+
+    __slots__ = ("by", "decision", "device", "facts", "trunk")
+
+    def __init__(
+        self, *, facts: CallFacts, decision: Decision, by: str, device: str = "", trunk: str = ""
+    ) -> None:
+        self.facts = facts
+        self.decision = decision
+        self.device = device
+        self.trunk = trunk
+        self.by = by
 
     @property
     def asserted(self) -> str:
@@ -156,12 +161,11 @@ class Intake:
 
     def admit(self, message: Message, flow: Flow, now: float) -> Answer | Admitted | Deferred:
         """What becomes of an initial INVITE.  ``now``: unix seconds.  Never raises for what the peer sent."""
-        try:
-            uri = parse_uri(message.uri)
-        except RemoteProtocolError as error:
-            data = build.response(message, error.status, to_tag=self._digest.tag(message))
+        uri = message.target
+        if uri is None:
+            data = build.response(message, 400, to_tag=self._digest.tag(message))
             self._count(auth.MALFORMED)
-            return Answer(status=error.status, data=data, why=auth.MALFORMED)
+            return Answer(status=400, data=data, why=auth.MALFORMED)
         return self._admit(message, uri, self._proxies.origin(message, flow), now)
 
     def route_transfer(self, device: str, target: str, now: float, *, number: str = "") -> Admitted | None:

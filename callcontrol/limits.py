@@ -184,6 +184,9 @@ def _nobody(_key: str) -> bool:
     return False
 
 
+_WITHIN_CALLS: Final = (b"SIP/2.0 ", b"ACK ", b"BYE ", b"PRACK ", b"CANCEL ", b"UPDATE ")
+
+
 class Gate:
     """Admits or drops what arrives, by source address; fits the transport's ``Gate`` protocol.
 
@@ -283,7 +286,12 @@ class Gate:
         return False
 
     def scanner_name(self, data: bytes) -> str:
-        """The scanner that a raw request names in User-Agent; "" for none."""
+        """The scanner that a raw request names in User-Agent; "" for none.
+
+        Asked of what begins something only: a scanner's ACK does no harm, and in calls these are every other message.
+        """
+        if data.startswith(_WITHIN_CALLS):
+            return ""
         at = data.find(b"\nUser-Agent", 0, 2048)
         if at < 0:
             at = data[:2048].lower().find(b"\nuser-agent")

@@ -136,8 +136,9 @@ def transport(
         return sums
 
     def volume() -> dict[tuple[str, str], int]:
-        received = {("in", name): count for name, count in counters.bytes_in.items()}
-        return received | {("out", name): count for name, count in counters.bytes_out.items()}
+        found = {("in", "udp"): counters.udp.bytes_in, ("out", "udp"): counters.udp.bytes_out}
+        found |= {("in", name): count for name, count in counters.bytes_in.items()}
+        return found | {("out", name): count for name, count in counters.bytes_out.items()}
 
     metrics.register_all(
         {

@@ -38,7 +38,8 @@ class Waiting:
         line = TraceLine(
             rule="live", outcome="cancelled", detail="while facts of the live store were asked for"
         )
-        return replace(known, decision=Decision(plan=plan, trace=(line,)))
+        known.decision = Decision(plan=plan, trace=(line,))
+        return known
 
 
 class WaitingRoom:

@@ -55,7 +55,7 @@ class Limits:
     """SIP URI of the announcement server; empty: there is none."""
 
 
-@dataclass(slots=True, kw_only=True, unsafe_hash=True)
+@dataclass(init=False, slots=True, kw_only=True, unsafe_hash=True)
 class CallerNumber:
     """The A-number: what the ingress said about the caller."""
 
@@ -75,6 +75,25 @@ class CallerNumber:
     (INC-02)."""
     labels: tuple[str, ...] = ()
     """What else the tables say of it: ``commercial`` for ranges reserved for selling."""
+
+    def __init__(
+        self,
+        *,
+        presented: str = "",
+        e164: str = "",
+        display: str = "",
+        hidden: bool = False,
+        source: str = "",
+        number_class: NumberClass = NumberClass.UNKNOWN,
+        labels: tuple[str, ...] = (),
+    ) -> None:
+        self.presented = presented
+        self.e164 = e164
+        self.display = display
+        self.hidden = hidden
+        self.source = source
+        self.number_class = number_class
+        self.labels = labels
 
 
 @dataclass(slots=True, kw_only=True, unsafe_hash=True)
@@ -109,7 +128,7 @@ class CallerDevice:
     """Countries whose emergency numbers count: of the SIM and of the numbers held (OUT-05)."""
 
 
-@dataclass(slots=True, kw_only=True, unsafe_hash=True)
+@dataclass(init=False, slots=True, kw_only=True, unsafe_hash=True)
 class CalledNumber:
     """The B-number as dialled."""
 
@@ -128,8 +147,27 @@ class CalledNumber:
     foreign_host: str = ""
     """Host of the Request-URI when it is neither our domain nor our address; empty: it is ours."""
 
+    def __init__(
+        self,
+        *,
+        dialled: str,
+        e164: str = "",
+        fault: str = "",
+        short: str = "",
+        country: str = "",
+        number_class: NumberClass = NumberClass.UNKNOWN,
+        foreign_host: str = "",
+    ) -> None:
+        self.dialled = dialled
+        self.e164 = e164
+        self.fault = fault
+        self.short = short
+        self.country = country
+        self.number_class = number_class
+        self.foreign_host = foreign_host
 
-@dataclass(slots=True, kw_only=True, unsafe_hash=True)
+
+@dataclass(init=False, slots=True, kw_only=True, unsafe_hash=True)
 class Callee:
     """The user of ours whom the call is for."""
 
@@ -150,6 +188,31 @@ class Callee:
     block: tuple[str, ...] = ()
     """Callers whom the user refuses on all numbers."""
     spam: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        *,
+        user: str,
+        account: str = "",
+        suspended: bool = False,
+        targets: tuple[DeviceTarget, ...] = (),
+        wake: tuple[WakeTarget, ...] = (),
+        sims: tuple[SimTarget, ...] = (),
+        fallback: tuple[SimTarget, ...] = (),
+        unproved: tuple[str, ...] = (),
+        block: tuple[str, ...] = (),
+        spam: tuple[str, ...] = (),
+    ) -> None:
+        self.user = user
+        self.account = account
+        self.suspended = suspended
+        self.targets = targets
+        self.wake = wake
+        self.sims = sims
+        self.fallback = fallback
+        self.unproved = unproved
+        self.block = block
+        self.spam = spam
 
 
 @dataclass(slots=True, kw_only=True, unsafe_hash=True)
@@ -208,7 +271,7 @@ class OwnCall:
     """Number which that call went to, E.164."""
 
 
-@dataclass(slots=True, kw_only=True, unsafe_hash=True)
+@dataclass(init=False, slots=True, kw_only=True, unsafe_hash=True)
 class LoopFacts:
     """What tells a loop (FWD-04)."""
 
@@ -216,6 +279,17 @@ class LoopFacts:
     own_calls: tuple[OwnCall, ...] = ()
     diverted: tuple[str, ...] = ()
     """E.164 numbers that diverted this call before it came (Diversion, RFC 5806; History-Info, RFC 7044)."""
+
+    def __init__(
+        self,
+        *,
+        max_forwards: int = 70,
+        own_calls: tuple[OwnCall, ...] = (),
+        diverted: tuple[str, ...] = (),
+    ) -> None:
+        self.max_forwards = max_forwards
+        self.own_calls = own_calls
+        self.diverted = diverted
 
 
 GATEWAY_UNASKED: Final = ""
@@ -261,7 +335,7 @@ class RioFacts:
     where facts are kept, which changes nothing about what is decided."""
 
 
-@dataclass(slots=True, kw_only=True, unsafe_hash=True)
+@dataclass(init=False, slots=True, kw_only=True, unsafe_hash=True)
 class CallFacts:
     """Everything a decision may look at."""
 
@@ -301,3 +375,48 @@ class CallFacts:
     """The RIO of the calling line, looked up for a call to the service that tells it; None: nobody looked."""
     psap_callback: bool = False
     """An emergency service calls back (RFC 7090): no block and no hours stand in its way."""
+
+    def __init__(
+        self,
+        *,
+        source: str,
+        now: float,
+        config_version: int = 0,
+        trunk: str = "",
+        device: CallerDevice | None = None,
+        caller: CallerNumber | None = None,
+        called: CalledNumber,
+        number: CloudNumber | None = None,
+        callee: Callee | None = None,
+        colleague: bool = False,
+        trunk_available: bool = False,
+        loop: LoopFacts | None = None,
+        limits: Limits | None = None,
+        gateway: GatewayFacts | None = None,
+        usage: UsageFacts | None = None,
+        clock: LocalClock | None = None,
+        greeting: GreetingFacts | None = None,
+        forward: ForwardFacts | None = None,
+        rio: RioFacts | None = None,
+        psap_callback: bool = False,
+    ) -> None:
+        self.source = source
+        self.now = now
+        self.config_version = config_version
+        self.trunk = trunk
+        self.device = device
+        self.caller = CallerNumber() if caller is None else caller
+        self.called = called
+        self.number = number
+        self.callee = callee
+        self.colleague = colleague
+        self.trunk_available = trunk_available
+        self.loop = LoopFacts() if loop is None else loop
+        self.limits = Limits() if limits is None else limits
+        self.gateway = gateway
+        self.usage = usage
+        self.clock = clock
+        self.greeting = greeting
+        self.forward = forward
+        self.rio = rio
+        self.psap_callback = psap_callback

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 
-@dataclass(slots=True, kw_only=True, unsafe_hash=True)
+@dataclass(init=False, slots=True, kw_only=True, unsafe_hash=True)
 class DeviceTarget:
     """One registered contact of a device that a step rings (one binding, RFC 3261 §10)."""
 
@@ -30,6 +30,27 @@ class DeviceTarget:
     binding: str = ""
     """Key of the binding, so that the outcome can be told to the registrar."""
     q: float = 1.0
+
+    def __init__(
+        self,
+        *,
+        user: str,
+        device: str,
+        aor: str,
+        contact: str,
+        flow: str = "",
+        path: tuple[str, ...] = (),
+        binding: str = "",
+        q: float = 1.0,
+    ) -> None:
+        self.user = user
+        self.device = device
+        self.aor = aor
+        self.contact = contact
+        self.flow = flow
+        self.path = path
+        self.binding = binding
+        self.q = q
 
 
 # Why a device has to be woken by a push, or may have to be.
@@ -98,7 +119,7 @@ class Reach:
     """``talking``, ``offered`` or empty, as far as it counts for a hunt: with call waiting nobody is busy (GRT-10)."""
 
 
-@dataclass(slots=True, kw_only=True, unsafe_hash=True)
+@dataclass(init=False, slots=True, kw_only=True, unsafe_hash=True)
 class Ring:
     """Ring all targets at the same time; the first answer wins (INC-05, INC-07)."""
 
@@ -113,6 +134,23 @@ class Ring:
     """SIMs that are called when nobody is reachable by the wake deadline, or as soon as it is known that nobody
     will be (INC-06)."""
     shown: Shown | None = None
+
+    def __init__(
+        self,
+        *,
+        targets: tuple[DeviceTarget, ...],
+        for_s: float,
+        wake: tuple[WakeTarget, ...] = (),
+        sims: tuple[SimTarget, ...] = (),
+        fallback: tuple[SimTarget, ...] = (),
+        shown: Shown | None = None,
+    ) -> None:
+        self.targets = targets
+        self.for_s = for_s
+        self.wake = wake
+        self.sims = sims
+        self.fallback = fallback
+        self.shown = shown
 
 
 @dataclass(slots=True, kw_only=True, unsafe_hash=True)
@@ -237,7 +275,7 @@ class Diversion:
     ``unknown``."""
 
 
-@dataclass(slots=True, kw_only=True, unsafe_hash=True)
+@dataclass(init=False, slots=True, kw_only=True, unsafe_hash=True)
 class Identity:
     """How the caller is presented to the called side (RFC 3323, RFC 3325)."""
 
@@ -255,6 +293,23 @@ class Identity:
     diverted: tuple[Diversion, ...] = ()
     """Who forwarded the call, the first one first."""
 
+    def __init__(
+        self,
+        *,
+        number: str = "",
+        user: str = "",
+        display: str = "",
+        asserted: str = "",
+        hidden: bool = False,
+        diverted: tuple[Diversion, ...] = (),
+    ) -> None:
+        self.number = number
+        self.user = user
+        self.display = display
+        self.asserted = asserted
+        self.hidden = hidden
+        self.diverted = diverted
+
 
 @dataclass(slots=True, kw_only=True, unsafe_hash=True)
 class Shown:
@@ -270,7 +325,7 @@ class Shown:
     account: str = ""
 
 
-@dataclass(slots=True, kw_only=True, unsafe_hash=True)
+@dataclass(init=False, slots=True, kw_only=True, unsafe_hash=True)
 class Plan:
     """What the dialplan decided for one call."""
 
@@ -296,8 +351,39 @@ class Plan:
     first: ToSim | None = None
     """Who is called before the steps begin; None: the caller called us."""
 
+    def __init__(
+        self,
+        *,
+        direction: str,
+        steps: tuple[Step, ...],
+        caller: Identity,
+        called: str,
+        number: str = "",
+        user: str = "",
+        account: str = "",
+        max_duration_s: float = 14400.0,
+        config_version: int = 0,
+        gateway: str = "",
+        lease: str = "",
+        sim: str = "",
+        first: ToSim | None = None,
+    ) -> None:
+        self.direction = direction
+        self.steps = steps
+        self.caller = caller
+        self.called = called
+        self.number = number
+        self.user = user
+        self.account = account
+        self.max_duration_s = max_duration_s
+        self.config_version = config_version
+        self.gateway = gateway
+        self.lease = lease
+        self.sim = sim
+        self.first = first
 
-@dataclass(slots=True, kw_only=True, unsafe_hash=True)
+
+@dataclass(init=False, slots=True, kw_only=True, unsafe_hash=True)
 class TraceLine:
     """One decision: the rule, what it saw, what came of it (OPS-02)."""
 
@@ -308,8 +394,30 @@ class TraceLine:
     at: float = 0.0
     """Seconds after the beginning of the call; 0: before anything was sent."""
 
+    def __init__(
+        self,
+        *,
+        rule: str,
+        outcome: str,
+        detail: str = "",
+        at: float = 0.0,
+    ) -> None:
+        self.rule = rule
+        self.outcome = outcome
+        self.detail = detail
+        self.at = at
 
-@dataclass(slots=True, kw_only=True, unsafe_hash=True)
+
+@dataclass(init=False, slots=True, kw_only=True, unsafe_hash=True)
 class Decision:
     plan: Plan
     trace: tuple[TraceLine, ...]
+
+    def __init__(
+        self,
+        *,
+        plan: Plan,
+        trace: tuple[TraceLine, ...],
+    ) -> None:
+        self.plan = plan
+        self.trace = trace

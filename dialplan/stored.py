@@ -1,17 +1,19 @@
 """Facts as bytes, kept with the record of a call: evaluated again they give the plan that the call had, byte for byte.
 
-MessagePack, schema number first; every value is a map by field names, so fields may be added anywhere as long as they have a
-default.  A field that is taken away, or whose meaning or default changes, asks for a new schema number: facts of another
-schema, or with a field that this version does not know, are refused (`FactsError`), since a decision made of them would be
-another one.
+MessagePack, schema number first; every value is a map by field names without those that have their default, so fields may be
+added anywhere as long as they have one.  A field that is taken away, or whose meaning or default changes, asks for a new
+schema number: facts of another schema, or with a field that this version does not know, are refused (`FactsError`), since a
+decision made of them would be another one.
 
-Encoding is on the way of every call and left to msgspec.  Reading is for people who ask, and goes by the table below: in the
-compiled program the classes no longer tell the types of their fields.
+Encoding is on the way of every call: what is the same in call after call (the number, the limits) is encoded once.  Reading
+is for people who ask, and goes by the table below: in the compiled program the classes no longer tell the types of their
+fields.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import MISSING
 from enum import StrEnum
 from typing import Any, Final
 
@@ -108,6 +110,25 @@ NESTED: Final[dict[type[Any], dict[str, type[Any]]]] = {
 _FIELDS: Final[dict[type[Any], frozenset[str]]] = {
     kind: frozenset(kind.__dataclass_fields__) for kind in NESTED
 }
+_MISSING: Final = object()
+
+
+def _default(spec: Any) -> Any:
+    if spec.default_factory is not MISSING:
+        return spec.default_factory()
+    return _MISSING if spec.default is MISSING else spec.default
+
+
+_WRITTEN: Final[dict[type[Any], list[tuple[str, Any, bool]]]] = {
+    kind: [(name, _default(spec), name in nested) for name, spec in kind.__dataclass_fields__.items()]
+    for kind, nested in NESTED.items()
+}
+"""Fields of each class: name, default, and whether it holds values that are classes themselves."""
+_KEPT: Final[tuple[type[Any], ...]] = (CloudNumber, Limits, Greeting)
+"""Values that outlive a call: the directory and the settings hand out the same ones until they change."""
+_MAX_KEPT: Final = 4096
+_kept: Final[dict[int, tuple[object, msgspec.Raw]]] = {}
+"""By identity, each with the value itself, so that no other can take its place in memory."""
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder()
 
@@ -119,9 +140,40 @@ class FactsError(ValueError):
 def dump(facts: CallFacts) -> bytes:
     """The facts of one decision as bytes.  Never raises for facts that a decision was made of."""
     try:
-        return _encoder.encode((SCHEMA, facts))
+        return _encoder.encode((SCHEMA, _told(facts, True)))
     except UnicodeEncodeError:
-        return _encoder.encode((SCHEMA, _escaped(msgspec.to_builtins(facts))))
+        return _encoder.encode((SCHEMA, _escaped(_told(facts, False))))
+
+
+def _told(value: Any, keep: bool) -> Any:
+    """What is written of a value.  ``keep``: of one that outlives the call its bytes."""
+    kind = type(value)
+    if kind is tuple:
+        return [_told(each, keep) for each in value]
+    fields = _WRITTEN.get(kind)
+    if fields is None:
+        return value
+    keep_it = keep and kind in _KEPT
+    if keep_it:
+        known = _kept.get(id(value))
+        if known is not None and known[0] is value:
+            return known[1]
+    found: dict[str, Any] = {}
+    for name, default, nested in fields:
+        item = getattr(value, name)
+        if item is default:
+            continue
+        if nested:
+            found[name] = _told(item, keep)
+        elif item != default:
+            found[name] = item
+    if not keep_it:
+        return found
+    raw = msgspec.Raw(_encoder.encode(found))
+    if len(_kept) >= _MAX_KEPT:
+        _kept.clear()
+    _kept[id(value)] = (value, raw)
+    return raw
 
 
 def load(data: bytes) -> CallFacts:

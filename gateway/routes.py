@@ -312,6 +312,10 @@ def read_number(text: str, trunk: Trunk, country: str = "") -> E164 | NumberErro
     platform's; and ``33…`` without a plus from trunks that write E.164.  A carrier's routing prefix before the
     number is taken off (``numbering.e164``).
     """
+    if text[:1] == "+" and text[1:].isdigit():
+        found = read(text)
+        if not isinstance(found, NumberError):
+            return found
     word, context = _user_part(text)
     if context and not word.startswith("+"):
         local = _in_context(word, context)

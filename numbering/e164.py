@@ -112,7 +112,8 @@ def read(text: str, country: str = "") -> E164 | NumberError:
     ``country`` (ISO 3166 alpha-2, may be empty) is where a national number is read: ``0639981001`` in ``FR``,
     also its international prefix (``00``, ``011``).  Never raises.
     """
-    compact = text.translate(NOISE)
+    plain = text.isalnum() or (text[:1] == "+" and text[1:].isalnum())
+    compact = text if plain else text.translate(NOISE)
     if not compact:
         return NumberError(text, NumberFault.EMPTY)
     if len(text) > _MAX_TEXT:

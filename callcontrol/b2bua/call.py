@@ -384,7 +384,7 @@ class Call:
             self.trace.append(TraceLine(rule=line.rule, outcome=line.outcome, detail=line.detail, at=at))
 
     def _since_start(self) -> float:
-        return round(max(self.now - self.started_at, 0.0), 3) if self.started_at else 0.0
+        return int(max(self.now - self.started_at, 0.0) * 1000 + 0.5) / 1000 if self.started_at else 0.0
 
     def skip(self, user: str, reason: str, rule: str, why: str) -> None:
         """A user who was to be rung is not."""

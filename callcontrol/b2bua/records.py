@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def milliseconds(at: float) -> int:
     """Unix seconds -> integer milliseconds; 0 stays 0 (it did not happen)."""
-    return round(at * 1000)
+    return int(at * 1000 + 0.5)
 
 
 def _text(value: str) -> str:
@@ -179,7 +179,7 @@ def _callee(call: Call) -> Leg | None:
 
 def trace_json(call: Call) -> str:
     """The decisions as JSON: a list of [rule, outcome, detail, seconds after the beginning]."""
-    rows = [(line.rule, line.outcome, line.detail, round(line.at, 3)) for line in call.trace]
+    rows = [(line.rule, line.outcome, line.detail, milliseconds(line.at) / 1000) for line in call.trace]
     try:
         return msgspec.json.encode(rows).decode()
     except UnicodeEncodeError:

@@ -10,6 +10,7 @@ The digest covers what is billed and who called whom.  Facts and trace of the de
 from __future__ import annotations
 
 from hashlib import blake2b
+from itertools import pairwise
 from typing import Final
 
 import msgspec
@@ -67,8 +68,10 @@ def fits(seal: Seal, record: CallRecord) -> bool:
 def _kept(record: CallRecord) -> CallRecord:
     """Without what may be dropped, and its legs in the order in which the database gives them back."""
     legs = record.legs
-    if len(legs) > 1:
-        legs = tuple(sorted(legs, key=leg_order))
+    for first, second in pairwise(legs):
+        if second.started_ms <= first.started_ms and leg_order(second) < leg_order(first):
+            legs = tuple(sorted(legs, key=leg_order))
+            break
     return msgspec.structs.replace(record, facts=b"", trace="", legs=legs)
 
 

@@ -16,7 +16,7 @@ from .errors import LocalProtocolError, RemoteProtocolError
 from .fields import parse_name_addr, split_list
 from .message import Message
 from .unusual import has_bare_nul
-from .uri import parse_uri
+from .uri import is_clean, parse_hostport, parse_uri
 
 DIALOG_FIELDS: Final = (
     "call_id",
@@ -129,12 +129,36 @@ _PLAIN_CONTACT: Final = re.compile(
 )
 
 
+def _is_plain(uri: str) -> bool:
+    """True for ``sip:user@host:port`` without anything that would need a second look."""
+    if not is_clean(uri) or ";" in uri or "?" in uri or "%" in uri or "," in uri:
+        return False
+    at = uri.find("@")
+    if at == 4 or ":" in uri[4:at]:
+        return False
+    try:
+        parse_hostport(uri[at + 1 :] if at > 0 else uri[4:])
+    except RemoteProtocolError:
+        return False
+    return True
+
+
 def contact_uri(message: Message) -> str:
     """URI of the (first) Contact as it may stand in a request line; empty when there is none that can be used: it must
-    be sip or sips (RFC 3261 §8.1.1.8), and its header part stays away (§19.1.5)."""
+    be sip or sips (RFC 3261 §8.1.1.8), and its header part stays away (§19.1.5).  Read once, and asked several times."""
+    if message.contact is None:
+        message.contact = _read_contact(message)
+    return message.contact
+
+
+def _read_contact(message: Message) -> str:
     value = message.get("contact")
     if value is None:
         return ""
+    if value.startswith("<sip:") and value.endswith(">"):
+        uri = value[1:-1]
+        if _is_plain(uri):
+            return uri
     match = _PLAIN_CONTACT.fullmatch(value)
     if match is not None:
         return match.group(1)
@@ -175,13 +199,11 @@ def assemble(lines: list[str], body: bytes, content_type: str) -> bytes:
     if body and content_type:
         lines.append(f"Content-Type: {content_type}")
     lines.append(f"Content-Length: {len(body)}")
+    for line in lines:
+        if "\n" in line or "\r" in line:
+            raise LocalProtocolError("a header line to be written contains CR, LF or NUL")
     text = "\r\n".join(lines)
-    breaks = len(lines) - 1
-    if (
-        text.count("\n") != breaks
-        or text.count("\r") != breaks
-        or ("\0" in text and (has_bare_nul(text) or "\0" in lines[0]))
-    ):
+    if "\0" in text and (has_bare_nul(text) or "\0" in lines[0]):
         raise LocalProtocolError("a header line to be written contains CR, LF or NUL")
     return (text + "\r\n\r\n").encode("utf-8", "surrogateescape") + body
 

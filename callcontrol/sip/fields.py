@@ -11,7 +11,7 @@ from typing import Final
 
 from callcontrol.sip import grammar
 from callcontrol.sip.errors import RemoteProtocolError
-from callcontrol.sip.uri import parse_hostport, parse_port
+from callcontrol.sip.uri import is_clean, parse_hostport, parse_port
 
 _SPECIAL: Final = re.compile(r'[",<>]')
 _SEMICOLON_OR_QUOTE: Final = re.compile(r'[";]')
@@ -27,6 +27,9 @@ MAX_PARAMS: Final = 100
 """Parameters of one value; honest ones have a dozen, and each costs far more time to read than its bytes to send."""
 MAX_SECONDS: Final = 0xFFFFFFFF
 """delta-seconds above 2**32-1 are read as 2**32-1 (RFC 3261 §20.19, RFC 4475 §3.1.2.4)."""
+
+
+_USUAL_URIS: Final = ("sip:", "sips:", "tel:")
 
 
 class NameAddr:
@@ -132,6 +135,11 @@ def parse_params(text: str) -> dict[str, str | None]:
     A name given twice is an error, as is an empty one.
     """
     params: dict[str, str | None] = {}
+    if not text:
+        return params
+    if text.startswith(";tag=") and text[5:].isalnum() and text.isascii():
+        params["tag"] = text[5:]
+        return params
     index = 0
     end = len(text)
     while index < end and text[index] in " \t;":
@@ -230,7 +238,8 @@ def parse_name_addr(value: str) -> NameAddr:
     if close < 0:
         raise RemoteProtocolError(400, "unclosed angle bracket")
     uri = value[start + 1 : close]
-    if grammar.ABSOLUTE_URI.fullmatch(uri) is None:
+    usual = uri.startswith(_USUAL_URIS) and uri[-1] != ":" and is_clean(uri)
+    if not usual and grammar.ABSOLUTE_URI.fullmatch(uri) is None:
         raise RemoteProtocolError(400, "malformed URI in angle brackets")
     rest = value[close + 1 :].strip(" \t")
     if rest and rest[0] != ";":

@@ -21,7 +21,7 @@ def bracketed(host: str) -> str:
 class Flow:
     """One path to a peer.  Equal flows are interchangeable; nothing changes after construction."""
 
-    __slots__ = ("conn", "host", "listener", "port", "reliable", "secure", "transport")
+    __slots__ = ("_dumped", "conn", "host", "listener", "port", "reliable", "secure", "transport")
 
     def __init__(self, transport: str, host: str, port: int, listener: str = "", conn: int = 0) -> None:
         self.transport: str = transport
@@ -36,6 +36,7 @@ class Flow:
         need be."""
         self.reliable: bool = transport != "udp"
         self.secure: bool = transport == "tls" or transport == "wss"
+        self._dumped: str = ""
 
     @property
     def key(self) -> str:
@@ -60,7 +61,9 @@ class Flow:
 
     def dump(self) -> str:
         """The flow as one word for a store; ``load`` is its inverse."""
-        return f"{self.transport}|{self.host}|{self.port}|{self.conn}|{self.listener}"
+        if not self._dumped:
+            self._dumped = f"{self.transport}|{self.host}|{self.port}|{self.conn}|{self.listener}"
+        return self._dumped
 
     @staticmethod
     def load(text: str) -> Flow:

@@ -37,16 +37,6 @@ HOST: Final = re.compile(r"[A-Za-z0-9\-._]++|\[[0-9A-Fa-f:.]++\]")
 # Request-URI or any absoluteURI inside <>: scheme ":" and no white space, brackets or quotes
 ABSOLUTE_URI: Final = re.compile(r'[A-Za-z][A-Za-z0-9+\-.]*+:[^\x00-\x20<>"\x7f]++')
 
-# The usual spelling of a request line; groups: method, Request-URI. What does not fit is taken apart slowly.
-# (Ports above 59999 are among that: so the pattern need not know that 65535 is the last.)
-# Request-Line = Method SP Request-URI SP SIP-Version CRLF
-PLAIN_REQUEST: Final = re.compile(
-    r"([A-Z]++) "
-    r"(sips?:(?:[A-Za-z0-9\-_.!~*'()&=+$,;/#%]++@)?[A-Za-z0-9\-.]++(?::[1-5]?[0-9]{1,4})?"
-    r"(?:;[A-Za-z0-9\-._]++(?:=[A-Za-z0-9\-_.!~*'()\[\]/:&+$%]++)?)*)"
-    r" SIP/2\.0"
-)
-
 # The usual spellings of From and To: name-addr with no parameter but the tag. Group 1 is the tag.
 # A display name is a quoted string without escapes, or tokens.
 PLAIN_ADDRESS: Final = re.compile(

@@ -41,10 +41,11 @@ class Counters:
     closed."""
 
     __slots__ = (
+        "_in",
+        "_out",
         "absorbed",
         "dropped",
         "failed",
-        "messages",
         "named",
         "parse_errors",
         "retransmissions",
@@ -52,8 +53,9 @@ class Counters:
     )
 
     def __init__(self) -> None:
-        self.messages: dict[tuple[str, str, str], int] = {}
-        """By (direction "in" or "out", method or response class, transport), retransmissions included."""
+        self._in: dict[str, dict[str, int]] = {}
+        """By transport, then by method or response class: two look-ups are less than a key that is made."""
+        self._out: dict[str, dict[str, int]] = {}
         self.retransmissions: dict[str, int] = {}
         """Messages that we sent again, by method of the transaction."""
         self.absorbed: dict[str, int] = {}
@@ -87,13 +89,32 @@ class Counters:
         key = (method_label(method), cause)
         self.failed[key] = self.failed.get(key, 0) + 1
 
+    @property
+    def messages(self) -> dict[tuple[str, str, str], int]:
+        """By (direction "in" or "out", method or response class, transport), retransmissions included."""
+        return {
+            (direction, label, transport): number
+            for direction, rows in (("in", self._in), ("out", self._out))
+            for transport, row in rows.items()
+            for label, number in row.items()
+        }
+
     def request(self, direction: str, method: str, transport: str) -> None:
-        key = (direction, method_label(method), transport)
-        self.messages[key] = self.messages.get(key, 0) + 1
+        row = self._row(direction, transport)
+        label = method_label(method)
+        row[label] = row.get(label, 0) + 1
 
     def response(self, direction: str, status: int, transport: str) -> None:
-        key = (direction, class_label(status), transport)
-        self.messages[key] = self.messages.get(key, 0) + 1
+        row = self._row(direction, transport)
+        label = class_label(status)
+        row[label] = row.get(label, 0) + 1
+
+    def _row(self, direction: str, transport: str) -> dict[str, int]:
+        rows = self._in if direction == "in" else self._out
+        row = rows.get(transport)
+        if row is None:
+            row = rows[transport] = {}
+        return row
 
 
 class Outputs:

@@ -20,6 +20,7 @@ _ESCAPES: Final[dict[bytes, bytes]] = {
     (high + low).encode(): bytes((int(high + low, 16),)) for high in _HEX for low in _HEX
 }
 _MAX_PARAMS: Final = 100
+_USUAL_SCHEMES: Final = frozenset(("sip", "sips", "tel"))
 _BAD_CHARS: Final = re.compile(r'[\x00-\x20<>"\x7f]')
 # RFC 3966 §3: visual-separator = "-" / "." / "(" / ")"
 _VISUAL_SEPARATORS: Final = re.compile(r"[\-.()]")
@@ -102,11 +103,13 @@ def parse_uri(text: str) -> Uri:
     §8.2.2.1).
     """
     colon = text.find(":")
-    if colon <= 0 or grammar.SCHEME.fullmatch(text[:colon]) is None:
-        raise RemoteProtocolError(400, "URI without scheme")
-    if _BAD_CHARS.search(text) is not None:
+    scheme = text[:colon]
+    if scheme not in _USUAL_SCHEMES:
+        if colon <= 0 or grammar.SCHEME.fullmatch(scheme) is None:
+            raise RemoteProtocolError(400, "URI without scheme")
+        scheme = scheme.lower()
+    if not is_clean(text) and _BAD_CHARS.search(text) is not None:
         raise RemoteProtocolError(400, "URI with a character that must be escaped")
-    scheme = text[:colon].lower()
     rest = text[colon + 1 :]
     if scheme == "sip" or scheme == "sips":
         return _parse_sip(scheme, rest)
@@ -115,6 +118,18 @@ def parse_uri(text: str) -> Uri:
     if not rest:
         raise RemoteProtocolError(400, "URI with nothing after its scheme")
     return Uri(scheme, rest=rest)
+
+
+def is_clean(text: str) -> bool:
+    """True for visible ASCII without blanks, quotes and angle brackets; quicker to know than by an expression."""
+    return (
+        text.isascii()
+        and text.isprintable()
+        and " " not in text
+        and "<" not in text
+        and ">" not in text
+        and '"' not in text
+    )
 
 
 def _parse_sip(scheme: str, rest: str) -> Uri:
@@ -169,6 +184,21 @@ def parse_hostport(text: str) -> tuple[str, int | None]:
 
     RemoteProtocolError(400) for an IPv6 address without brackets (RFC 5118 §4.2) or a port beyond 65535.
     """
+    known = _HOSTPORTS.get(text)
+    if known is None:
+        known = _read_hostport(text)
+        if len(_HOSTPORTS) >= _MAX_HOSTPORTS:
+            _HOSTPORTS.clear()
+        _HOSTPORTS[text] = known
+    return known
+
+
+_HOSTPORTS: Final[dict[str, tuple[str, int | None]]] = {}
+"""Sound ones that were read lately: most messages name the same few hosts."""
+_MAX_HOSTPORTS: Final = 4096
+
+
+def _read_hostport(text: str) -> tuple[str, int | None]:
     if grammar.HOST.match(text) is None:
         raise RemoteProtocolError(400, "malformed host")
     if text.startswith("["):

@@ -12,6 +12,20 @@ def count(table: dict[str, int], name: str, by: int = 1) -> None:
     table[name] = table.get(name, 0) + by
 
 
+class Datagrams:
+    """What is counted of each datagram."""
+
+    __slots__ = ("bytes_in", "bytes_out", "messages_in", "messages_out", "reads")
+
+    def __init__(self) -> None:
+        self.reads = 0
+        """Wake-ups of a socket."""
+        self.messages_in = 0
+        self.messages_out = 0
+        self.bytes_in = 0
+        self.bytes_out = 0
+
+
 class Counters:
     """What all sockets of one driver count.  Tables are keyed by transport, or by a word of a closed set."""
 
@@ -32,13 +46,15 @@ class Counters:
         "reads",
         "refused",
         "tls_failures",
+        "udp",
     )
 
     def __init__(self) -> None:
+        self.udp = Datagrams()
         self.reads: dict[str, int] = {}
-        """Wake-ups of a socket that read something, by transport."""
+        """Of streams: wake-ups of a socket that read something, by transport."""
         self.messages_in: dict[str, int] = {}
-        """Datagrams, or framed messages of a stream, by transport."""
+        """Of streams: framed messages, by transport."""
         self.messages_out: dict[str, int] = {}
         self.bytes_in: dict[str, int] = {}
         self.bytes_out: dict[str, int] = {}

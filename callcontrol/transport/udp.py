@@ -133,8 +133,6 @@ class UdpSocket:
         self._next_sample = 0.0
         self._own: select.epoll | None = None
         """An epoll set of this socket alone, opened with the first datagram."""
-        for table in (shared.counters.messages_out, shared.counters.bytes_out):
-            table.setdefault("udp", 0)
         self.on_error: Callable[[Flow, str], None] | None = None
         """Told of each ICMP error too: others send over the same socket, and their destinations come up here."""
         self._read = READ if reads else 0
@@ -188,10 +186,10 @@ class UdpSocket:
                     continue
                 receive(data, flow, now)
         finally:
-            table = shared.counters
-            count(table.reads, "udp")
-            count(table.messages_in, "udp", taken)
-            count(table.bytes_in, "udp", size)
+            counted = shared.counters.udp
+            counted.reads += 1
+            counted.messages_in += taken
+            counted.bytes_in += size
 
     def _watch(self) -> select.epoll:
         self._own = own = select.epoll()
@@ -251,9 +249,9 @@ class UdpSocket:
             except (OSError, OverflowError):
                 pass  # the slow path meets it again and settles it
             else:
-                counters = self._shared.counters
-                counters.messages_out["udp"] += 1
-                counters.bytes_out["udp"] += len(data)
+                counted = self._shared.counters.udp
+                counted.messages_out += 1
+                counted.bytes_out += len(data)
                 return
         if self._backlog:
             self._keep(flow, data)
@@ -291,8 +289,8 @@ class UdpSocket:
                     shared.send_failed(flow, name, now)
                 return True
             break
-        count(shared.counters.messages_out, "udp")
-        count(shared.counters.bytes_out, "udp", len(data))
+        shared.counters.udp.messages_out += 1
+        shared.counters.udp.bytes_out += len(data)
         return True
 
     def _check_host(self, host: str) -> bool:

@@ -57,8 +57,8 @@ class Queue:
 
 def test_sip() -> None:
     counters = SipCounters()
-    counters.messages["in", "INVITE", "udp"] = 1
-    counters.messages["out", "2xx", "tls"] = 1
+    counters.request("in", "INVITE", "udp")
+    counters.response("out", 204, "tls")
     counters.stateless[503] = 6
     counters.resend("BYE")
     counters.absorb("INVITE")
@@ -85,7 +85,7 @@ def test_sip() -> None:
 
 def test_transport() -> None:
     counters, lag = TransportCounters(), LagMeter()
-    counters.bytes_in["udp"] = 100
+    counters.udp.bytes_in = 100
     counters.refused["too many"] = 1
     lag.observe(0.004)
     metrics = Metrics("1", 0.0)

@@ -22,11 +22,11 @@ OUTSIDE = "+33199005678"
 ANA = "+33639981001"
 
 
-class SlowChannels(MemoryTrunkChannels):
+class SlowChannels:
     """Answers when the test says so, as a store of other machines does."""
 
     def __init__(self) -> None:
-        super().__init__("node")
+        self._channels = MemoryTrunkChannels("node")
         self.asked: list[tuple[Trunk, str, float, Done]] = []
 
     def acquire(self, trunk: Trunk, leg: str, now: float, done: Done) -> None:
@@ -37,7 +37,19 @@ class SlowChannels(MemoryTrunkChannels):
         if outcome:
             done(outcome)
         else:
-            super().acquire(trunk, leg, now, done)
+            self._channels.acquire(trunk, leg, now, done)
+
+    def restore(self, trunk: str, leg: str, now: float) -> None:
+        self._channels.restore(trunk, leg, now)
+
+    def release(self, trunk: str, leg: str) -> None:
+        self._channels.release(trunk, leg)
+
+    def renew(self, now: float) -> None:
+        self._channels.renew(now)
+
+    def in_use(self, trunk: str) -> int:
+        return self._channels.in_use(trunk)
 
 
 def slow(world: World) -> SlowChannels:

@@ -52,7 +52,8 @@ class PlannedIntake:
         if not isinstance(outcome, Admitted):
             return outcome
         plan = dataclasses.replace(outcome.decision.plan, steps=self._steps)
-        return dataclasses.replace(outcome, decision=dataclasses.replace(outcome.decision, plan=plan))
+        outcome.decision = dataclasses.replace(outcome.decision, plan=plan)
+        return outcome
 
 
 class Stage:

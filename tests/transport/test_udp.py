@@ -28,9 +28,9 @@ async def test_a_datagram_reaches_the_endpoint_and_its_answer_returns_from_the_s
         assert data == sip()
         assert flow == Flow("udp", "127.0.0.1", peer.port, server.name("udp"))
         assert not rest
-        assert server.driver.counters.messages_in == {"udp": 1}
-        assert server.driver.counters.messages_out == {"udp": 1}
-        assert server.driver.counters.bytes_out == {"udp": len(sip())}
+        assert server.driver.counters.udp.messages_in == 1
+        assert server.driver.counters.udp.messages_out == 1
+        assert server.driver.counters.udp.bytes_out == len(sip())
 
 
 @on_both_loops
@@ -76,7 +76,7 @@ async def test_a_burst_is_taken_in_batches_with_one_turn_each() -> None:
             peer.send(sip(cseq=number), server.port("udp"))
         await until(lambda: len(server.endpoint.received) == 2 * BATCH)
         assert server.turns - before <= 3
-        assert server.driver.counters.reads["udp"] <= 3
+        assert server.driver.counters.udp.reads <= 3
         assert server.endpoint.messages == [sip(cseq=number) for number in range(2 * BATCH)]
 
 
@@ -132,7 +132,7 @@ async def test_a_batch_of_huge_datagrams_is_a_small_one() -> None:
         for _ in range(20):
             peer.send(huge, server.port("udp"))
         await until(lambda: len(server.endpoint.received) == 20)
-        assert server.driver.counters.reads["udp"] >= 7
+        assert server.driver.counters.udp.reads >= 7
 
 
 @on_both_loops
