@@ -24,7 +24,7 @@ _BEFORE_NODES: Final = 1
 """Schema without ``node``."""
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
+@dataclass(init=False, slots=True, kw_only=True, eq=False)
 class Binding:
     """One registered contact of a device (RFC 3261 §10).  A value by convention: use `dataclasses.replace`.
 
@@ -73,6 +73,61 @@ class Binding:
     """The device knows GRUUs (RFC 5627)."""
     node: str = ""
     """The node that took the REGISTER, and has its flow; "" where there is only one."""
+
+    def __init__(
+        self,
+        *,
+        aor: str,
+        key: str,
+        user: str,
+        device: str,
+        contact: str,
+        target: str,
+        flow: str,
+        conn: int,
+        source: str,
+        path: tuple[str, ...],
+        q: float,
+        expires_at: float,
+        registered_at: float,
+        refreshed_at: float,
+        call_id: str,
+        cseq: int,
+        instance: str = "",
+        reg_id: int = 0,
+        push_provider: str = "",
+        push_prid: str = "",
+        push_param: str = "",
+        wakes: bool = False,
+        user_agent: str = "",
+        gruu: bool = False,
+        node: str = "",
+    ) -> None:
+        self.aor = aor
+        self.key = key
+        self.user = user
+        self.device = device
+        self.contact = contact
+        self.target = target
+        self.flow = flow
+        self.conn = conn
+        self.source = source
+        self.path = path
+        self.q = q
+        self.expires_at = expires_at
+        self.registered_at = registered_at
+        self.refreshed_at = refreshed_at
+        self.call_id = call_id
+        self.cseq = cseq
+        self.instance = instance
+        self.reg_id = reg_id
+        self.push_provider = push_provider
+        self.push_prid = push_prid
+        self.push_param = push_param
+        self.wakes = wakes
+        self.user_agent = user_agent
+        self.gruu = gruu
+        self.node = node
 
     @property
     def asleep(self) -> bool:

@@ -184,7 +184,10 @@ def _nobody(_key: str) -> bool:
     return False
 
 
-_WITHIN_CALLS: Final = (b"SIP/2.0 ", b"ACK ", b"BYE ", b"PRACK ", b"CANCEL ", b"UPDATE ")
+_NEVER_FIRST: Final = frozenset(b"ABC")
+"""First letters of ACK, BYE and CANCEL."""
+_S: Final = ord("S")
+_USER_AGENT: Final = (b"\nUser-Agent", b"\nuser-agent", b"\nUSER-AGENT")
 
 
 class Gate:
@@ -290,11 +293,14 @@ class Gate:
 
         Asked of what begins something only: a scanner's ACK does no harm, and in calls these are every other message.
         """
-        if data.startswith(_WITHIN_CALLS):
+        first = data[0] if data else 0
+        if first in _NEVER_FIRST or (first == _S and data.startswith(b"SIP/")):
             return ""
-        at = data.find(b"\nUser-Agent", 0, 2048)
-        if at < 0:
-            at = data[:2048].lower().find(b"\nuser-agent")
+        # as they write it; a name spelt oddly on purpose would be another name next time
+        for spelled in _USER_AGENT:
+            at = data.find(spelled, 0, 2048)
+            if at >= 0:
+                break
         if at < 0 or data.find(b"\r\n\r\n", 0, at) >= 0:
             return ""  # what a body quotes is nobody's name
         line = data[at + 11 : data.find(b"\n", at + 1)][:200]

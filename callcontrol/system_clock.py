@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
+from typing import Final
 
 from callcontrol.sip.clock import Monotonic
+
+_monotonic: Final = time.monotonic
 
 
 class SystemClock:
@@ -14,10 +17,10 @@ class SystemClock:
         self._offset = time.time() - time.monotonic()
 
     def monotonic(self) -> Monotonic:
-        return Monotonic(time.monotonic())
+        return Monotonic(_monotonic())
 
     def wall(self) -> float:
-        return time.monotonic() + self._offset
+        return _monotonic() + self._offset
 
     def wall_at(self, monotonic: float) -> float:
         """What the wall clock showed at that instant."""

@@ -199,12 +199,14 @@ def assemble(lines: list[str], body: bytes, content_type: str) -> bytes:
     if body and content_type:
         lines.append(f"Content-Type: {content_type}")
     lines.append(f"Content-Length: {len(body)}")
-    for line in lines:
-        if "\n" in line or "\r" in line:
-            raise LocalProtocolError("a header line to be written contains CR, LF or NUL")
-    text = "\r\n".join(lines)
-    if "\0" in text and (has_bare_nul(text) or "\0" in lines[0]):
+    flat = "".join(lines)
+    if (
+        "\n" in flat
+        or "\r" in flat
+        or ("\0" in flat and (has_bare_nul("\n".join(lines)) or "\0" in lines[0]))
+    ):
         raise LocalProtocolError("a header line to be written contains CR, LF or NUL")
+    text = "\r\n".join(lines)
     return (text + "\r\n\r\n").encode("utf-8", "surrogateescape") + body
 
 

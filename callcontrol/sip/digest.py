@@ -132,12 +132,15 @@ def parse_credentials(value: str) -> Credentials:
 
     An unknown scheme is no error: see ``scheme`` (RFC 4475 §3.3.7). An unknown algorithm keeps its spelling.
     """
-    scheme_match = _SCHEME.match(value)
-    if scheme_match is not None and scheme_match.group(1).lower() != "digest":
-        return Credentials(scheme_match.group(1).lower())
-    scheme, params, index = _parse_one(value, 0)
-    if index < len(value):
-        raise RemoteProtocolError(400, "malformed credentials")
+    scheme = "digest"
+    params = _read_usual(value)
+    if params is None:
+        scheme_match = _SCHEME.match(value)
+        if scheme_match is not None and scheme_match.group(1).lower() != "digest":
+            return Credentials(scheme_match.group(1).lower())
+        scheme, params, index = _parse_one(value, 0)
+        if index < len(value):
+            raise RemoteProtocolError(400, "malformed credentials")
     out = Credentials(scheme)
     out.username = _username(params)
     out.realm = params.get("realm", "")
@@ -170,6 +173,41 @@ def _username(params: dict[str, str]) -> str:
 
 def _algorithm(text: str) -> str:
     return ALGORITHMS.get(text.lower(), text)
+
+
+def _read_usual(value: str) -> dict[str, str] | None:
+    """The parameters of digest credentials as nearly all phones write them, ``name="value"`` or ``name=word`` with commas
+    between; None for every other spelling, which costs the expressions of `_parse_one`."""
+    if not value.startswith("Digest ") or not value.isascii():
+        return None
+    params: dict[str, str] = {}
+    size = len(value)
+    index = 7
+    while True:
+        equals = value.find("=", index)
+        name = value[index:equals].lower()
+        if equals < 0 or not name.isalpha() or name in params or len(params) == MAX_PARAMS:
+            return None
+        index = equals + 1
+        if value[index : index + 1] == '"':
+            close = value.find('"', index + 1)
+            text = value[index + 1 : close]
+            if close < 0 or "\\" in text:
+                return None
+            index = close + 1
+        else:
+            comma = value.find(",", index)
+            close = size if comma < 0 else comma
+            text = value[index:close]
+            if not text.replace("-", "").isalnum():
+                return None
+            index = close
+        params[name] = text
+        if index == size:
+            return params
+        if value[index] != ",":
+            return None
+        index += 2 if value[index + 1 : index + 2] == " " else 1
 
 
 def _parse_one(value: str, index: int) -> tuple[str, dict[str, str], int]:

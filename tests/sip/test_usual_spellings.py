@@ -7,7 +7,7 @@ from collections.abc import Callable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callcontrol.sip import grammar, message, uri
+from callcontrol.sip import digest, grammar, message, uri
 from callcontrol.sip.errors import RemoteProtocolError
 from callcontrol.sip.fields import parse_name_addr
 
@@ -145,3 +145,50 @@ def test_memories_of_hosts_are_bounded() -> None:
     for number in range(2 * message._MAX_SENT_BYS):
         assert message._read_bare_via(message.Message(b""), f"SIP/2.0/UDP h{number};branch=z9hG4bK1")
     assert len(message._SENT_BYS) <= message._MAX_SENT_BYS
+
+
+DIGEST_PIECES = (
+    *(
+        "Digest ",
+        "digest ",
+        "username=",
+        'realm="x"',
+        'username="ana"',
+        "nc=00000001",
+        "algorithm=SHA-256",
+        "qop=auth",
+        ",",
+    ),
+    *(
+        ", ",
+        " ,",
+        '"',
+        "\\",
+        "=",
+        "é",
+        "username*=UTF-8''a",
+        "stale",
+        '""',
+        "a.b",
+        "uri=",
+        '"sip:a@b"',
+        " ",
+        "MD5-sess",
+        "ａ",
+    ),
+)
+
+
+@given(joined(DIGEST_PIECES))
+def test_credentials_of_the_usual_kind(value: str) -> None:
+    params = digest._read_usual(value)
+    if params is not None:
+        assert digest._parse_one(value, 0) == ("digest", params, len(value))
+
+
+@given(st.lists(st.sampled_from(DIGEST_PIECES), min_size=1, max_size=6))
+def test_credentials_of_the_usual_kind_with_commas(pieces: list[str]) -> None:
+    value = "Digest " + ", ".join(pieces)
+    params = digest._read_usual(value)
+    if params is not None:
+        assert digest._parse_one(value, 0) == ("digest", params, len(value))
