@@ -14,8 +14,8 @@ CORE = ("callcontrol/sip", "callcontrol/b2bua")
 AROUND = {
     "callcontrol": """asked_trunk auth bindings call_index call_log call_stats call_store callers
         capabilities core dialled gather gather_callee histogram ids intake ladder limits live_facts newcomers
-        occupancy occupants opening ports registrar registration runner strays system_clock trunking waiting_room
-        wire""",
+        occupancy occupants opening ports registrar registration runner scanners strays
+        system_clock trunking waiting_room wire""",
     "callcontrol/transport": "counters driver poller shared udp",
     "dialplan": """evaluate facts forwarded forwarding gateways greeting hours incoming outgoing plan screening states
         stored trace""",

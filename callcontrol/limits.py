@@ -31,21 +31,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-SCANNERS: Final[tuple[str, ...]] = (
-    "friendly-scanner",
-    "friendly-request",
-    "sipvicious",
-    "sundayddr",
-    "sipcli",
-    "pplsip",
-    "vaxsipuseragent",
-    "vaxipuseragent",
-    "sipsscuser",
-    "sip-scan",
-    "sipscan",
-    "siparmyknife",
-)
-"""Names by which scanners announce themselves in User-Agent, lower case; matched anywhere in the value."""
+from callcontrol.scanners import SCANNERS, ScannerNames
 
 TEST_NETWORKS: Final[tuple[str, ...]] = ("127.0.0.0/8", "::1/128")
 """Networks of a laptop or a test bench; trusted only when ``trust_test_networks`` says so."""
@@ -184,12 +170,6 @@ def _nobody(_key: str) -> bool:
     return False
 
 
-_NEVER_FIRST: Final = frozenset(b"ABC")
-"""First letters of ACK, BYE and CANCEL."""
-_S: Final = ord("S")
-_USER_AGENT: Final = (b"\nUser-Agent", b"\nuser-agent", b"\nUSER-AGENT")
-
-
 class Gate:
     """Admits or drops what arrives, by source address; fits the transport's ``Gate`` protocol.
 
@@ -210,7 +190,7 @@ class Gate:
         self.on_ban: Callable[[Ban], None] | None = None  # told of each new one
         self._trunks: tuple[str, ...] = ()
         self._trusted = Networks()
-        self._agents: dict[bytes, str] = {}
+        self._scanners = ScannerNames(settings.scanners)
         self._weights = {
             AUTH: 1.0 / settings.auth_failures,
             UNKNOWN_TARGET: 1.0 / settings.unknown_targets,
@@ -289,29 +269,8 @@ class Gate:
         return False
 
     def scanner_name(self, data: bytes) -> str:
-        """The scanner that a raw request names in User-Agent; "" for none.
-
-        Asked of what begins something only: a scanner's ACK does no harm, and in calls these are every other message.
-        """
-        first = data[0] if data else 0
-        if first in _NEVER_FIRST or (first == _S and data.startswith(b"SIP/")):
-            return ""
-        # as they write it; a name spelt oddly on purpose would be another name next time
-        for spelled in _USER_AGENT:
-            at = data.find(spelled, 0, 2048)
-            if at >= 0:
-                break
-        if at < 0 or data.find(b"\r\n\r\n", 0, at) >= 0:
-            return ""  # what a body quotes is nobody's name
-        line = data[at + 11 : data.find(b"\n", at + 1)][:200]
-        name = self._agents.get(line)
-        if name is None:
-            lowered = line.lower().decode("latin-1")
-            name = next((scanner for scanner in self._settings.scanners if scanner in lowered), "")
-            if len(self._agents) >= 4096:
-                self._agents.clear()
-            self._agents[line] = name
-        return name
+        """The scanner that a raw request names in User-Agent; "" for none."""
+        return self._scanners.named_in(data)
 
     def suspect(self, host: str, kind: str, now: float, *, proven: bool) -> None:
         """Count a suspicion (`AUTH`, `UNKNOWN_TARGET`, `MALFORMED`, `SCANNER`) against an address.

@@ -14,11 +14,11 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from callcontrol.sip import grammar, unusual
+from callcontrol.sip import grammar, unusual, usual
 from callcontrol.sip.errors import RemoteProtocolError
 from callcontrol.sip.fields import split_list
 from callcontrol.sip.headers import NAMES, SINGLE, SPELLING, canonical
-from callcontrol.sip.uri import Uri, is_clean, parse_uri
+from callcontrol.sip.uri import Uri, parse_uri
 
 Header = tuple[str, str, str]
 """(canonical name, value unfolded and stripped, raw line without its final CRLF; folds keep their CRLF)."""
@@ -325,7 +325,7 @@ def _read_eagerly(message: Message, data: bytes, body_at: int, limits: Limits) -
         cseq = cseq or ""
     else:
         defect = ""
-    if not _read_bare_via(message, via):
+    if not usual.read_via(message, via):
         match = grammar.PLAIN_VIA.fullmatch(via)
         if match is not None:
             message.top_via = via
@@ -336,13 +336,13 @@ def _read_eagerly(message: Message, data: bytes, body_at: int, limits: Limits) -
             found = unusual.read_via(message, via, limits.max_vias)
             defect = defect or found
     message.from_value = from_value
-    tag = _tag_of_bare(from_value)
+    tag = usual.tag_of(from_value)
     if tag is None:
         tag, found = _tag_of(from_value, "From")
         defect = defect or found
     message.from_tag = tag
     message.to_value = to_value
-    tag = _tag_of_bare(to_value)
+    tag = usual.tag_of(to_value)
     if tag is None:
         tag, found = _tag_of(to_value, "To")
         defect = defect or found
@@ -379,68 +379,6 @@ def _read_eagerly(message: Message, data: bytes, body_at: int, limits: Limits) -
     else:
         return defect or "malformed Content-Length"
     return defect
-
-
-_TRANSPORTS: Final = frozenset(("UDP", "TCP", "TLS", "WS", "WSS"))
-_SENT_BYS: Final[dict[str, str]] = {}
-"""Sent-by values that were found sound -> in lower case: a peer writes the same one into each message."""
-_MAX_SENT_BYS: Final = 4096
-_SENT_BY: Final = re.compile(r"[A-Za-z0-9\-._]++(?::[1-5]?[0-9]{1,4})?")
-
-
-def _read_bare_via(message: Message, via: str) -> bool:
-    """Fill in from a Via with no parameter but the branch, and perhaps an rport without value; False: it is another one.
-
-    Here, as in `_tag_of_bare`, is what nearly all peers write; expressions for all spellings cost several times as much.
-    """
-    space = via.find(" ")
-    semicolon = via.find(";", space)
-    if space < 0 or semicolon < 0 or not via.startswith("SIP/2.0/"):
-        return False
-    transport = via[8:space]
-    sent_by = via[space + 1 : semicolon]
-    branch = via[semicolon:]
-    if branch.startswith(";rport;"):
-        branch = branch[6:]
-    elif branch.endswith(";rport"):
-        branch = branch[:-6]
-    if transport not in _TRANSPORTS or not branch.startswith(";branch="):
-        return False
-    branch = branch[8:]
-    if not ((branch.isascii() and branch.isalnum()) or grammar.is_token(branch)):
-        return False
-    lowered = _SENT_BYS.get(sent_by)
-    if lowered is None:
-        if _SENT_BY.fullmatch(sent_by) is None:
-            return False
-        if len(_SENT_BYS) >= _MAX_SENT_BYS:
-            _SENT_BYS.clear()
-        lowered = sent_by.lower()
-        _SENT_BYS[sent_by] = lowered
-    message.top_via = via
-    message.via_transport = transport
-    message.branch = branch
-    message.sent_by = lowered
-    return True
-
-
-_BARE: Final = ("<sip:", "<sips:", "<tel:")
-
-
-def _tag_of_bare(value: str) -> str | None:
-    """The tag of a From or To that is a URI in brackets with at most a tag behind; None: it is something else."""
-    close = value.find(">")
-    if close < 0 or not (value.startswith(_BARE)):
-        return None
-    uri = value[1:close]
-    if not is_clean(uri):
-        return None
-    if close + 1 == len(value):
-        return "" if uri[-1] != ":" else None
-    tag = value[close + 6 :]
-    if uri[-1] == ":" or value[close + 1 : close + 6] != ";tag=":
-        return None
-    return tag if tag.isascii() and (tag.isalnum() or grammar.is_token(tag)) else None
 
 
 def _tag_of(value: str, name: str) -> tuple[str, str]:

@@ -255,7 +255,7 @@ def test_malformed_credentials_are_told_so(bench: Bench) -> None:
 
 def test_an_unreadable_target_is_a_bad_request(bench: Bench) -> None:
     request = invite(TO_OUTSIDE)
-    request.uri = "sip:a b@"
+    request.uri, request.target = "sip:a b@", None
     assert bench.refused(request, CARRIER).status == 400
     assert bench.intake.counters == {"malformed": 1}
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callcontrol.sip import digest, grammar, message, uri
+from callcontrol.sip import digest, grammar, message, uri, usual
 from callcontrol.sip.errors import RemoteProtocolError
 from callcontrol.sip.fields import parse_name_addr
 
@@ -85,7 +85,7 @@ def joined(pieces: tuple[str, ...]) -> st.SearchStrategy[str]:
 
 @given(joined(PIECES))
 def test_the_tag_of_a_bare_address(value: str) -> None:
-    tag = message._tag_of_bare(value)
+    tag = usual.tag_of(value)
     if tag is not None:
         match = grammar.PLAIN_ADDRESS.fullmatch(value)
         assert match is not None
@@ -96,7 +96,7 @@ def test_the_tag_of_a_bare_address(value: str) -> None:
 @given(joined(VIA_PIECES))
 def test_a_bare_via(value: str) -> None:
     read = message.Message(b"")
-    if message._read_bare_via(read, value):
+    if usual.read_via(read, value):
         match = grammar.PLAIN_VIA.fullmatch(value)
         assert match is not None
         transport, sent_by, branch = match.groups()
@@ -142,9 +142,9 @@ def test_memories_of_hosts_are_bounded() -> None:
     for number in range(2 * uri._MAX_HOSTPORTS):
         uri.parse_hostport(f"h{number}.example")
     assert len(uri._HOSTPORTS) <= uri._MAX_HOSTPORTS
-    for number in range(2 * message._MAX_SENT_BYS):
-        assert message._read_bare_via(message.Message(b""), f"SIP/2.0/UDP h{number};branch=z9hG4bK1")
-    assert len(message._SENT_BYS) <= message._MAX_SENT_BYS
+    for number in range(2 * usual._MAX_SENT_BYS):
+        assert usual.read_via(message.Message(b""), f"SIP/2.0/UDP h{number};branch=z9hG4bK1")
+    assert len(usual._SENT_BYS) <= usual._MAX_SENT_BYS
 
 
 DIGEST_PIECES = (
