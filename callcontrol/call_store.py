@@ -43,8 +43,9 @@ class MemoryCallStore:
     def commit(self, done: Callable[[frozenset[str]], None]) -> None:
         lost: set[str] = set()
         noted, self._noted = self._noted, []
-        claims, self._claims = self._claims, {}
-        lost.update(ref for ref, request in claims.items() if not self._begins(ref, request))
+        if self._claims:
+            claims, self._claims = self._claims, {}
+            lost.update([ref for ref, request in claims.items() if not self._begins(ref, request)])
         for ref, epoch, snapshot in noted:
             if ref in lost:
                 continue
