@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,7 @@ def test_telephone_numbers_are_fictional() -> None:
     assert not found, "\n" + "\n".join(found)
 
 
+@cache
 def python_files(folder: str) -> list[tuple[str, ast.Module]]:
     return [
         (name_of(path), ast.parse(text_of(path)))

@@ -12,6 +12,7 @@ import pytest
 
 from callcontrol.cli import main
 from tests.support.inventory import ONE, PEOPLE
+from tests.support.schema import sqlite_url
 
 Run = Callable[..., tuple[int, str, str]]
 HEAD = "+33639987000"
@@ -24,7 +25,7 @@ def own_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     runtime = tmp_path / "run"
     runtime.mkdir(mode=0o700)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
-    monkeypatch.setenv("CLOUDLINE_DATABASE__URL", f"sqlite+aiosqlite:///{tmp_path / 'n.db'}")
+    monkeypatch.setenv("CLOUDLINE_DATABASE__URL", sqlite_url(tmp_path, "n.db"))
     monkeypatch.chdir(tmp_path)
     number = f'[[number]]\ne164 = "{ONE}"\nuser = "ana"\n'
     (tmp_path / "people.toml").write_text(PEOPLE.replace('plan = "starter"', 'plan = "standard"') + number)

@@ -16,6 +16,7 @@ from numbering.countries import earliest_port
 from numbering.policy import COUNTRIES
 from numbering.rio import check_characters
 from tests.support.inventory import ONE, PEOPLE, THREE, TWO
+from tests.support.schema import sqlite_url
 
 Run = Callable[..., tuple[int, str, str]]
 LINE = "+33639981299"
@@ -28,7 +29,7 @@ def own_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     runtime = tmp_path / "run"
     runtime.mkdir(mode=0o700)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
-    monkeypatch.setenv("CLOUDLINE_DATABASE__URL", f"sqlite+aiosqlite:///{tmp_path / 'n.db'}")
+    monkeypatch.setenv("CLOUDLINE_DATABASE__URL", sqlite_url(tmp_path, "n.db"))
     monkeypatch.setenv("CLOUDLINE_NUMBERS__OPERATOR_CODE", "ZZ")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "people.toml").write_text(PEOPLE)
