@@ -212,17 +212,19 @@ def test_an_operator_asks_in_the_place_of_the_app(world: GatewayWorld) -> None:
         "price", "ana-sim", "0199001234", "--seconds", "61"
     )
     told = server.cli_json("phone", "call-through", "ana-sim", OUTSIDE)
-    (lease,) = [each for each in server.cli_json("leases", "--sim", SIM) if each["id"] == told["lease"]]
+    (lease,) = [each for each in server.cli_json("leases", "--user", "ana") if each["id"] == told["lease"]]
     assert (lease["state"], lease["to"], lease["number"]) == ("open", OUTSIDE, ANA)
     callee = world.sipp("carrier_answers")
-    world.sim_calls(told["gateway_number"]).wait()
+    world.sim_calls(told["gateway_number"], sim=lease["sim"]).wait()
     callee.wait()
     assert says("call-through", "ana-sim", OUTSIDE, "--hide", "--favourite").startswith("dial +33199")
-    (kept,) = [each for each in server.cli_json("leases", "--sim", SIM) if each["long"]]
+    (kept,) = [each for each in server.cli_json("leases", "--user", "ana") if each["long"]]
     assert kept["hide"]
     says("release", "ana-sim", kept["id"])
     assert not [
-        each for each in server.cli_json("leases", "--sim", SIM) if each["long"] and each["state"] == "open"
+        each
+        for each in server.cli_json("leases", "--user", "ana")
+        if each["long"] and each["state"] == "open"
     ]
     refused = server.cli("phone", "call-through", "ana-1", OUTSIDE)
     assert (refused.returncode, refused.stdout) == (1, "")
