@@ -120,6 +120,8 @@ class Audit:
     def _compare(self, record: CallRecord) -> None:
         """What the parties saw must be what the record says."""
         for leg in record.legs:
+            if leg.leg == "a" and self.sim.watch.refs.get(leg.call_id, record.call_ref) != record.call_ref:
+                continue  # another process challenged the caller, whose next attempt is another call
             uac, up = self.answered.pop(leg.call_id, (False, False))
             if up and uac and leg.leg == "a" and not record.answered_ms:
                 detail = f"the caller was answered, the record says {record.reason}"

@@ -416,7 +416,9 @@ class Watch:
             if owed.final > 0 and self._answers_again(owed):
                 self._blame("provisional after final", f"{owed.final} was sent before", heard)
             return
-        if owed.final > 0 and owed.final != status and self._answers_again(owed):
+        # who is asked for a call that is not here knows nothing of it, or cannot ask; such answers are not remembered
+        nobodys = owed.final in (481, 500) and status in (481, 500)
+        if owed.final > 0 and owed.final != status and not nobodys and self._answers_again(owed):
             self._blame("two finals", f"{owed.final} was sent before", heard)
         owed.final = status
         owed.answered_by = self.speaker
@@ -466,6 +468,8 @@ class Watch:
         ring = self.sim.longest_ring_s + (LONGEST_HUNT_S if self.sim.mood.incoming else 0.0)
         for owed in self.owed.values():
             patience = ring + 5 if owed.method == "INVITE" else PATIENCE + 3
+            if b"\r\nRSeq: " in owed.last:
+                patience += PATIENCE  # the answer waits for a PRACK as long as that may come (RFC 3262 §3)
             if not owed.final and now - owed.at > patience and owed.life == life and self.sim.server.up:
                 if not self._asked_in_vain(owed):
                     self.sim.unanswered(owed)
