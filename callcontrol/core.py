@@ -194,7 +194,11 @@ class Core:
                 if self._runner.by_tag(event.message.to_tag) is not None:
                     self._take(event, monotonic, now)
                 elif isinstance(event, RequestReceived):
-                    self._turn_away(event, 500 if outcome == "elsewhere" else 481, monotonic)
+                    if outcome == "elsewhere" and event.message.method == "BYE" and not event.flow.reliable:
+                        # any answer would be the end for who hangs up, and nobody would tell the other side: it asks again
+                        self._endpoint.leave(event.key)
+                    else:
+                        self._turn_away(event, 500 if outcome == "elsewhere" else 481, monotonic)
 
     def begin_recovery(self) -> None:
         """Calls are about to be taken over: requests in dialogs that nobody knows yet wait for ``end_recovery``."""

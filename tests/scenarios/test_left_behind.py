@@ -5,8 +5,11 @@ Found by the simulator; each is told as short as it can be.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
+from callcontrol.live.nodes import ELSEWHERE, HERE
 from callcontrol.sip.flow import Flow
 from callcontrol.sip.message import parse
 from tests.scenarios.stage import ANA, CALLER, OUTSIDE, Stage
@@ -278,3 +281,42 @@ def test_a_phone_whose_connection_went_with_its_node_is_released_when_it_answers
     assert desk.incoming.over
     stage.run(60.0)
     stage.settle()
+
+
+@pytest.mark.rule("LIVE-02")
+def test_a_hang_up_is_asked_again_while_nobody_can_tell_who_has_the_call() -> None:
+    """The store is away for the node that the BYE came to: an error would end it for who hangs up, and for nobody else."""
+    stage = Stage()
+    ana, carrier, call = ringing(stage)
+    talk = ana.answer()
+    stage.run(0.5)
+    server, store = stage.world.server, stage.world.store
+    (ref,) = server.runner.calls
+    stage.begin()
+    carrier.bye(call)
+    bye = next(data for _, source, _, data in reversed(stage.world.network.log) if source == carrier.host)
+    assert bye.startswith(b"BYE ")
+    other = stage.world.build()
+    flow = Flow("udp", carrier.host, 5060, f"udp:{SERVER}:5060")
+    now = stage.world.network.now
+    other.core.fetch = lambda asked, done: done(ELSEWHERE)
+    other.endpoint.receive(bye, flow, now)
+    other.turn()
+    other.turn()
+    assert not other.endpoint.out
+    assert not other.endpoint.transactions
+
+    def fetch(asked: str, done: Callable[[str], None]) -> None:
+        taken = store.take(asked)
+        assert taken is not None
+        other.runner.resume(taken[1], taken[0], stage.world.now())
+        done(HERE)
+
+    other.core.fetch = fetch
+    other.endpoint.receive(bye, flow, now)
+    other.turn()
+    other.turn()
+    sent = [parse(data) for _, data in other.endpoint.out]
+    assert [(m.method, m.status) for m in sent if m.cseq_method == "BYE"] == [("BYE", 200), ("BYE", 0)]
+    assert talk.live
+    assert ref in other.runner.calls

@@ -129,7 +129,7 @@ class Simulation:
         self.mood.incoming = random.Random(f"{seed} mood").random() < 0.5
         apart = random.Random(f"{seed} nodes")
         self.mood.nodes = apart.choice((1, 2))
-        self.mood.store_cuts = apart.random() < 0.5
+        self.mood.store_cuts = self.mood.nodes > 1 and apart.random() < 0.5
         if crashes is not None:
             self.mood.crashes = crashes
         for name, value in (mood or {}).items():

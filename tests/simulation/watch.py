@@ -417,7 +417,7 @@ class Watch:
                 self._blame("provisional after final", f"{owed.final} was sent before", heard)
             return
         # who is asked for a call that is not here knows nothing of it, or cannot ask; such answers are not remembered
-        nobodys = owed.final in (481, 500) and status in (481, 500)
+        nobodys = owed.final in (481, 500) and self.sim.mood.nodes > 1
         if owed.final > 0 and owed.final != status and not nobodys and self._answers_again(owed):
             self._blame("two finals", f"{owed.final} was sent before", heard)
         owed.final = status
