@@ -225,7 +225,7 @@ class Server:
         While nobody has a call that is known, what belongs to a dialog goes to any process, which fetches it; its INVITE waits.
         """
         processes = self.processes
-        if len(processes) < 2:
+        if self.mood.nodes < 2 or not processes:
             return processes[0] if processes else None
         if note.status:
             sender = self._branches.get(note.branch)

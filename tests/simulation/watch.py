@@ -359,7 +359,12 @@ class Watch:
             self._blame("late CANCEL", f"its INVITE was answered {invite.final}", heard)
 
     def _answers_again(self, owed: Owed) -> bool:
-        """Whether the process that speaks has answered this request before, and no other one had it earlier."""
+        """Whether the process that speaks has answered this request before, and no other one had it earlier.
+
+        Who is asked for a call that is not there knows nothing of it, or cannot ask, and does not remember having said so.
+        """
+        if owed.final in (481, 500) and self.sim.mood.nodes > 1:
+            return False
         return owed.answered_by == self.speaker and owed.born == self.sim.server.deaths
 
     def _check_reason(self, heard: Heard) -> None:
@@ -416,9 +421,7 @@ class Watch:
             if owed.final > 0 and self._answers_again(owed):
                 self._blame("provisional after final", f"{owed.final} was sent before", heard)
             return
-        # who is asked for a call that is not here knows nothing of it, or cannot ask; such answers are not remembered
-        nobodys = owed.final in (481, 500) and self.sim.mood.nodes > 1
-        if owed.final > 0 and owed.final != status and not nobodys and self._answers_again(owed):
+        if owed.final > 0 and owed.final != status and self._answers_again(owed):
             self._blame("two finals", f"{owed.final} was sent before", heard)
         owed.final = status
         owed.answered_by = self.speaker
