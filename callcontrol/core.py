@@ -37,7 +37,7 @@ from callcontrol.sip.events import (
 from callcontrol.sip.flow import Flow
 from callcontrol.sip.message import Message
 from callcontrol.sip.screening import screen
-from callcontrol.strays import Strays
+from callcontrol.strays import Strays, left_open
 from callcontrol.trunking import Trunking
 from callcontrol.waiting_room import WAIT_S, Waiting, WaitingRoom
 from callcontrol.wire import Owner, Wire
@@ -193,12 +193,8 @@ class Core:
             for event in self._asked_for.pop(ref, ()):
                 if self._runner.by_tag(event.message.to_tag) is not None:
                     self._take(event, monotonic, now)
-                elif isinstance(event, RequestReceived):
-                    if outcome == "elsewhere" and event.message.method == "BYE" and not event.flow.reliable:
-                        # any answer would be the end for who hangs up, and nobody would tell the other side: it asks again
-                        self._endpoint.leave(event.key)
-                    else:
-                        self._turn_away(event, 500 if outcome == "elsewhere" else 481, monotonic)
+                elif isinstance(event, RequestReceived) and not left_open(self._endpoint, event, outcome):
+                    self._turn_away(event, 500 if outcome == "elsewhere" else 481, monotonic)
 
     def begin_recovery(self) -> None:
         """Calls are about to be taken over: requests in dialogs that nobody knows yet wait for ``end_recovery``."""

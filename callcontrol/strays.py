@@ -16,7 +16,7 @@ from callcontrol.b2bua.dialling import ELSEWHERE_LINE, is_own_dialog
 from callcontrol.runner import Runner
 from callcontrol.sip.dialog import contact_uri, uac_dialog
 from callcontrol.sip.endpoint import Endpoint
-from callcontrol.sip.events import StrayAnswer
+from callcontrol.sip.events import RequestReceived, StrayAnswer
 from callcontrol.sip.flow import Flow
 from callcontrol.sip.message import Message
 from callcontrol.sip.usage import CLOSED, IdSource
@@ -26,6 +26,17 @@ MAX_RELEASES: Final = 256
 """Releases under way; what comes beyond waits for its repetition."""
 _CSEQ_STEP: Final = 100
 """The BYE counts on from above whatever PRACK and UPDATE used while it rang."""
+
+
+def left_open(endpoint: Endpoint, event: RequestReceived, outcome: str) -> bool:
+    """Whether a hang-up is left without an answer, since nobody can tell now who has the call.
+
+    Any answer would be the end for who hangs up, and nobody would tell the other side.  Over UDP it is asked again.
+    """
+    if outcome != "elsewhere" or event.message.method != "BYE" or event.flow.reliable:
+        return False
+    endpoint.leave(event.key)
+    return True
 
 
 class Strays:
