@@ -143,6 +143,41 @@ def test_redis_is_restarted_empty_while_people_talk(shared: World, store: RedisS
     shared.server.wait_idle()
 
 
+def test_redis_loses_its_last_second_and_a_node_dies_with_it(shared: World, store: RedisServer) -> None:
+    """What was saved in that second did not happen: older calls go on as they were, and younger ones are known to nobody."""
+    before = shared.server.records_now()
+    call, leg = talk(shared)
+    store.keep()
+    try:
+        call.reinvite(call.agent.sdp("sendonly", 2))
+        offer = leg.agent.expect_request("INVITE", 5.0, leg.call_id)
+        leg.agent.respond(offer, 200, (), leg.agent.sdp("recvonly", 2))
+        call.expect_answer()
+        young = Leg.dial(shared.carrier("carrier-b"), CLEO, OUTSIDE)
+        rings = Leg.answering(leg.agent)
+        rings.accept()
+        young.expect_answer()
+        shared.server.signal(signal.SIGKILL)
+        assert proc.wait_until(lambda: not shared.server.alive, 5)
+        store.kill()
+        store.start()
+        shared.server.start()
+        assert shared.server.metric("cloudline_calls") == 1
+        for side in (young, rings):
+            assert side.request("BYE").status == 481
+        assert leg.hang_up().status == 200
+        call.expect_hang_up()
+        shared.server.wait_idle()
+        told = [
+            row
+            for row in shared.server.rows("SELECT call_ref, reason FROM calls")
+            if row["call_ref"] not in before
+        ]
+        assert [row["reason"] for row in told] == ["normal_clearing"]
+    finally:
+        store.keep_nothing()
+
+
 def test_new_calls_are_refused_while_redis_is_away_if_the_operator_wants_it(
     redis: RedisServer, tmp_path: Path
 ) -> None:

@@ -79,6 +79,13 @@ class RedisServer:
             self._process.wait(20)
             self._process = None
 
+    def keep(self) -> None:
+        """What it holds now is what it will have when it is started again, whatever comes until then."""
+        assert self.ask("SAVE") == "OK"
+
+    def keep_nothing(self) -> None:
+        (self._folder / "dump.rdb").unlink(missing_ok=True)
+
     def _signal(self, number: signal.Signals) -> None:
         assert self._process is not None
         self._process.send_signal(number)
