@@ -102,8 +102,11 @@ class StoreLink:
         return self._process.sim.clock.now < self.cut_until
 
     def trip(self) -> float:
-        """Seconds until the store has answered a question."""
-        return self._process.dice.expovariate(1 / self._delay) if self._delay else 0.0
+        """Seconds until the store has answered a question, which stands behind what was written before."""
+        now = self._process.sim.clock.now
+        delay = self._process.dice.expovariate(1 / self._delay) if self._delay else 0.0
+        self._last_at = max(self._last_at, now + delay)
+        return self._last_at - now
 
     def save(self, ref: str, epoch: int, snapshot: bytes) -> None:
         self._noted.append((ref, epoch, snapshot))
