@@ -143,16 +143,48 @@ def test_redis_is_restarted_empty_while_people_talk(shared: World, store: RedisS
     shared.server.wait_idle()
 
 
+def test_redis_falls_silent_while_people_talk(shared: World, store: RedisServer) -> None:
+    """As behind a proxy that drops the wire: connections stand, and nothing comes back.  Nobody waits for it for long."""
+    call, leg = talk(shared)
+    store.freeze()
+    try:
+        hold(call, leg)
+        young = Leg.dial(shared.carrier("carrier-b"), CLEO, OUTSIDE)
+        rings = Leg.answering(leg.agent)
+        rings.accept()
+        young.expect_answer()
+        assert shared.server.metric("cloudline_redis_up") == 0
+    finally:
+        store.thaw()
+    assert proc.wait_until(
+        lambda: (
+            shared.server.metric("cloudline_redis_up") == 1
+            and shared.server.metric("cloudline_store_unsaved_calls") == 0
+        ),
+        10,
+    )
+    die_and_come_back(shared)
+    for one, other in ((call, leg), (rings, young)):
+        assert one.hang_up().status == 200
+        other.expect_hang_up()
+    shared.server.wait_idle()
+
+
+def hold(call: Leg, leg: Leg) -> None:
+    call.reinvite(call.agent.sdp("sendonly", 2))
+    offer = leg.agent.expect_request("INVITE", 5.0, leg.call_id)
+    leg.agent.respond(offer, 200, (), leg.agent.sdp("recvonly", 2))
+    call.expect_answer()
+    leg.agent.expect_request("ACK", 5.0, leg.call_id)
+
+
 def test_redis_loses_its_last_second_and_a_node_dies_with_it(shared: World, store: RedisServer) -> None:
     """What was saved in that second did not happen: older calls go on as they were, and younger ones are known to nobody."""
     before = shared.server.records_now()
     call, leg = talk(shared)
     store.keep()
     try:
-        call.reinvite(call.agent.sdp("sendonly", 2))
-        offer = leg.agent.expect_request("INVITE", 5.0, leg.call_id)
-        leg.agent.respond(offer, 200, (), leg.agent.sdp("recvonly", 2))
-        call.expect_answer()
+        hold(call, leg)
         young = Leg.dial(shared.carrier("carrier-b"), CLEO, OUTSIDE)
         rings = Leg.answering(leg.agent)
         rings.accept()
