@@ -255,14 +255,15 @@ class Core:
     # -- requests -------------------------------------------------------------------------------------------
 
     def _on_request(self, event: RequestReceived, monotonic: float, now: float) -> None:
-        message = event.message
-        in_dialog = bool(message.to_tag)
+        message, in_dialog = event.message, bool(event.message.to_tag)
         refusal = screen(message, CAPABILITIES, in_dialog)
         if refusal is not None:
             self._count(f"screened {refusal.status}")
             self._turn_away(event, refusal.status, monotonic, refusal.headers, refusal.reason)
             return
         method = message.method
+        if self._wire.answer_again(event.key):
+            return
         if method == "REGISTER":
             data = self._registrar.handle(message, event.flow, now)
             status = int(data[8:11])
@@ -279,8 +280,7 @@ class Core:
             else:
                 self._endpoint.claim(event.key, owner)
         elif method == "INVITE":
-            if not self._wire.answer_again(event.key):
-                self._on_invite(event, monotonic, now)
+            self._on_invite(event, monotonic, now)
         elif method == "OPTIONS":
             # load balancers probe with it: a node that drains is to get no new calls
             self._turn_away(event, 503 if self.draining else 200, monotonic, TOLD)

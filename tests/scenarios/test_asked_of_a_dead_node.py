@@ -6,6 +6,8 @@ import pytest
 
 from tests.scenarios.stage import ANA, CALLER, Stage
 from tests.support.party import Dialog, Party, own, sdp
+from tests.support.wire import DELIVER, LOSE
+from tests.support.world import SERVER
 
 pytestmark = pytest.mark.rule("LIVE-02")
 
@@ -88,4 +90,23 @@ def test_a_reinvite_that_broke_with_its_connection_does_not_end_the_call() -> No
     carrier.bye(call)
     stage.run(1.0)
     assert talk.over
+    stage.settle()
+
+
+def test_what_was_answered_after_a_takeover_is_answered_alike_when_it_is_asked_again() -> None:
+    """The answer was lost on its way; the request is known to no transaction, and is not a new one out of order."""
+    stage = Stage()
+    ana, carrier, call, talk = up(stage)
+    carrier.request(call, "UPDATE", sdp(4002, 1, 2))
+    stage.run(0.05)
+    stage.world.die()
+    link = stage.world.network.link(SERVER, carrier.host)
+    link.fates = (LOSE,)
+    ana.reply(talk, 200, own(6000), message=talk.got("UPDATE")[-1])
+    stage.run(0.1)
+    link.fates = (DELIVER,)
+    stage.run(3.0)
+    assert [m.status for m in call.responses if m.method == "UPDATE" and m.status > 100] == [200]
+    carrier.bye(call)
+    stage.run(1.0)
     stage.settle()
