@@ -87,6 +87,8 @@ class StreamFramer:
             self._check_start_line()
             return False
         self._check_start_line()
+        if end + 4 > self._limits.max_message:
+            raise RemoteProtocolError(513, "Message Too Large")
         self._crlfs = 0
         found = _CONTENT_LENGTH.findall(buffer, 0, end)
         value = found[0].strip() if len(found) == 1 else b""

@@ -122,7 +122,7 @@ def check_stream(data: bytes) -> None:
 
 def corpus() -> list[bytes]:
     """The torture messages and those of devices."""
-    return [path.read_bytes() for path in sorted(CORPUS.glob("*/*.*")) if path.suffix != ".py"]
+    return [path.read_bytes() for path in sorted(CORPUS.glob("*/*.*")) if path.suffix not in (".py", ".pyc")]
 
 
 PIECES = tuple(

@@ -84,6 +84,7 @@ def test_splits_do_not_matter(data: bytes, messages: list[bytes], pings: int) ->
         (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 400, "Content-Length missing on a stream"),
         (b"\x16\x03\x01" * 6000, 400, "start line too long"),
         (b"OPTIONS sip:b SIP/2.0\r\nX: " + b"y" * 66000, 513, "Message Too Large"),
+        (b"OPTIONS sip:b SIP/2.0\r\nX: " + b"y" * 66000 + b"\r\n\r\n", 513, "Message Too Large"),
     ],
 )
 def test_beyond_repair(data: bytes, status: int, reason: str) -> None:
