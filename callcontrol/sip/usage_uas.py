@@ -47,6 +47,7 @@ def begin(usage: Usage, turn: Turn, message: Message, key: str, flow: str, bound
     turn.commands.append(UseTag(usage.leg, usage.dialog.local_tag))
     usage.note_peer(message)
     usage.set_remote(message.body, body_type(message))
+    message.target = None  # nobody asks again, and the transaction keeps the message
 
 
 def session_lines(interval: int, refresher: int, knows_timer: bool) -> list[str]:
