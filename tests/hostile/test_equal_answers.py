@@ -43,7 +43,7 @@ class Work:
             (hashlib, "sha256"),
             (hashlib, "md5"),
             (callcontrol.auth, "blake2b"),
-            (callcontrol.ids, "blake2s"),
+            (callcontrol.ids, "blake2b"),
         ):
             monkeypatch.setattr(owner, name, self._counted(getattr(owner, name)))
 
