@@ -156,6 +156,8 @@ class App(Alone):
         bindings = MemoryBindingStore() if self.live is None else self.live.bindings
         endpoint = make_endpoint(settings, listeners, key)
         gate = make_gate(settings, bindings)
+        if self.live is not None:
+            self.live.bans.follow(gate)
         self.driver = parts.make_driver(
             settings,
             self._guarded(endpoint),

@@ -187,7 +187,10 @@ class Gate:
         self._old: dict[str, _Address] = {}
         self._keys: dict[str, str] = {}
         self._bans: dict[str, Ban] = {}
-        self.on_ban: Callable[[Ban], None] | None = None  # told of each new one
+        self.on_ban: list[Callable[[Ban], None]] = []
+        """Told of each ban and slow-down of this process."""
+        self.on_unban: list[Callable[[str], None]] = []
+        """Told the address (as in the list of bans) of which somebody here has lifted the ban."""
         self._trunks: tuple[str, ...] = ()
         self._trusted = Networks()
         self._scanners = ScannerNames(settings.scanners)
@@ -334,12 +337,18 @@ class Gate:
             entry.tokens = min(entry.tokens, settings.slow_rate)
         else:
             self.counters["bans"] += 1
-            if self.on_ban is not None:
-                self.on_ban(self._bans[key])
+        for told in self.on_ban:
+            told(self._bans[key])
 
     def learn(self, ban: Ban) -> None:
-        """Another process of this node has banned an address."""
+        """Another process has banned an address; a longer ban of our own stays, and whom we trust is let in."""
+        held = self._bans.get(ban.address)
+        if ban.address in self._trusted or (held is not None and held.until > ban.until):
+            return
         self._bans[ban.address] = ban
+        entry = self._young.get(ban.address) or self._old.get(ban.address)
+        if entry is not None and ban.slowed:
+            entry.slowed_until = ban.until
 
     def _make_room(self, now: float) -> None:
         """Forget bans that are over; if there are none, the oldest sixteenth, so that this stays rare."""
@@ -358,6 +367,14 @@ class Gate:
 
     def unban(self, host: str) -> bool:
         """Lift a ban or slow-down and forget its history; takes an address or a key of `list_bans`."""
+        key = host if host in self._bans else self._key(host)
+        was_banned = self.forgive(key)
+        for told in self.on_unban:
+            told(key)
+        return was_banned
+
+    def forgive(self, host: str) -> bool:
+        """The same, when another process has lifted it."""
         key = host if host in self._bans else self._key(host)
         for generation in (self._young, self._old):
             entry = generation.get(key)

@@ -1,7 +1,7 @@
 """Names of the keys in Redis, each with its owner and its end.
 
 - ``{cl}:call:<ref>``: epoch (10 digits), owner and snapshot of a call, written by that owner; goes with the call, at the latest
-  ``state.keep_seconds`` after its last save.  A call that was taken over leaves its epoch alone behind for so long.
+  an hour after the longest call could have ended.  A call that was taken over leaves its epoch alone behind for so long.
 - ``{cl}:begun:<hash>``: the call that a request has begun, written with its first save; goes after a minute.
 - ``{cl}:calls:<node>``: set of the references of a node's calls, written by that node and by whoever takes them over.
 - ``{cl}:nodes``: sorted set, node -> when its lease lapses (ms by the clock of Redis); goes once its calls have been taken.

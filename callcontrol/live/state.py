@@ -12,6 +12,7 @@ from callcontrol.b2bua import snapshot
 from callcontrol.b2bua.phases import ENDED, TALKING
 from callcontrol.live import bindings as binding_scripts
 from callcontrol.live import keys
+from callcontrol.live.bans import SharedBans
 from callcontrol.live.binding_changes import BindingChanges
 from callcontrol.live.bindings import RedisBindingStore
 from callcontrol.live.calls import SCRIPTS, RedisCallStore
@@ -101,8 +102,10 @@ class LiveState:
         self.slots = SharedSlots(self.log, self.tables.slots)
         self.counters = SharedCounters(self.log, self.tables.counters)
         self.occupancy = SharedOccupancy(self.log, self.tables.occupancy)
+        self.bans = SharedBans(self.log, self.tables.bans)
         self.log.on_back.append(self.channels.say_again)
         self.log.on_back.append(self.occupancy.say_again)
+        self.log.on_back.append(self.bans.say_again)
         self.link.on_up = self._on_up
         self.calls = RedisCallStore(
             self.link, node, keep_s=int(max_call_s) + _GRACE_S, waits=settings.durability == "commit"

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from callcontrol.live.bans import BANS, BanMachine
 from callcontrol.live.log import Machine, Steps, Unavailable
 from callcontrol.live.occupancy import OCCUPANCY, OccupancyMachine
 from callcontrol.usage.counters import Leg, MemoryUsageCounters, Total, Used
@@ -305,6 +306,7 @@ class SharedTables:
         self.slots = SlotMachine()
         self.counters = CounterMachine()
         self.occupancy = OccupancyMachine()
+        self.bans = BanMachine()
 
     @property
     def machines(self) -> dict[str, Machine]:
@@ -314,6 +316,7 @@ class SharedTables:
             SLOTS: self.slots,
             COUNTERS: self.counters,
             OCCUPANCY: self.occupancy,
+            BANS: self.bans,
         }
 
 

@@ -16,7 +16,8 @@ from typing import Any, Final
 from callcontrol.app import App
 from callcontrol.cdr import leftovers
 from callcontrol.ids import KeyedIds
-from callcontrol.limits import Ban, Doorkeeper
+from callcontrol.limits import Doorkeeper
+from callcontrol.live.bans import ban_of, words_of
 from callcontrol.live.nodes import HERE
 from callcontrol.live.state import Calls
 from callcontrol.node_view import Node
@@ -41,7 +42,6 @@ from config.settings import Settings
 
 _log = logging.getLogger(__name__)
 
-_BAN: Final = ("address", "reason", "since", "until", "count", "forged_count", "proven", "slowed")
 TELL_S: Final = 0.1
 """How often the other workers are told what has changed."""
 
@@ -200,7 +200,7 @@ class Worker(App):
             }
         )
         Part(seat, self.node, lambda: page_of(self.metrics.families()))
-        self.signalling.gate.on_ban = lambda ban: seat.tell("ban", [getattr(ban, name) for name in _BAN])
+        self.signalling.gate.on_ban.append(lambda ban: seat.tell("ban", words_of(ban)))
         seat.listen("ban", self._learn_ban)
         seat.listen("lift_ban", self._lift_ban)
 
@@ -289,7 +289,7 @@ class Worker(App):
             runner.flush(self._clock.wall())
 
     def _learn_ban(self, worker: int, words: Any) -> None:
-        self.signalling.gate.learn(Ban(**dict(zip(_BAN, words, strict=True))))
+        self.signalling.gate.learn(ban_of(words))
 
     def _lift_ban(self, worker: int, address: Any) -> None:
         self.signalling.gate.unban(str(address))
