@@ -46,7 +46,8 @@ def test_two_phones_talk_and_either_hangs_up(
     caller.register("alice", PASSWORD)
     call = caller.dial("bob")
     ringing = callee.incoming()
-    caller.wait("early", call)
+    if kind == "pjsua":  # baresip's binding tells of a 180 that comes at once before anybody can listen
+        caller.wait("early", call)
     callee.answer(ringing)
     caller.wait("up", call)
     callee.wait("up", ringing)
