@@ -45,6 +45,8 @@ class BanMachine:
     def __init__(self) -> None:
         self.bans: dict[str, list[Any]] = {}
         """Address -> words of its ban, the latest told last."""
+        self.mine: dict[str, list[object]] = {}
+        """Those that this node has given and nobody has lifted."""
         self.gate: Banning | None = None
 
     def step(self, verb: str, words: Sequence[Any]) -> object:
@@ -53,6 +55,7 @@ class BanMachine:
                 self._ban(list(words))
             case "lift":
                 self.bans.pop(words[0], None)
+                self.mine.pop(words[0], None)
                 if self.gate is not None:
                     self.gate.forgive(words[0])
             case _:
@@ -90,8 +93,6 @@ class SharedBans:
     def __init__(self, steps: Steps, machine: BanMachine) -> None:
         self._steps = steps
         self._machine = machine
-        self._mine: dict[str, list[object]] = {}
-        """Bans of this node, the latest last."""
 
     def follow(self, gate: Banning) -> None:
         """From now on; bans that are there already hold at once."""
@@ -101,17 +102,18 @@ class SharedBans:
         self._machine.tell_all()
 
     def _banned(self, ban: Ban) -> None:
-        self._mine.pop(ban.address, None)
-        if len(self._mine) >= MAX_BANS:
-            self._mine.pop(next(iter(self._mine)))
-        words = self._mine[ban.address] = words_of(ban)
+        mine = self._machine.mine
+        mine.pop(ban.address, None)
+        if len(mine) >= MAX_BANS:
+            mine.pop(next(iter(mine)))
+        words = mine[ban.address] = words_of(ban)
         self._steps.submit(BANS, "ban", words)
 
     def _lifted(self, address: str) -> None:
-        self._mine.pop(address, None)
+        self._machine.mine.pop(address, None)
         self._steps.insist(BANS, "lift", (address,))
 
     def say_again(self) -> None:
         """The table may know nothing of this node's bans any more."""
-        for words in list(self._mine.values()):
+        for words in list(self._machine.mine.values()):
             self._steps.submit(BANS, "ban", words)
