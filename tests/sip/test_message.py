@@ -342,3 +342,14 @@ def test_messages_leave_no_cyclic_garbage() -> None:
         assert gc.collect() == 0
     finally:
         gc.enable()
+
+
+def test_addresses_in_brackets_alone_each_give_their_own_tag() -> None:
+    m = parse(
+        wire(from_="From: <sip:alice@example.com>;tag=9fxced", to="To: <sip:bob@example.com>;tag=a6c85cf")
+    )
+    assert (m.from_tag, m.to_tag) == ("9fxced", "a6c85cf")
+    assert (
+        parse(wire(from_="From: <sip:alice@example.com>;tag=9fxced", to="To: <sip:bob@example.com>")).to_tag
+        == ""
+    )
