@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from loadtests import proc, servers, sipp, step
+from loadtests import ports, proc, servers, sipp, step
 from loadtests.report import Report
 from loadtests.servers import Peer, UnavailableError
 from loadtests.step import Cores, Load, Result, median, percentile
@@ -129,7 +129,7 @@ class Bench:
 
     def _make(self, key: str, name: str, users: int = 200, numbers: int = 0) -> Peer | None:
         folder = self.folder / name
-        phone = sipp.Address(servers.PHONE_HOST, proc.free_port(servers.PHONE_HOST))
+        phone = sipp.Address(servers.PHONE_HOST, ports.free_port(servers.PHONE_HOST))
         match key:
             case "kamailio":
                 return servers.Kamailio(folder, phone, self.cores.server, self.nice)

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from loadtests import proc, servers, sipp, step
+from loadtests import ports, proc, servers, sipp, step
 from loadtests.bench import cores_of
 from loadtests.step import Load, Result, median, percentile
 
@@ -28,7 +28,7 @@ class OverRedis(servers.Cloudline):
     def __init__(self, folder: Path, phone: sipp.Address, core: int | None, *, compiled: bool) -> None:
         super().__init__(folder, phone, core, compiled=compiled, users=200)
         self.name += ", Redis"
-        self.port = proc.free_port(servers.SERVER_HOST)
+        self.port = ports.free_port(servers.SERVER_HOST)
         self._redis: subprocess.Popen[bytes] | None = None
 
     def start_redis(self, core: int | None) -> None:
@@ -66,7 +66,7 @@ def main() -> int:
     redis_cpu, calls = 0.0, 0
     with tempfile.TemporaryDirectory(prefix="cloudline-livestate-") as name:
         folder = Path(name)
-        phones = [sipp.Address(servers.PHONE_HOST, proc.free_port(servers.PHONE_HOST)) for _ in range(2)]
+        phones = [sipp.Address(servers.PHONE_HOST, ports.free_port(servers.PHONE_HOST)) for _ in range(2)]
         memory = servers.Cloudline(folder / "memory", phones[0], cores.server, compiled=compiled, users=200)
         redis = OverRedis(folder / "redis", phones[1], cores.server, compiled=compiled)
         try:

@@ -83,28 +83,6 @@ def udp_drops(addresses: Iterable[tuple[str, int]]) -> int:
     return total
 
 
-def free_port(host: str = "127.0.0.1") -> int:
-    """A port that is free for UDP and TCP on the host just now, below the ephemeral range where possible."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp:
-        tcp.bind((host, 0))
-        start = int(tcp.getsockname()[1])
-    low = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0]
-    span = max(1, int(low) - 11000)
-    for offset in range(200):
-        port = 10000 + (start * 7 + offset * 11) % span
-        with (
-            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
-            socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp,
-        ):
-            try:
-                udp.bind((host, port))
-                tcp.bind((host, port))
-            except OSError:
-                continue
-            return port
-    raise OSError(f"no free port found on {host}")
-
-
 def pin(pids: Iterable[int], core: int) -> None:
     """Bind every thread of the processes to one core."""
     for pid in pids:

@@ -15,7 +15,7 @@ import venv
 from abc import ABC, abstractmethod
 from pathlib import Path
 
-from loadtests import phone, proc
+from loadtests import phone, ports, proc
 from loadtests.sipp import Address
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -45,7 +45,7 @@ class Peer(ABC):
         self.phone = phone_address
         self.core = core
         self.nice = nice
-        self.address = Address(SERVER_HOST, proc.free_port(SERVER_HOST))
+        self.address = Address(SERVER_HOST, ports.free_port(SERVER_HOST))
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -237,7 +237,7 @@ class Cloudline(Peer):
         self.name = "Cloudline, compiled" if compiled else "Cloudline, pure"
         self.users = users
         self.numbers = numbers
-        self.http = proc.free_port(SERVER_HOST)
+        self.http = ports.free_port(SERVER_HOST)
 
     def command(self) -> list[str]:
         code = self._stage()

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from loadtests import proc
+from loadtests import ports, proc
 from loadtests.phone import Probe
 from loadtests.registering import Generator
 from loadtests.servers import CALLED, DOMAIN, TRUNK_HOST, Peer
@@ -241,7 +241,7 @@ def callee_of(server: Peer, ring_ms: int, core: int | None) -> Iterator[Sipp]:
 def held_calls(server: Peer, count: int, rate: float, core: int | None) -> Iterator[int]:
     """Calls that are up and stay up; yields how many of them SIPp believes to be up (needs ``callee_of``)."""
     with tempfile.TemporaryDirectory(prefix="cloudline-bench-") as name:
-        local = Address(TRUNK_HOST, proc.free_port(TRUNK_HOST))
+        local = Address(TRUNK_HOST, ports.free_port(TRUNK_HOST))
         options = [str(server.address), "-s", CALLED, "-r", f"{rate:g}", "-m", str(count), "-l", str(count)]
         holder = Sipp("holder", "trunk_caller", local, [*options, "-d", "1800000"], Path(name), core)
         try:
@@ -272,7 +272,7 @@ def _calls(server: Peer, load: Load, cores: Cores, callee: Sipp, *, own_callee: 
     with tempfile.TemporaryDirectory(prefix="cloudline-bench-") as name:
         folder = Path(name)
         server.settle()
-        caller_address = Address(TRUNK_HOST, proc.free_port(TRUNK_HOST))
+        caller_address = Address(TRUNK_HOST, ports.free_port(TRUNK_HOST))
         watch = _Watch(server, cores.server, [server.address, server.phone, caller_address])
         talk_ms = round(load.seconds * 1000) + 4000 if load.hold else load.talk_ms
         limit = load.seconds + talk_ms / 1000 + load.ring_ms / 1000 + 8

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtests import proc
+from loadtests import ports, proc
 from tests.e2e.harness.agent import Agent
 from tests.e2e.harness.dialog import Leg
 from tests.e2e.harness.phone import Phone
@@ -23,7 +23,7 @@ NewPhone = Callable[..., Phone]
 @pytest.fixture(scope="module")
 def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
     folder = tmp_path_factory.mktemp("kamailio")
-    host, port = "127.0.0.1", proc.free_port()
+    host, port = "127.0.0.1", ports.free_port()
     config = Path(__file__).parent / "harness" / "registrar.cfg"
     command = ["kamailio", "-f", str(config), "-DD", "-E", "-m", "64", "-M", "8", "-w", str(folder)]
     command += ["-Y", str(folder), "-l", f"udp:{host}:{port}", "-l", f"tcp:{host}:{port}"]
@@ -67,7 +67,7 @@ def test_a_scripted_endpoint_calls_a_phone(proxy: Address, new_phone: NewPhone) 
     callee.register("bob", PASSWORD)
     wire = StreamWire(proxy)
     try:
-        agent = Agent(wire, proxy, DOMAIN, "carol", PASSWORD, proc.free_port())
+        agent = Agent(wire, proxy, DOMAIN, "carol", PASSWORD, ports.free_port())
         assert agent.register().status == 200
         leg = Leg.dial(agent, "bob", "carol")
         ringing = callee.incoming()
@@ -86,7 +86,7 @@ def test_a_cancel_is_seen_by_the_scripted_endpoint(proxy: Address, new_phone: Ne
     caller.register("alice", PASSWORD)
     wire = UdpWire(server=proxy)
     try:
-        agent = Agent(wire, proxy, DOMAIN, "dora", PASSWORD, proc.free_port())
+        agent = Agent(wire, proxy, DOMAIN, "dora", PASSWORD, ports.free_port())
         assert agent.register().status == 200
         call = caller.dial("dora")
         leg = Leg.answering(agent)

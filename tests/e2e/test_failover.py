@@ -12,7 +12,7 @@ from tests.e2e.harness.dialog import Leg
 from tests.e2e.harness.pair import Pair
 from tests.e2e.harness.server import Server
 from tests.e2e.harness.world import ANA, BEN, CLEO, OUTSIDE
-from tests.support.redis_groups import ClusterGroup, Group, SentinelGroup
+from tests.support.redis_groups import ClusterGroup, Group, SentinelGroup, until
 
 pytestmark = [
     pytest.mark.e2e,
@@ -74,7 +74,7 @@ def test_the_master_is_killed_and_then_a_node(group: Group, tmp_path: Path) -> N
         pick_up(*three)
         # longer without a lease than a lease lasts, and still nobody took the other for dead
         assert (first.metric("cloudline_calls"), second.metric("cloudline_calls")) == (2, 1)
-        assert proc.wait_until(lambda: len(group.master().ask("KEYS", "{cl}:call:*").split()) == 3, 10)
+        until("three calls in the store", lambda: len(group.master().ask("KEYS", "{cl}:call:*").split()) == 3)
         pair.lose_the_first()
         assert proc.wait_until(lambda: second.metric("cloudline_calls") == 3, 15)
         for call, leg in (one, two, three):

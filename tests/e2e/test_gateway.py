@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from loadtests import proc
+from loadtests import ports, proc
 from tests.e2e.harness import sip
 from tests.e2e.harness.dialog import Leg
 from tests.e2e.harness.server import HOST
@@ -33,7 +33,7 @@ class GatewayWorld(World):
     """The usual world, in which one carrier is the SIMs', and some numbers are the platform's own."""
 
     def __init__(self, folder: Path) -> None:
-        self.mqtt_port = proc.free_port(HOST)
+        self.mqtt_port = ports.free_port(HOST)
         super().__init__(folder, f'\n[mqtt]\nurl = "embedded"\nlisten = "{HOST}:{self.mqtt_port}"\n')
 
     def document(self, **changes: str) -> str:

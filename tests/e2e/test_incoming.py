@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from loadtests import proc
+from loadtests import ports
 from tests.e2e.harness import sip
 from tests.e2e.harness.dialog import Leg
 from tests.e2e.harness.server import HOST
@@ -21,7 +21,7 @@ def test_all_softphones_ring_one_answers_the_others_are_told(world: World) -> No
     """pjsua2 and baresip over UDP, TCP and TLS, and a SIPp phone, ring together."""
     phones = [world.phone(f"ana-{i}", kind, transport) for i, (kind, transport) in enumerate(KINDS, 1)]
     watcher = world.scripted("ana-sim", register=False)
-    port = proc.free_port(HOST)
+    port = ports.free_port(HOST)
     assert watcher.register(contact=f"<sip:ana-sim@{HOST}:{port}>").status == 200
     cancelled = SippRun("phone_is_cancelled", world.folder / "sipp", local=(HOST, port))
     before = world.server.records_now()

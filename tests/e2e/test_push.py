@@ -15,7 +15,7 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from loadtests import proc
+from loadtests import ports, proc
 from tests.conftest import find_program
 from tests.e2e.harness.server import HOST
 from tests.e2e.harness.world import ANA, OUTSIDE, PASSWORD, World
@@ -133,7 +133,7 @@ def with_mosquitto(
 @pytest.fixture(params=["mosquitto", "embedded"])
 def pushing(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PushWorld]:
     """A node with its broker."""
-    port = proc.free_port(HOST)
+    port = ports.free_port(HOST)
     with contextlib.ExitStack() as stack:
         if request.param == "embedded":
             world = made(tmp_path, "embedded", f"{HOST}:{port}")
@@ -220,7 +220,7 @@ def test_a_request_over_mqtt_has_its_reply(pushing: PushWorld) -> None:
 
 def test_a_broker_that_is_away_costs_no_call(tmp_path: Path) -> None:
     """Phones that are there ring as ever, those that sleep cost no time, and the node is ready without its broker."""
-    port = proc.free_port(HOST)
+    port = ports.free_port(HOST)
     world = made(tmp_path, f"mqtt://cloudline:{SERVER_PASSWORD}@{HOST}:{port}")
     try:
         world.start()
@@ -251,7 +251,7 @@ def test_a_broker_that_is_away_costs_no_call(tmp_path: Path) -> None:
 @pytest.mark.rule("DEV-04", "DEV-05", "INC-05")
 def test_a_broker_that_is_killed_in_the_middle_of_a_wake(tmp_path: Path) -> None:
     """The phone that was woken is rung all the same; the next call pushes in vain at once; then the broker is found again."""
-    port = proc.free_port(HOST)
+    port = ports.free_port(HOST)
     with contextlib.ExitStack() as stack:
         world = made(tmp_path, f"mqtt://cloudline:{SERVER_PASSWORD}@{HOST}:{port}")
         stack.callback(world.close)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtests import proc
+from loadtests import ports, proc
 from tests.e2e.harness import sip
 from tests.e2e.harness.company import lines_of, refusals
 from tests.e2e.harness.sipp import SippRun
@@ -23,7 +23,7 @@ class Speaking(World):
     """The usual world with an announcement server, of an operator whose lines have RIOs."""
 
     def __init__(self, folder: Path) -> None:
-        self.media = (MEDIA_HOST, proc.free_port(MEDIA_HOST))
+        self.media = (MEDIA_HOST, ports.free_port(MEDIA_HOST))
         uri = f"sip:announcements@{MEDIA_HOST}:{self.media[1]}"
         super().__init__(
             folder, settings=f'\n[media]\nannouncement_uri = "{uri}"\n\n[numbers]\noperator_code = "ZZ"\n'

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from loadtests import proc
+from loadtests import ports, proc
 from tests.e2e.harness import sip
 from tests.e2e.harness.agent import Agent
 from tests.e2e.harness.dialog import Leg
@@ -61,7 +61,7 @@ class Carriers(World):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, QUICK)
-        self.kamailio = Kamailio(folder, (REGISTRAR, proc.free_port(REGISTRAR)))
+        self.kamailio = Kamailio(folder, (REGISTRAR, ports.free_port(REGISTRAR)))
 
     def document(self, **changes: str) -> str:
         text = super().document(**changes)
@@ -106,7 +106,7 @@ def call_over_the_registrar(world: Carriers) -> Leg:
     host, port = world.kamailio.address
     wire = UdpWire(CALLER, 0, (host, port))
     world._leaving.append(wire.close)
-    agent = Agent(wire, (host, port), "carrier.example", rtp_port=proc.free_port(CALLER))
+    agent = Agent(wire, (host, port), "carrier.example", rtp_port=ports.free_port(CALLER))
     leg = Leg(agent, sip.new_id(), f"<sip:{OUTSIDE}@carrier.example>;tag={sip.new_id()[:8]}",
               f"<sip:{ANA}@carrier.example>", f"sip:acme@{host}:{port}", 1)  # fmt: skip
     leg.send_invite((), agent.sdp())

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import pytest
 
 from callcontrol.workers.compass import Compass
-from loadtests import proc
+from loadtests import ports, proc
 from tests.e2e.harness import sip
 from tests.e2e.harness.agent import Agent
 from tests.e2e.harness.dialog import Leg
@@ -110,7 +110,7 @@ def test_many_calls_of_sipp_go_well_and_the_numbers_add_up(team: Team) -> None:
         return team.server.metric(f"cloudline_{name}", **labels)
 
     watcher = team.scripted("ana-sim", register=False)
-    port = proc.free_port(HOST)
+    port = ports.free_port(HOST)
     assert watcher.register(contact=f"<sip:ana-sim@{HOST}:{port}>").status == 200
     team.settle()
     before, attempts = team.server.records_now(), told("call_attempts_total")
@@ -355,7 +355,7 @@ def test_one_contact_is_registered_with_a_carrier_and_both_workers_know_its_call
     phone = team.scripted("ana-1")
     wire = UdpWire(*team.registrar, team.server.address())
     team.leaves(wire.close)
-    carrier = Agent(wire, team.server.address(), "carrier.example", rtp_port=proc.free_port(HOST))
+    carrier = Agent(wire, team.server.address(), "carrier.example", rtp_port=ports.free_port(HOST))
     register = carrier.expect_request("REGISTER", 15)
     contact = register.contact_uri
     carrier.respond(register, 200, [("Contact", f"<{contact}>;expires=600")])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtests import proc, servers
+from loadtests import ports, proc, servers
 from loadtests.micro import JOBS, Job, measure
 from loadtests.report import Report
 from loadtests.step import Result, median, percentile
@@ -106,8 +106,15 @@ def test_fictional_numbers_are_distinct_and_bounded() -> None:
         servers.fictional_number(120_000)
 
 
+def test_a_port_is_given_once_and_its_neighbour_with_it() -> None:
+    given = [ports.free_port(beside=10_000) for _ in range(50)]
+    both = {*given, *(port + 10_000 for port in given)}
+    assert len(both) == 100
+    assert both.isdisjoint(ports.free_port() for _ in range(50))
+
+
 def test_free_ports_and_processes_by_pid() -> None:
-    port = proc.free_port()
+    port = ports.free_port()
     assert not proc.udp_bound(("127.0.0.1", port))
     own = [os.getpid()]
     assert proc.cpu_seconds(own) > 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,17 +12,12 @@ import httpx
 import pytest
 
 from callcontrol.api.server import HttpServer
+from loadtests import ports
 from tests.observability.test_rules_and_dashboards import DASHBOARDS, PROMETHEUS, expressions
 from tests.support.api import app_over
 from tests.support.fake_node import FakeNode
 
 PATIENCE_S = 60.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def configuration(target: str) -> str:
@@ -47,7 +41,7 @@ def test_prometheus_scrapes_and_understands(program: Callable[[str], str], tmp_p
         server = HttpServer(app_over(FakeNode()), "127.0.0.1", 0)
         await server.start()
         (tmp_path / "prometheus.yml").write_text(configuration(server.url.removeprefix("http://")))
-        port = free_port()
+        port = ports.free_port()
         with (tmp_path / "log").open("wb") as log:
             process = await asyncio.create_subprocess_exec(
                 program("prometheus"),

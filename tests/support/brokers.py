@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -22,6 +21,7 @@ from config.mqtt import MqttSettings
 from gateway.mqtt_access import ACL_FILE, PASSWORD_FILE, acl_file, conf_file, password_file
 from gateway.mqtt_broker import EmbeddedBroker, Guard
 from gateway.mqtt_client import BrokerAddress, MqttClient
+from loadtests import ports
 from numbering import mqtt_password
 from tests.conftest import find_program
 
@@ -31,12 +31,6 @@ PASSWORDS = {"ana-phone": "ana-secret", "ben-phone": "ben-secret"}
 """Devices and their passwords."""
 
 HASHES = {ref: mqtt_password.hashed(ref, password) for ref, password in PASSWORDS.items()}
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def mosquitto_conf(port: int, text: str) -> str:
@@ -62,7 +56,7 @@ class Broker(Protocol):
 
 class _Base:
     def __init__(self) -> None:
-        self.port = free_port()
+        self.port = ports.free_port()
 
     async def start(self) -> None:
         raise NotImplementedError

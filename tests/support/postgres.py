@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from loadtests import ports
 from tests.conftest import find_program
 from tests.support import schema
 
@@ -38,7 +38,7 @@ class Cluster:
         self._template: str | None = None
         self._data = folder / "data"
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = _free_port()
+        self.port = ports.free_port()
         # PostgreSQL refuses to run as root; the user of the Debian package is there for it.
         self._as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
         if self._as_user:
@@ -126,12 +126,6 @@ def _name(url: str) -> str:
     return url.rpartition("/")[2]
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class _Shared:
     """The one cluster of the run, kept while any fixture wants it."""
 
@@ -163,7 +157,7 @@ def _start(cluster: Cluster) -> None:
         except RuntimeError:
             if attempt == 2:
                 raise
-            cluster.port = _free_port()
+            cluster.port = ports.free_port()
             time.sleep(0.1)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtests import proc
+from loadtests import ports
 from tests.conftest import find_program
 
 HOST = "127.0.0.1"
@@ -26,7 +26,7 @@ class RedisServer:
         self._folder = folder
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = proc.free_port(HOST)
+        self.port = ports.free_port(HOST)
 
     @property
     def url(self) -> str:
@@ -47,7 +47,7 @@ class RedisServer:
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
         deadline = time.monotonic() + 20
-        while self.ask("PING") != "PONG":
+        while f"process_id:{self._process.pid}" not in self.ask("INFO", "server").split():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
                 raise RuntimeError(f"redis-server did not start:\n{(self._folder / 'redis.log').read_text()}")

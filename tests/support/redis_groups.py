@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from loadtests import proc
+from loadtests import ports
 from tests.conftest import find_program
 from tests.support.redis import HOST, RedisServer
 
@@ -17,11 +16,21 @@ _BUS = 10_000
 """The bus port of a node of a Cluster, above its own."""
 
 
-def until(what: str, condition: Callable[[], object], seconds: float = 20.0) -> None:
-    """Wait for other processes; ``what`` is for the reader of a failure."""
+class NotYet(AssertionError):
+    """Servers that are starting, or changing over, do not know (all agree on) this yet."""
+
+
+def until(what: str, condition: Callable[[], object], seconds: float = 30.0) -> None:
+    """Wait for other processes; ``what`` is for the reader of a failure.  ``NotYet`` out of ``condition`` is a no."""
     deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
+    told = ""
+    while True:
+        try:
+            if condition():
+                return
+        except NotYet as no:
+            told = f" ({no})"
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}{told}"
         time.sleep(0.05)
 
 
@@ -73,8 +82,11 @@ class SentinelGroup(Group):
         super().close()
 
     def master(self) -> RedisServer:
-        port = self.sentinels[0].ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE).split()[-1]
-        return next(server for server in self.servers if str(server.port) == port)
+        told = self.sentinels[0].ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE).split()
+        for server in self.servers:
+            if str(server.port) in told:
+                return server
+        raise NotYet("the Sentinel names no server of ours as the master")
 
     def change_over(self) -> None:
         """Another master, as an operator asks for it: the old one lives on as its replica."""
@@ -115,7 +127,7 @@ class ClusterGroup(Group):
             home = folder / f"node-{number}"
             home.mkdir(parents=True)
             server = RedisServer(home, "--cluster-enabled", "yes", "--cluster-node-timeout", "1000")
-            server.port = _port_with_bus()
+            server.port = ports.free_port(HOST, beside=_BUS)
             self.servers.append(server)
         self.url = "redis+cluster://" + ",".join(f"{HOST}:{server.port}" for server in self.servers)
 
@@ -140,7 +152,7 @@ class ClusterGroup(Group):
             for line in server.ask("CLUSTER", "NODES").splitlines():
                 if f":{port}@" in line:
                     return line.split()
-        return []
+        raise NotYet(f"no node knows the one at {port}")
 
     def master(self) -> RedisServer:
         slot = int(self._answer("CLUSTER", "KEYSLOT", "{cl}"))
@@ -152,7 +164,7 @@ class ClusterGroup(Group):
                 low, _, high = part.partition("-")
                 if low.isdigit() and int(low) <= slot <= int(high or low):
                     return self._of(words[1])
-        raise AssertionError("nobody has our slot")
+        raise NotYet("nobody has our slot")
 
     def _answer(self, *words: str) -> str:
         """Of the first node that answers."""
@@ -160,7 +172,7 @@ class ClusterGroup(Group):
             told = server.ask(*words)
             if told:
                 return told
-        raise AssertionError("no node of the Cluster answers")
+        raise NotYet("no node of the Cluster answers")
 
     def _of(self, address: str) -> RedisServer:
         port = address.partition("@")[0].rpartition(":")[2]
@@ -172,24 +184,10 @@ class ClusterGroup(Group):
             words = line.split()
             if words[3] == own and "fail" not in words[2]:
                 return self._of(words[1])
-        raise AssertionError("our master has no replica")
+        raise NotYet("our master has no replica")
 
     def change_over(self) -> None:
         """Its replica takes the place of our master, which lives on."""
         old = self.master()
         until("the order", lambda: self._replica().ask("CLUSTER", "FAILOVER") == "OK")
         until("another master", lambda: self.master() is not old)
-
-
-def _port_with_bus() -> int:
-    for _ in range(200):
-        port = proc.free_port(HOST)
-        if port + _BUS > 65_535:
-            continue
-        with socket.socket() as probe:
-            try:
-                probe.bind((HOST, port + _BUS))
-            except OSError:
-                continue
-        return port
-    raise AssertionError("no free pair of ports for a node of a Cluster")

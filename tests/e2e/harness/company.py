@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
-from loadtests import proc
+from loadtests import ports, proc
 from tests.e2e.harness.agent import Agent
 from tests.e2e.harness.dialog import Leg
 from tests.e2e.harness.server import HOST
@@ -76,8 +76,8 @@ class Company(World):
     """
 
     def __init__(self, folder: Path, documents: str = "", blocked_as: str = "declined") -> None:
-        self.media_port = proc.free_port(MEDIA_HOST)
-        self.broker_port = proc.free_port(HOST)
+        self.media_port = ports.free_port(MEDIA_HOST)
+        self.broker_port = ports.free_port(HOST)
         self._documents = documents
         super().__init__(
             folder,
@@ -148,7 +148,7 @@ listen = "{HOST}:{self.broker_port}"
         """The voicemail server, played by the test."""
         wire = UdpWire(MEDIA_HOST, self.media_port, self.server.address())
         self.leaves(wire.close)
-        return Agent(wire, self.server.address(), self.domain, rtp_port=proc.free_port(MEDIA_HOST))
+        return Agent(wire, self.server.address(), self.domain, rtp_port=ports.free_port(MEDIA_HOST))
 
     def voicemail_of_sipp(self) -> SippRun:
         """The voicemail server, played by SIPp: it answers one call."""

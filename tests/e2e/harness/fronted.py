@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from loadtests import proc
+from loadtests import ports, proc
 from tests.conftest import find_program
 from tests.e2e.harness.agent import Agent
 from tests.e2e.harness.pair import Pair
@@ -24,7 +24,7 @@ class Kamailio:
     def __init__(self, folder: Path, nodes: list[Address]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
-        self.address: Address = (FRONT, proc.free_port(FRONT))
+        self.address: Address = (FRONT, ports.free_port(FRONT))
         listing = folder / "dispatcher.list"
         listing.write_text("".join(f"1 sip:{host}:{port}\n" for host, port in nodes))
         text = (CONFIG / "kamailio.cfg").read_text()
@@ -108,7 +108,7 @@ class Fronted(Pair):
         """A softphone that registers through the proxy."""
         wire = UdpWire("127.0.0.1", 0, self.kamailio.address)
         agent = Agent(
-            wire, self.kamailio.address, self.world.domain, name, PASSWORD, proc.free_port("127.0.0.1")
+            wire, self.kamailio.address, self.world.domain, name, PASSWORD, ports.free_port("127.0.0.1")
         )
         self.world.leaves(wire.close)
         reply = agent.register()

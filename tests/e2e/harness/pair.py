@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
-from loadtests import proc
+from loadtests import ports, proc
 from tests.e2e.harness.agent import Agent
 from tests.e2e.harness.server import HOST, Server
 from tests.e2e.harness.wire import StreamWire, UdpWire, WebSocketWire, Wire
@@ -62,7 +62,7 @@ class Pair:
             wire = StreamWire(address, None, HOST)
         else:
             wire = WebSocketWire(address, None)
-        agent = Agent(wire, address, self.world.domain, name, PASSWORD, proc.free_port(HOST))
+        agent = Agent(wire, address, self.world.domain, name, PASSWORD, ports.free_port(HOST))
         self.world.leaves(wire.close)
         self.world.leaves(lambda: unregister(agent))
         reply = agent.register()

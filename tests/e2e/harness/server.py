@@ -14,7 +14,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from loadtests import proc
+from loadtests import ports, proc
 from tests.e2e.harness import certificate, sip
 from tests.e2e.harness.sip import Message
 from tests.e2e.harness.wire import Address, NothingCame
@@ -32,8 +32,8 @@ class Server:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.domain = domain
-        self.ports = {transport: proc.free_port(HOST) for transport in TRANSPORTS}
-        self.http = proc.free_port(HOST)
+        self.ports = {transport: ports.free_port(HOST) for transport in TRANSPORTS}
+        self.http = ports.free_port(HOST)
         self.certificate = certificate.make(folder, "e2e.example")
         self.config = folder / "cloudline.toml"
         self.database = folder / "cloudline.db"

@@ -6,7 +6,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from loadtests import proc
+from loadtests import ports, proc
 from tests.e2e.harness import sip
 from tests.e2e.harness.rtp import RtpEcho
 from tests.e2e.harness.sip import Message
@@ -39,7 +39,7 @@ class SippRun:
         self.media = RtpEcho(local[0])
         command = ["sipp", *([f"{target[0]}:{target[1]}"] if target else [])]
         command += ["-sf", str(SCENARIOS / f"{scenario}.xml"), "-i", local[0], "-p", str(local[1])]
-        command += ["-mi", local[0], "-mp", str(proc.free_port(local[0])), "-t", transport, "-nostdin"]
+        command += ["-mi", local[0], "-mp", str(ports.free_port(local[0])), "-t", transport, "-nostdin"]
         command += ["-key", "rtp", str(self.media.port)]
         command += ["-m", str(calls), "-timeout", f"{timeout}s", "-timeout_error", "-skip_rlimit"]
         command += [

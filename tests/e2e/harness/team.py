@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from loadtests import proc
+from loadtests import ports, proc
 from tests.e2e.harness.agent import Agent
 from tests.e2e.harness.server import Server
 from tests.e2e.harness.world import PASSWORD, World
@@ -21,7 +21,7 @@ class Team(World):
         state = f'\n[state]\nurl = "{store.url}"\nlease_seconds = {lease_s}\n'
         trunks = "[trunks]\nregister_retry_seconds = 0.5\nregister_retry_max_seconds = 1.0\n"
         super().__init__(folder, settings=state + trunks)
-        self.registrar = ("127.0.0.7", proc.free_port("127.0.0.7"))
+        self.registrar = ("127.0.0.7", ports.free_port("127.0.0.7"))
         config = self.server.config
         config.write_text(config.read_text().replace('id = "e2e"', f'id = "e2e"\nworkers = {workers}'))
 

@@ -10,7 +10,7 @@ import ssl
 from collections.abc import Callable
 from pathlib import Path
 
-from loadtests import proc
+from loadtests import ports, proc
 from loadtests.phone import authorization
 from tests.e2e.harness.agent import Agent
 from tests.e2e.harness.phone import Phone
@@ -62,7 +62,7 @@ class World:
         self.folder = folder
         self.server = Server(folder, settings=SETTINGS + settings)
         self.carriers: dict[str, Address] = {
-            name: (host, proc.free_port(host)) for name, (host, _, _) in CARRIERS.items()
+            name: (host, ports.free_port(host)) for name, (host, _, _) in CARRIERS.items()
         }
         self._agents: dict[str, Agent] = {}
         self._leaving: list[Callable[[], None]] = []
@@ -107,7 +107,9 @@ class World:
     ) -> Agent:
         """A softphone whose every message the test writes."""
         wire = self.wire(transport)
-        agent = Agent(wire, self.server.address(transport), self.domain, name, password, proc.free_port(HOST))
+        agent = Agent(
+            wire, self.server.address(transport), self.domain, name, password, ports.free_port(HOST)
+        )
         self._leaving.append(lambda: unregister(agent))
         if register:
             reply = agent.register()
@@ -143,7 +145,7 @@ class World:
         """Somebody at an address that no trunk has."""
         wire = UdpWire(STRANGER, 0, self.server.address())
         self._leaving.append(wire.close)
-        return Agent(wire, self.server.address(), self.domain, rtp_port=proc.free_port(STRANGER))
+        return Agent(wire, self.server.address(), self.domain, rtp_port=ports.free_port(STRANGER))
 
     def carrier(self, name: str = "carrier-a") -> Agent:
         """A scripted carrier at the trunk's own address; one for the whole of a test."""
@@ -151,7 +153,7 @@ class World:
             host, port = self.carriers[name]
             wire = UdpWire(host, port, self.server.address())
             self._leaving.append(wire.close)
-            rtp = proc.free_port(host)
+            rtp = ports.free_port(host)
             self._agents[name] = Agent(wire, self.server.address(), self.domain, rtp_port=rtp)
         return self._agents[name]
 
