@@ -141,6 +141,7 @@ class Signalling:
             calls.trunk_progress_seconds,
         )
         self.env.keep_facts = settings.cdr.facts
+        self.env.wakeable = self._is_wakeable
         self.digest = DigestServer(sip.domain, around.key, _digest_policy(settings))
         self.registrar = Registrar(directory, self.bindings, self.digest, _registrar_policy(settings, around))
         self.ladders = Ladders(recent=calls.kept_ladders)
@@ -321,6 +322,10 @@ class Signalling:
     def _device_class(self, ref: str) -> str:
         device = self.directory.device(ref) if ref else None
         return str(device.kind) if device is not None else ""
+
+    def _is_wakeable(self, ref: str) -> bool:
+        device = self.directory.device(ref) if ref and self._around.push is not None else None
+        return device is not None and bool(device.mqtt_password)
 
     def _route_transfer(self, device: str, target: str, number: str, now: float) -> Decision | None:
         admitted = self.intake.route_transfer(device, target, now, number=number)

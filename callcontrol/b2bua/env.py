@@ -21,6 +21,7 @@ class CallEnv:
         "total_ring_s",
         "usage",
         "wake_s",
+        "wakeable",
     )
 
     def __init__(
@@ -50,5 +51,7 @@ class CallEnv:
         """How long a step waits for somebody to be reachable (INC-06), from its beginning or the last push."""
         self.push_delay_s = push_delay_s
         """How long a device that was silent for long may take to answer its INVITE before it is pushed as well."""
+        self.wakeable: Callable[[str], bool] = lambda ref: False
+        """Whether a push can reach the device with this ref now (DEV-04)."""
         self.keep_facts = True
         """Calls keep what their decisions were made of, for their records (OPS-02)."""

@@ -193,6 +193,7 @@ def on_target_joined(call: Call, turn: Turn, event: TargetJoined) -> None:
     elif not event.anew:
         return
     call.note("DEV-05", "joined", target.device)
+    waking.on_joined(call, turn, target.device, target.user)
     body, kind = offered_body(call)
     dial_device(call, turn, target, body, kind)
     call.dirty = True

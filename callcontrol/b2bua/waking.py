@@ -16,7 +16,7 @@ from callcontrol.b2bua.effects import Push
 from callcontrol.b2bua.leg import CALLEE, Leg
 from callcontrol.sip.usage import CALLING, NEVER, Turn
 from dialplan import reasons
-from dialplan.plan import STALE, Ring
+from dialplan.plan import LIVE, STALE, Ring
 
 if TYPE_CHECKING:
     from callcontrol.b2bua.call import Call
@@ -136,6 +136,19 @@ def on_registered(call: Call, turn: Turn, device: str) -> None:
             waking.seen_at = waking.seen_at or turn.now
             call.dirty = True
     _watch(call)
+
+
+def on_joined(call: Call, turn: Turn, device: str, user: str) -> None:
+    """A device joins late.  When the offer began it may have been none that a push can reach, because it was provisioned since
+    or had no room beside others (DEV-02): from now on it is one like any other, and told of what it misses (INC-09)."""
+    if not call.env.wakeable(device):
+        return
+    for waking in call.waking:
+        if waking.step == call.stage and waking.device == device:
+            return
+    newcomer = Waking(device, user, call.stage, LIVE)
+    newcomer.seen_at = turn.now
+    call.waking.append(newcomer)
 
 
 def forget(call: Call, device: str) -> bool:

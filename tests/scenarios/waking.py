@@ -68,6 +68,27 @@ def one_rings_while_another_sleeps_on(stage: Stage) -> None:
     assert stage.pushed("ana-desktop") == ["missed_call"], "it was there: nothing had to wake it"
 
 
+def phone_that_came_to_be_during_the_call_is_told_of_it(stage: Stage) -> None:
+    """INC-09: a phone that no push could reach when the call began, and that joined it late, has missed it like any other."""
+    desktop, phone = stage.phone("ana-desktop"), stage.phone("ana-phone", host="10.1.9.9")
+    phone.register(expires=0)
+    carrier = stage.carrier()
+    stage.run(0.5)
+    stage.begin()
+    call = carrier.call(ANA, caller=CALLER)
+    stage.run(0.3)
+    desktop.ring()
+    stage.run(2.0)
+    stage.pushable("ana-phone")
+    phone.register()
+    stage.run(0.3)
+    phone.ring()
+    stage.run(30.0)
+    assert call.status == 480
+    assert stage.pushed("ana-phone") == ["missed_call"]
+    assert stage.pushed("ana-desktop") == [], "no push can reach it"
+
+
 def second_phone_wakes_after_the_first(stage: Stage) -> None:
     """Whoever comes second is rung as well, and may answer."""
     first, second = stage.sleeper("ana-phone"), stage.sleeper("ana-browser")
