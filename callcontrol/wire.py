@@ -159,15 +159,25 @@ class Wire:
             self._endpoint.adopt_invite(key, flow, owner, self._monotonic())
 
     def send_response(self, command: SendResponse, flow: str = "") -> None:
-        """Answer a request.  ``flow``: where to send it when its transaction was on a node that is gone."""
-        taken = self._endpoint.send_response(command.key, command.status, command.data, self._monotonic())
-        path = self.flow(flow) if flow and not taken and command.status != 408 else None
+        """Answer a request.  ``flow``: where to send it when its transaction was on a node that is gone.
+
+        A request has one final response (RFC 3261 §17.2.2).  Where no transaction sees to that, what was said first stands: the
+        same request may have come again, as one out of order, while its answer waited to be sent.
+        """
+        key, status = command.key, command.status
+        held = self._answers.get(key) if flow else None
+        if held is not None and held.data != command.data:
+            return
+        taken = self._endpoint.send_response(key, status, command.data, self._monotonic())
+        if not flow:
+            return
+        if status >= 200:
+            self._answers[key] = command
+            if len(self._answers) > _ANSWERS_MAX:
+                self._answers.popitem(last=False)
+        path = self.flow(flow) if not taken and status != 408 else None
         if path is not None:
-            self._endpoint.transmit_response(path, command.status, command.data)
-            if command.status >= 200:
-                self._answers[command.key] = command
-                if len(self._answers) > _ANSWERS_MAX:
-                    self._answers.popitem(last=False)
+            self._endpoint.transmit_response(path, status, command.data)
 
     def leave(self, key: str) -> None:
         """A request is answered by another node."""

@@ -110,3 +110,21 @@ def test_what_was_answered_after_a_takeover_is_answered_alike_when_it_is_asked_a
     carrier.bye(call)
     stage.run(1.0)
     stage.settle()
+
+
+def test_what_is_asked_again_while_its_answer_waits_for_the_store_has_one_answer() -> None:
+    """For the call it is a request out of order by then; the 500 for that must not follow the 200."""
+    stage = Stage(commit_s=0.1)
+    ana, carrier, call, talk = up(stage)
+    carrier.request(call, "UPDATE", sdp(4002, 1, 2))
+    stage.run(1.3)
+    stage.world.die()
+    stage.run(0.15)
+    ana.reply(talk, 200, own(6000), message=talk.got("UPDATE")[-1])
+    stage.run(4.0)
+    assert call.last("UPDATE").status == 200
+    assert stage.times(carrier, "UPDATE", 500) == []
+    carrier.bye(call)
+    stage.run(1.0)
+    assert talk.over
+    stage.settle()
