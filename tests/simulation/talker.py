@@ -395,7 +395,9 @@ class Talker(Party):
             return
         self.send(note, served.stream)
         interval = min(interval * 2, T2)
-        self.later(interval, self._accept_again, session, served, note, interval)
+        # 64*T1 is a deadline of its own (RFC 3261 §13.3.1.4): the server that waits for its caller's ACK may wait longer
+        after = min(interval, waiting[1] - self.clock.now)
+        self.later(after, self._accept_again, session, served, note, interval)
 
     def refuse(self, session: Session, status: int, lines: tuple[str, ...] = ()) -> None:
         """Final refusal of the INVITE that rings."""
