@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from callcontrol.b2bua.causes import CAUSES
 from callcontrol.cdr import CallRecord
 from callcontrol.histogram import Histogram
+from callcontrol.hunt_stats import HuntStats
 
 if TYPE_CHECKING:
     from callcontrol.b2bua.call import Call
@@ -28,6 +29,7 @@ class CallStats:
         self.answer: dict[tuple[str, str], Histogram] = {}
         self.duration: dict[tuple[str, str], Histogram] = {}
         self.unexpected: dict[str, int] = {}
+        self.hunts = HuntStats()
 
     def started(self, call: Call) -> None:
         self.total += 1
@@ -40,6 +42,7 @@ class CallStats:
         self.attempts[key] = self.attempts.get(key, 0) + 1
         if record.ended_by == "server" and not record.answered_ms and _is_refusal(record, result):
             self.refusals[record.reason] = self.refusals.get(record.reason, 0) + 1
+        self.hunts.ended(record)
         labels = (record.direction, record.trunk)
         if record.ringing_ms:
             _observe(self.setup, labels, SETUP_BOUNDS, record.ringing_ms - record.started_ms)

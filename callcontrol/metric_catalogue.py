@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from callcontrol.hunt_stats import HUNT_METRICS
 from callcontrol.metric import PREFIX, Metric
 from callcontrol.number_metrics import NUMBER_METRICS
 from dialplan import reasons
@@ -40,6 +41,8 @@ CALL_DIRECTIONS: Final = ("incoming", "outgoing", "internal")
 REASONS: Final = tuple(
     str(value) for name, value in vars(reasons).items() if name.isupper() and isinstance(value, str)
 )
+CREDIT_REASONS: Final = (reasons.NO_CREDIT, reasons.NOT_IN_PLAN)
+FAIR_USE_REASONS: Final = (reasons.FAIR_USE,)
 _CALL_REQUESTS: Final = ("call_through", "release", "callback", "cancel_callback")
 REQUEST_TYPES: Final = (*_CALL_REQUESTS, "price", "verify", "verification")
 GATEWAY_KINDS: Final = tuple(kind.value for kind in GatewayKind)
@@ -134,6 +137,19 @@ _ALL = (
         "Calls refused by us, by the reason of the closed list.",
         {"reason": REASONS},
     ),
+    Metric(
+        "credit_refusals",
+        "counter",
+        "Calls refused because neither plan, package nor credit pays for them (OUT-06).",
+        {"reason": CREDIT_REASONS},
+    ),
+    Metric(
+        "fair_use_actions",
+        "counter",
+        "Calls refused because a number has used up what its plan allows (OUT-08).",
+        {"reason": FAIR_USE_REASONS},
+    ),
+    *HUNT_METRICS,
     Metric(
         "outgoing_legs_refused",
         "counter",
@@ -338,6 +354,12 @@ _ALL = (
     Metric("cdr_rejected", "counter", "Call records that the database will never take.", {"sink": ("sql",)}),
     Metric("cdr_write_failures", "counter", "Attempts to write that found no database.", {"sink": ("sql",)}),
     Metric("store_save_seconds", "histogram", "Saving of live call state.", {}),
+    Metric(
+        "redis_command_seconds",
+        "histogram",
+        "Waiting for the replies of Redis: to what is sent per call, and to what is asked by itself.",
+        {"op": ("pipeline", "command")},
+    ),
     Metric("redis_up", "gauge", "1 if Redis is connected; without Redis the metric is absent.", {}),
     Metric("redis_connections_lost", "counter", "Connections to Redis that ended, or were given up.", {}),
     Metric("store_steps", "counter", "Steps done on the tables that all nodes share.", {}),

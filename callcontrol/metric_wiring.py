@@ -12,7 +12,7 @@ from typing import Protocol
 
 from callcontrol.call_stats import CallStats
 from callcontrol.live.state import LiveState
-from callcontrol.metric_catalogue import CLASSES
+from callcontrol.metric_catalogue import CLASSES, CREDIT_REASONS, FAIR_USE_REASONS
 from callcontrol.metrics import Metrics
 from callcontrol.sip.outputs import Counters as SipCounters
 from callcontrol.transport.counters import Counters as TransportCounters
@@ -164,6 +164,11 @@ def calls(
         {
             "call_attempts": lambda: stats.attempts,
             "call_refusals": lambda: stats.refusals,
+            "credit_refusals": lambda: _among(stats.refusals, CREDIT_REASONS),
+            "fair_use_actions": lambda: _among(stats.refusals, FAIR_USE_REASONS),
+            "hunt_rounds": lambda: stats.hunts.rounds,
+            "hunt_result": lambda: stats.hunts.results,
+            "hunt_member_ring_seconds": lambda: stats.hunts.rings,
             "call_setup_seconds": lambda: stats.setup,
             "call_answer_seconds": lambda: stats.answer,
             "call_duration_seconds": lambda: stats.duration,
@@ -172,6 +177,10 @@ def calls(
             "dialogs": dialogs,
         }
     )
+
+
+def _among(counts: Mapping[str, int], words: Iterable[str]) -> dict[str, int]:
+    return {word: counts.get(word, 0) for word in words}
 
 
 def registrar(metrics: Metrics, part: Counting, digest: Counting, bindings: Callable[[], int]) -> None:
@@ -276,6 +285,7 @@ def live_state(metrics: Metrics, live: LiveState, relayed: Mapping[str, int]) ->
     metrics.register_all(
         {
             "redis_up": lambda: int(link.is_up),
+            "redis_command_seconds": lambda: link.command_seconds,
             "redis_connections_lost": lambda: link.breaks,
             "store_steps": lambda: live.log.done_steps,
             "store_reloads": lambda: live.log.reloads,

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Final
 
 from dialplan.schedule import zone_of
+
+_YEARS: Final = range(1970, 9999)
+"""A rehearsal reckons with days before and after its moment, which have to be days of the calendar in every zone."""
 
 
 class MomentError(ValueError):
@@ -34,6 +38,8 @@ def read_moment(text: str, zone: str) -> Moment:
         raise MomentError(
             f"{text!r} is no moment; write 2027-03-28T02:30, or with an offset 2027-03-28T02:30+01:00"
         ) from None
+    if read.year not in _YEARS:
+        raise MomentError(f"{text!r}: the year is from {_YEARS[0]} to {_YEARS[-1]}")
     try:
         if read.tzinfo is not None:
             return Moment(at=read.timestamp())

@@ -20,6 +20,7 @@ from typing import Final, cast
 
 import hiredis
 
+from callcontrol.histogram import ROUND_TRIP_SECONDS, Histogram
 from callcontrol.live.address import CLUSTER, SENTINEL, Address, Place, master_of
 
 _log = logging.getLogger(__name__)
@@ -64,12 +65,14 @@ def command(*words: str | bytes | int | float) -> bytes:
 class _Batch:
     """Commands whose replies are awaited."""
 
-    __slots__ = ("at", "done", "replies", "wanted")
+    __slots__ = ("at", "done", "replies", "took", "wanted")
 
-    def __init__(self, wanted: int, done: Done, at: float) -> None:
+    def __init__(self, wanted: int, done: Done, at: float, took: Histogram | None) -> None:
         self.wanted = wanted
         self.done = done
         self.at = at
+        self.took = took
+        """Where it is noted how long the replies were waited for."""
         self.replies: Replies = []
 
 
@@ -103,6 +106,8 @@ class _Connection(asyncio.Protocol):
                     self.is_wrong = True
                 if len(batch.replies) == batch.wanted:
                     waiting.popleft()
+                    if batch.took is not None:
+                        batch.took.observe(self._time() - batch.at)
                     self._tell(batch, batch.replies)
         except hiredis.ProtocolError as error:
             _log.error("live state: what Redis sends is not its protocol: %s", error)
@@ -120,11 +125,11 @@ class _Connection(asyncio.Protocol):
             self.closed.set_result(str(exc) if exc is not None else "closed")
         self._on_turn()
 
-    def send(self, data: bytes, wanted: int, done: Done) -> None:
+    def send(self, data: bytes, wanted: int, done: Done, took: Histogram | None = None) -> None:
         if self._transport is None:
             done(None)
             return
-        self.waiting.append(_Batch(wanted, done, self._time()))
+        self.waiting.append(_Batch(wanted, done, self._time(), took))
         self._transport.write(data)
         if self._transport.get_write_buffer_size() > _MAX_WRITE_BUFFER:
             self.abort()
@@ -175,6 +180,11 @@ class RedisLink:
         """How often an established connection was lost."""
         self.slow = 0
         """How often it was given up because a reply was late."""
+        self.command_seconds = {
+            "pipeline": Histogram(ROUND_TRIP_SECONDS),
+            "command": Histogram(ROUND_TRIP_SECONDS),
+        }
+        """Waiting for replies: of what is sent per call, many commands at once, and of what is asked by itself."""
 
     @property
     def is_up(self) -> bool:
@@ -185,7 +195,7 @@ class RedisLink:
         if self._connection is None:
             done(None)
         else:
-            self._connection.send(data, wanted, done)
+            self._connection.send(data, wanted, done, self.command_seconds["pipeline"])
 
     async def ask(self, *words: str | bytes | int | float) -> object:
         """One command and its reply, for what is not per call.  Raises LinkError."""
@@ -196,7 +206,7 @@ class RedisLink:
         connection = self._connection
         if connection is None:
             raise LinkError(f"no connection to Redis at {self.address}")
-        return await _ask(connection, commands)
+        return await _ask(connection, commands, self.command_seconds["command"])
 
     async def connect(self) -> None:
         """Bring the link up for the first time.  Raises LinkError."""
@@ -348,14 +358,14 @@ def _is_master(reply: object) -> bool:
     return isinstance(reply, list) and bool(reply) and reply[0] == b"master"
 
 
-async def _ask(connection: _Connection, commands: list[bytes]) -> Replies:
+async def _ask(connection: _Connection, commands: list[bytes], took: Histogram | None = None) -> Replies:
     answer: asyncio.Future[Replies | None] = asyncio.get_running_loop().create_future()
 
     def done(replies: Replies | None) -> None:
         if not answer.done():
             answer.set_result(replies)
 
-    connection.send(b"".join(commands), len(commands), done)
+    connection.send(b"".join(commands), len(commands), done, took)
     replies = await answer
     if replies is None:
         raise LinkError("the connection to Redis was lost")

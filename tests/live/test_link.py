@@ -52,6 +52,19 @@ def test_replies_come_to_whom_they_belong(redis: RedisServer) -> None:
     asyncio.run(play())
 
 
+def test_how_long_replies_took_is_measured(redis: RedisServer) -> None:
+    async def play() -> None:
+        async with running(redis) as link:
+            told: list[Replies | None] = []
+            link.send(command("SET", "a", 1) + command("GET", "a"), 2, told.append)
+            await until("the replies", lambda: told)
+            await link.ask("PING")
+            counts = {op: histogram.count for op, histogram in link.command_seconds.items()}
+            assert counts == {"pipeline": 1, "command": 1}, "each batch counts once"
+
+    asyncio.run(play())
+
+
 def test_a_server_that_dies_is_told_to_all_who_wait_and_found_again(redis: RedisServer) -> None:
     async def play() -> None:
         async with running(redis) as link:
