@@ -12,10 +12,11 @@ from setuptools import setup
 
 CORE = ("callcontrol/sip", "callcontrol/b2bua")
 AROUND = {
-    "callcontrol": """asked_trunk auth bindings call_index call_log call_stats call_store callers
-        capabilities core dialled gather gather_callee histogram ids intake ladder limits live_facts newcomers
-        occupancy occupants opening ports registrar registration runner scanners strays
-        system_clock trunking waiting_room wire""",
+    "callcontrol": """asked_trunk auth bindings call_deadlines call_index call_log call_stats call_store callers
+        capabilities core defects dialled gather gather_callee histogram ids intake ladder
+        limits live_facts lookups newcomers occupancy occupants opening performing ports
+        registrar registration runner running_calls saving scanners strays system_clock
+        trunk_legs trunking waiting_room wire""",
     "callcontrol/transport": "counters driver poller shared udp",
     "dialplan": """evaluate facts forwarded forwarding gateways greeting hours incoming outgoing plan screening states
         stored trace""",

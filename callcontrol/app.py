@@ -206,7 +206,7 @@ class App(Alone):
             self._clock.wall,
             settings.outgoing.reconcile_seconds,
         )
-        self.signalling.runner.on_defect = self._on_defect
+        self.signalling.runner.defects.listener = self._on_defect
         if self.link is not None:
             self.link.watch(self.signalling.runner)
             self.link.serve(self.signalling.phone)
@@ -319,7 +319,7 @@ class App(Alone):
             self._desk.turn()
 
     def _on_defect(self, error: Exception) -> None:
-        self._traces.defect(error, self.signalling.runner.defects, self._clock.monotonic())
+        self._traces.defect(error, self.signalling.runner.defects.count, self._clock.monotonic())
 
     def _needs_tick(self) -> bool:
         return self._desk is not None and self._desk.needs_tick()

@@ -158,10 +158,12 @@ class Signalling:
             self.ladders,
             calls.kept_ladders,
         )
-        self.runner.other_flow = self._other_flow
-        self.runner.occupants = Occupants(around.occupancy, self._is_member, calls.max_duration_seconds)
+        self.runner.lookups.other_flow = self._other_flow
+        self.runner.running.occupants = Occupants(
+            around.occupancy, self._is_member, calls.max_duration_seconds
+        )
         around.occupancy.on_change = self.runner.member_changed
-        self.runner.targets_of = self._targets_of
+        self.runner.lookups.targets_of = self._targets_of
         self.intake = Intake(
             IntakeSettings(
                 hosts=our_hosts((sip.domain, *sip.domains), listeners.all()),
@@ -192,8 +194,8 @@ class Signalling:
             around.gateways,
             around.occupancy,
         )
-        self.runner.reach = self.intake.gatherer.reach
-        self.runner.route_forward = self._route_forward
+        self.runner.lookups.reach = self.intake.gatherer.reach
+        self.runner.lookups.route_forward = self._route_forward
         self.core = Core(
             self.endpoint,
             self.runner,
@@ -224,7 +226,7 @@ class Signalling:
         calls = self.settings.calls
         longest_s = calls.max_duration_seconds + calls.total_ring_seconds
         outgoing = Outgoing(self.directory, outgoing_policy(self.settings), stores, longest_s)
-        self.runner.outgoing = outgoing
+        self.runner.trunk_legs.outgoing = outgoing
         self.intake.live.append(outgoing.source)
         return outgoing
 
@@ -277,7 +279,7 @@ class Signalling:
         if sink is None:
             return None
         pushing = Pushing(sink, self.settings.mqtt.missed_call_seconds)
-        self.runner.pushes = pushing
+        self.runner.performer.pushes = pushing
         self.core.on_registered = pushing.registered
         return pushing
 

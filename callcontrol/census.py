@@ -75,7 +75,10 @@ def register_parts(
         driver.kernel_drops,
     )
     metric_wiring.calls(
-        metrics, signalling.runner.stats, lambda: by_state(calls.values()), lambda: dialogs(calls.values())
+        metrics,
+        signalling.runner.performer.stats,
+        lambda: by_state(calls.values()),
+        lambda: dialogs(calls.values()),
     )
     metric_wiring.registrar(
         metrics, signalling.registrar, signalling.digest, lambda: len(signalling.bindings.own())

@@ -214,7 +214,7 @@ class Core:
 
     def _on_defect(self, event: object, error: Exception, monotonic: float) -> None:
         """An error of ours, or the runner raises it: this one message is lost, and its sender told so."""
-        self._runner.defect(error)
+        self._runner.defects.tell(error)
         if isinstance(event, RequestReceived):
             self._turn_away(event, 500, monotonic)
 

@@ -229,14 +229,14 @@ class CallsOf:
         return (running_key(call) for call in running if call.phase != ENDED)
 
     def ended_keys(self) -> Iterator[CallKey]:
-        return (ended_key(record) for record in list(reversed(self._runner.recent.values())))
+        return (ended_key(record) for record in list(reversed(self._runner.performer.recent.values())))
 
     def running(self, ref: str) -> Call | None:
         call = self._runner.calls.get(ref)
         return call if call is not None and call.phase != ENDED else None
 
     def ended(self, ref: str) -> CallRecord | None:
-        return self._runner.recent.get(ref)
+        return self._runner.performer.recent.get(ref)
 
     def lines(self, ref: str) -> list[Line]:
         return self._ladders.of(ref)

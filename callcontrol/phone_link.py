@@ -129,7 +129,7 @@ class PhoneLink:
     def watch(self, runner: Runner) -> None:
         """Tell integrations of its calls."""
         if self._settings.events:
-            runner.watcher = self.events
+            runner.running.watcher = self.events
 
     async def run(self) -> None:
         """Keep the connection up."""

@@ -78,9 +78,9 @@ class Strays:
         if not is_own_dialog(self._ids, message.call_id, message.from_tag):
             return "stray answer"
         ref = message.call_id.partition(".")[0]
-        if ref not in self._runner.ended:
+        if ref not in self._runner.running.ended:
             return "stray answer"  # another node may have the call, or be about to take it
-        if self._runner.has_unsent(ref):
+        if self._runner.saving.has_unsent(ref):
             return "answer that is being dealt with"
         return self._release(event, monotonic)
 

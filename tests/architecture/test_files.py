@@ -17,7 +17,6 @@ MAX_LINES_OF_TESTS = 650  # a table of cases is long and still easy to read
 # File -> why it is longer.
 LONGER: dict[str, str] = {
     "callcontrol/b2bua/transfer.py": "REFER and Replaces with both outcomes; half of it alone makes no sense",
-    "callcontrol/runner.py": "the one loop of all calls: what is saved, and what is done after it, is read together",
     "callcontrol/sip/usage.py": "the INVITE usage: one object, whose halves are already files of their own",
     "callcontrol/sip/usage_session.py": "re-INVITE, UPDATE and refreshes share the state of one offer",
     "callcontrol/transport/stream.py": "one connection: reading, writing and its deadlines are one invariant",

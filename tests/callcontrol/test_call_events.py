@@ -30,7 +30,7 @@ class Listener:
         self.messages: list[Outgoing] = []
         self.up = True
         self.events = CallEvents(self._send, "cloudline.example", account_in(stage.world.directory))
-        stage.world.server.runner.watcher = self.events
+        stage.world.server.runner.running.watcher = self.events
 
     def _send(self, message: Outgoing) -> bool:
         if self.up:

@@ -166,14 +166,14 @@ def test_a_bug_that_one_message_meets_costs_the_others_nothing() -> None:
     """The sender gets 500, the defect is told once, and what came in the same turn is dealt with."""
     fence = Fence(open_gate=True)
     told: list[Exception] = []
-    fence.server.runner.on_defect = told.append
+    fence.server.runner.defects.listener = told.append
     fence.server.core.intake = BrokenIntake(fence.server.core.intake)
     for call_id in ("good1", "bad", "good2"):
         fence.receive(request("INVITE", fence.number(), uri=f"sip:{DOMAIN}", call_id=call_id))
     answers = {message.call_id: message.status for message in map(parse, fence.turn())}
     assert answers == {"good1": 407, "bad": 500, "good2": 407}
     assert [str(error) for error in told] == ["a bug"]
-    assert fence.server.runner.defects == 1
+    assert fence.server.runner.defects.count == 1
 
 
 def test_a_bug_is_raised_where_nobody_wants_to_know_of_it() -> None:

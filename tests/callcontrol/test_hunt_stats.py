@@ -18,7 +18,7 @@ def played(scenario: Scenario) -> HuntStats:
     stage = Stage()
     scenario(stage)
     stage.settle()
-    return stage.world.server.runner.stats.hunts
+    return stage.world.server.runner.performer.stats.hunts
 
 
 @pytest.mark.rule("OPS-01")

@@ -193,7 +193,7 @@ def test_the_stored_facts_of_a_real_call_give_its_plan(world: World) -> None:
     assert decision.plan == plan
     assert repr(decision.plan) == repr(plan)
     assert decision.trace == trace[: len(decision.trace)]
-    assert world.server.runner.recent[record.call_ref].facts == record.facts
+    assert world.server.runner.performer.recent[record.call_ref].facts == record.facts
     assert stored.load(part).now == pytest.approx(START + 1.0, abs=1.0)
 
 

@@ -244,7 +244,7 @@ def forward_that_cannot_be_decided_leaves_voicemail(stage: Stage) -> None:
     def broken(*_: object) -> tuple[None, None]:
         raise LookupError("the live store is broken")
 
-    runner.route_forward, runner.on_defect = broken, told.append
+    runner.lookups.route_forward, runner.defects.listener = broken, told.append
     _call(stage, carrier)
     assert len(told) == 1
     assert server.rang

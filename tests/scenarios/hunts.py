@@ -335,7 +335,7 @@ def member_who_cannot_be_looked_up_costs_no_time(stage: Stage) -> None:
     carrier = stage.carrier()
     _greeting(stage, "ana", "ben")
     runner = stage.world.server.runner
-    sound = runner.reach
+    sound = runner.lookups.reach
     told: list[Exception] = []
 
     def broken(user: str, now: float, ref: str) -> Reach:
@@ -343,7 +343,7 @@ def member_who_cannot_be_looked_up_costs_no_time(stage: Stage) -> None:
             raise LookupError("the directory is broken")
         return sound(user, now, ref)
 
-    runner.reach, runner.on_defect = broken, told.append
+    runner.lookups.reach, runner.defects.listener = broken, told.append
     _call(stage, carrier)
     assert ben.rang
     assert [str(error) for error in told] == ["the directory is broken"]

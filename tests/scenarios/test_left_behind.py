@@ -127,8 +127,8 @@ def test_an_answer_of_a_call_that_another_node_has_is_not_ours_to_release(later:
     stage.begin()
     carrier.cancel(call)
     stage.run(1.0)
-    assert runner.lost == 1
-    assert list(runner.elsewhere) == [ref]
+    assert runner.running.lost == 1
+    assert list(runner.running.elsewhere) == [ref]
     assert runner.calls == {}
     if later:
         stage.run(200.0)  # no transaction knows of the leg any more

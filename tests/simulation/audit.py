@@ -245,14 +245,16 @@ class Audit:
         for name in ("owners", "epochs"):
             if census[name] != calls:
                 sim.blame("table leaks", f"{name}: {census[name]} of {calls} calls")
-        held = sum(len(owner.tags) for owners in runner._index._owners.values() for owner in owners.values())
+        by_call = runner.running.index._owners.values()
+        held = sum(len(owner.tags) for owners in by_call for owner in owners.values())
         if census["tags"] > held:
             sim.blame("table leaks", f"tags: {census['tags']}, held by legs: {held}")
         for name in ("scheduled", "resumed"):
             if census[name] > calls:
                 sim.blame("table leaks", f"{name}: {census[name]} of {calls} calls")
-        if len(runner._due) > 60 * calls + 2000:
-            sim.blame("table leaks", f"{len(runner._due)} timers of {calls} calls")
+        timers = len(runner.running.deadlines._due)
+        if timers > 60 * calls + 2000:
+            sim.blame("table leaks", f"{timers} timers of {calls} calls")
 
     def _look_at_bindings(self) -> None:
         """A binding of a connection ends with it (DEV-06)."""
@@ -326,7 +328,7 @@ class Audit:
             "merged": len(endpoint._merged),
             "serving": len(endpoint._serving),
             "timers": len(endpoint._wheel),
-            "call timers": len([at for at, _, ref in runner._due if ref in runner.calls]),
+            "call timers": len([at for at, _, ref in runner.running.deadlines._due if ref in runner.calls]),
             "probes": len(signalling.core.asked),
             "releases": len(signalling.core.strays.releasing),
         }

@@ -28,14 +28,14 @@ class EffectBug:
         self._change = change
 
     def install(self, process: Process) -> None:
-        runner = process.signalling.runner
-        perform = runner._perform
+        performer = process.signalling.runner.performer
+        perform = performer.perform
 
-        def instead(call: Call, effect: Effect) -> None:
+        def instead(call: Call, effect: Effect, now: float) -> None:
             for each in self._change(call, effect):
-                perform(call, each)
+                perform(call, each, now)
 
-        runner._perform = instead  # type: ignore[method-assign]
+        performer.perform = instead  # type: ignore[method-assign]
 
 
 class Bungle:

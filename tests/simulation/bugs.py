@@ -88,15 +88,15 @@ def _talks_for_ever(call: Call, event: Event) -> bool:
 
 def _acts_first(process: Process) -> None:
     runner = process.signalling.runner
-    flush = runner.flush
+    flush, saving = runner.flush, runner.saving
 
     def instead(now: float) -> None:
-        pending, runner._pending = runner._pending, []
+        pending, saving.pending = saving.pending, []
         for call, effect in pending:
             if isinstance(effect, CallOver):
-                runner._pending.append((call, effect))
+                saving.pending.append((call, effect))
             else:
-                runner._perform(call, effect)
+                runner.performer.perform(call, effect, now)
         flush(now)
 
     runner.flush = instead  # type: ignore[method-assign]
@@ -113,7 +113,7 @@ def _never_deletes(process: Process) -> None:
 
 
 def _forgets_nothing(process: Process) -> None:
-    process.signalling.runner._index.forget = lambda call: None  # type: ignore[method-assign]
+    process.signalling.runner.running.index.forget = lambda call: None  # type: ignore[method-assign]
 
 
 def _bindings_for_ever(process: Process) -> None:

@@ -119,20 +119,21 @@ class Process:
 
     def _watch_effects(self) -> None:
         runner = self.signalling.runner
-        perform = runner._perform
+        performer = runner.performer
+        perform = performer.perform
         snapshots = self.server.calls.snapshots
 
-        def perform_or_die(call: Call, effect: Effect) -> None:
+        def perform_or_die(call: Call, effect: Effect, now: float) -> None:
             self.burn()
             held = snapshots.get(call.ref)
             if held is not None and isinstance(effect, (SendRequest, WriteRecord)):
-                epoch = runner.epochs.get(call.ref, held[0])
+                epoch = runner.running.epochs.get(call.ref, held[0])
                 if epoch < held[0] and not self.store.waiting:
                     what = effect.method if isinstance(effect, SendRequest) else "record"
                     self.sim.blame("acts without its call", f"{what} of process {self.number}", ref=call.ref)
-            perform(call, effect)
+            perform(call, effect, now)
 
-        runner._perform = perform_or_die  # type: ignore[method-assign]
+        performer.perform = perform_or_die  # type: ignore[method-assign]
 
     def burn(self) -> None:
         """An effect boundary is reached."""

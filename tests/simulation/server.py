@@ -174,7 +174,7 @@ class Server:
             self.sim.clock.after(LEASE_S, self._take_over)
 
     def _count(self, process: Process) -> None:
-        stats = process.signalling.runner.stats
+        stats = process.signalling.runner.performer.stats
         self.calls_made += stats.total
         for name, count in stats.unexpected.items():
             self.unexpected[name] = self.unexpected.get(name, 0) + count

@@ -159,7 +159,7 @@ def test_the_same_word_stands_everywhere(reason: str) -> None:
     refusals = [outcome for _, outcome, *_ in json.loads(record.trace) if outcome.startswith("refuse:")]
     assert refusals == [f"refuse:{reason}"]
     # In the metrics, by a label that Prometheus was told of.
-    assert on.server.runner.stats.refusals == {reason: 1}
+    assert on.server.runner.performer.stats.refusals == {reason: 1}
     assert reason in CATALOGUE["call_refusals"].labels["reason"]
 
 
@@ -226,7 +226,7 @@ def test_nothing_stops_an_emergency_call(trouble: str, dialled: str) -> None:
     assert advice.findtext("alternative-service/type") == "emergency"
     assert (record.reason, record.status, record.billable_seconds) == ("emergency", 380, 0)
     assert record.dialled == dialled
-    assert on.server.runner.stats.refusals["emergency"] == 1
+    assert on.server.runner.performer.stats.refusals["emergency"] == 1
 
 
 @pytest.mark.rule("OUT-05")

@@ -102,7 +102,7 @@ class Scene:
         self.events: list[Outgoing] = []
         self.log = io.StringIO()
         runner = self.world.server.runner
-        runner.watcher = CallEvents(self._event, DOMAIN, lambda user: "acme")
+        runner.running.watcher = CallEvents(self._event, DOMAIN, lambda user: "acme")
         self.cleo = self.world.phone("cleo-phone")
         self.cleo.auto = self._answer
         self.begun = len(self.world.network.log)
@@ -265,7 +265,7 @@ def test_records_log_lines_events_and_metrics() -> None:
         # The account's own integrations know which of its numbers was used; who called is not told.
         text = re.sub(r'"(number|user)":"[^"]*",?', "", event.payload.decode())
         assert_silent(re.sub(r'"device":"[^"]*",?', "", text).encode())
-    stats = scene.world.server.runner.stats
+    stats = scene.world.server.runner.performer.stats
     assert_silent(repr((stats.attempts, stats.refusals, list(stats.setup), list(stats.answer))).encode())
 
 

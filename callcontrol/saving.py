@@ -1,0 +1,126 @@
+"""Save, then act: what calls want done waits until the store has them as they are after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from callcontrol.b2bua import snapshot
+from callcontrol.b2bua.call import Call
+from callcontrol.b2bua.effects import Effect, Push
+from callcontrol.defects import Defects
+from callcontrol.performing import Performer
+from callcontrol.ports import CallStore
+from callcontrol.running_calls import RunningCalls
+
+
+class Saving:
+    """Within one turn calls are only noted; ``flush`` saves all of them in one commit, and its reply releases the effects."""
+
+    def __init__(
+        self,
+        running: RunningCalls,
+        store: CallStore,
+        performer: Performer,
+        defects: Defects,
+        unpushed: Callable[[list[tuple[Call, Push]], float], None],
+    ) -> None:
+        """``unpushed``: told of pushes that failed at once."""
+        self.dirty: dict[str, Call] = {}
+        """Calls that have changed since they were saved."""
+        self.pending: list[tuple[Call, Effect]] = []
+        """What they want done."""
+        self.now = 0.0
+        """When anything happened last, Unix seconds."""
+        self._unsent: dict[int, list[tuple[Call, Effect]]] = {}
+        """Effects behind commits that have no answer yet, oldest first."""
+        self._running = running
+        self._store = store
+        self._performer = performer
+        self._defects = defects
+        self._unpushed = unpushed
+
+    def census(self) -> dict[str, int]:
+        """Entries of every table by name: all zero when no call is up."""
+        return {"dirty": len(self.dirty), "pending": len(self.pending), "unsent": len(self._unsent)}
+
+    def has_unsent(self, ref: str) -> bool:
+        """Whether effects of the call wait for the store, be it over or not."""
+        batches = (self.pending, *self._unsent.values())
+        return any(call.ref == ref for batch in batches for call, _ in batch)
+
+    def flush(self, now: float) -> None:
+        """Save what changed, then act."""
+        if not self.pending and not self.dirty:
+            return
+        self.now = now
+        pending, self.pending = self.pending, []
+        if self.dirty:
+            occupants = self._running.occupants
+            begun: list[Call] = []
+            for call in self.dirty.values():
+                if occupants is not None:
+                    occupants.changed(call, now)
+                try:
+                    if self._save(call, pending):
+                        begun.append(call)
+                except Exception as error:  # noqa: BLE001
+                    self._defects.tell(error)
+            changed = list(self.dirty.values()) if self._running.watcher is not None else []
+            self.dirty = {}
+            self._unsent[id(pending)] = pending
+            self._store.commit(lambda lost: self._act(pending, lost, changed, begun))
+        elif self._store.waiting:
+            self._unsent[id(pending)] = pending
+            self._store.commit(lambda lost: self._act(pending, lost, [], []))
+        else:
+            self._act(pending, frozenset(), [], [])
+
+    def _save(self, call: Call, pending: list[tuple[Call, Effect]]) -> bool:
+        """True when the store is asked whether the call is the first one of its request."""
+        running = self._running
+        data = b""
+        begun_by = ""
+        if self._store.encodes:
+            batches = (*self._unsent.values(), pending)
+            unsent = [effect for batch in batches for owner, effect in batch if owner is call]
+            data = snapshot.dump(call, unsent)
+            if call.ref not in running.stored:
+                begun_by = call.begun_by()
+                if begun_by:
+                    self._store.claim(call.ref, begun_by)
+        self._store.save(call.ref, running.epochs.get(call.ref, 1), data)
+        running.stored.add(call.ref)
+        return begun_by != ""
+
+    def _act(
+        self,
+        pending: list[tuple[Call, Effect]],
+        lost: frozenset[str],
+        changed: list[Call],
+        begun: list[Call],
+    ) -> None:
+        performer = self._performer
+        self._unsent.pop(id(pending), None)
+        if lost:
+            for call in begun:
+                if call.ref in lost:
+                    performer.give_back(call)
+            for ref in lost:
+                performer.lose(ref)
+        for call in changed:
+            if call.ref not in lost:
+                performer.watch(call, self.now)
+        elsewhere = self._running.elsewhere
+        for call, effect in pending:
+            if call.ref in lost or (elsewhere and call.ref in elsewhere):
+                continue
+            try:
+                performer.perform(call, effect, self.now)
+            except Exception as error:  # noqa: BLE001
+                self._defects.tell(error)
+        if performer.deleted:
+            performer.deleted = False
+            self._store.commit(lambda lost: None)
+        if performer.unpushed:
+            unpushed, performer.unpushed = performer.unpushed, []
+            self._unpushed(unpushed, self.now)
