@@ -18,7 +18,8 @@ import msgspec
 
 from callcontrol.bindings import Binding, MemoryBindingStore, Way
 from callcontrol.live import keys
-from callcontrol.live.link import RedisLink, Replies, Script, command
+from callcontrol.live.connection import Replies, Script, command
+from callcontrol.live.link import RedisLink
 from callcontrol.live.members import Members, written
 from callcontrol.relay import FlowTokens, route
 from callcontrol.sip.flow import Flow

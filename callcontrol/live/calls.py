@@ -19,7 +19,8 @@ import hiredis
 
 from callcontrol.histogram import ROUND_TRIP_SECONDS, Histogram
 from callcontrol.live import keys
-from callcontrol.live.link import RedisLink, Replies, Script, command
+from callcontrol.live.connection import Replies, Script, command
+from callcontrol.live.link import RedisLink
 
 _log = logging.getLogger(__name__)
 

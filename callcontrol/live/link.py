@@ -1,9 +1,6 @@
-"""One connection to Redis for everything that happens per call: pipelined commands, replies in order, no task and
-no future each.
+"""The connection to Redis for everything that happens per call, brought up again whenever it is lost.
 
-Commands are written as bytes (``command``) and sent in batches; the replies of a batch are handed to its ``done`` together.
-When the connection ends, or a reply is late, every batch that waits is told so (None): what became of it is not known.
-The link then comes up again by itself, with growing pauses, and tells its user, who writes anew what may be lost.
+It comes up again by itself, with growing pauses, and tells its user, who writes anew what may be lost.
 
 Behind Sentinels, and in a Cluster, it looks for the master first; it looks again now and then, and whenever a server says that it
 is not, or no longer, the right one.
@@ -12,9 +9,7 @@ is not, or no longer, the right one.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final, cast
 
@@ -22,135 +17,19 @@ import hiredis
 
 from callcontrol.histogram import ROUND_TRIP_SECONDS, Histogram
 from callcontrol.live.address import CLUSTER, SENTINEL, Address, Place, master_of
+from callcontrol.live.connection import Connection, Done, Replies, Script, command
 
 _log = logging.getLogger(__name__)
-
-Replies = list[object]
-Done = Callable[[Replies | None], None]
 
 _FIRST_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 3.0
 _WATCH_S: Final = 0.1
-_MAX_WRITE_BUFFER: Final = 64 * 1024 * 1024
 _LOOK_S: Final = 2.0
 """How often it is looked whether another server is the master now."""
-_WRONG_SERVER: Final = ("NOSCRIPT", "READONLY", "LOADING", "MASTERDOWN", "MOVED")
-"""Refusals that a new connection may cure: scripts are loaded again, or another server has become master."""
 
 
 class LinkError(Exception):
     """Redis cannot be used; the text says why, without the password."""
-
-
-class Script:
-    """A Lua script, called by its SHA1."""
-
-    __slots__ = ("sha", "text")
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
-
-    def call(self, keys: tuple[str, ...], *arguments: str | bytes | int | float) -> bytes:
-        """The command that runs it."""
-        return command("EVALSHA", self.sha, len(keys), *keys, *arguments)
-
-
-def command(*words: str | bytes | int | float) -> bytes:
-    """A command as RESP bytes."""
-    packed: bytes = hiredis.pack_command(words)  # type: ignore[arg-type]  # bytes are taken as they are
-    return packed
-
-
-class _Batch:
-    """Commands whose replies are awaited."""
-
-    __slots__ = ("at", "done", "replies", "took", "wanted")
-
-    def __init__(self, wanted: int, done: Done, at: float, took: Histogram | None) -> None:
-        self.wanted = wanted
-        self.done = done
-        self.at = at
-        self.took = took
-        """Where it is noted how long the replies were waited for."""
-        self.replies: Replies = []
-
-
-class _Connection(asyncio.Protocol):
-    """One TCP or Unix connection, from its first byte to its end."""
-
-    def __init__(self, on_turn: Callable[[], None], on_defect: Callable[[Exception], None]) -> None:
-        self.closed = asyncio.get_running_loop().create_future()
-        self.waiting: deque[_Batch] = deque()
-        self._on_turn = on_turn
-        self._on_defect = on_defect
-        self.is_wrong = False
-        """The server has said that it cannot serve us."""
-        self._reader = hiredis.Reader()
-        self._transport: asyncio.Transport | None = None
-        self._time = asyncio.get_running_loop().time
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-
-    def data_received(self, data: bytes) -> None:
-        reader, waiting = self._reader, self.waiting
-        reader.feed(data)
-        try:
-            while (reply := reader.gets()) is not False:
-                if not waiting:
-                    raise hiredis.ProtocolError("a reply that nobody has asked for")
-                batch = waiting[0]
-                batch.replies.append(reply)
-                if isinstance(reply, hiredis.ReplyError) and str(reply).startswith(_WRONG_SERVER):
-                    self.is_wrong = True
-                if len(batch.replies) == batch.wanted:
-                    waiting.popleft()
-                    if batch.took is not None:
-                        batch.took.observe(self._time() - batch.at)
-                    self._tell(batch, batch.replies)
-        except hiredis.ProtocolError as error:
-            _log.error("live state: what Redis sends is not its protocol: %s", error)
-            self.abort()
-        if self.is_wrong:
-            self.abort()
-        self._on_turn()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._transport = None
-        waiting, self.waiting = self.waiting, deque()
-        for batch in waiting:
-            self._tell(batch, None)
-        if not self.closed.done():
-            self.closed.set_result(str(exc) if exc is not None else "closed")
-        self._on_turn()
-
-    def send(self, data: bytes, wanted: int, done: Done, took: Histogram | None = None) -> None:
-        if self._transport is None:
-            done(None)
-            return
-        self.waiting.append(_Batch(wanted, done, self._time(), took))
-        self._transport.write(data)
-        if self._transport.get_write_buffer_size() > _MAX_WRITE_BUFFER:
-            self.abort()
-
-    def oldest(self) -> float:
-        """Age of the batch that waits longest, seconds; 0 when none waits."""
-        return self._time() - self.waiting[0].at if self.waiting else 0.0
-
-    @property
-    def is_open(self) -> bool:
-        return self._transport is not None and not self._transport.is_closing()
-
-    def abort(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
-
-    def _tell(self, batch: _Batch, replies: Replies | None) -> None:
-        try:
-            batch.done(replies)
-        except Exception as error:  # noqa: BLE001 - one call's defect must not cost the connection of all
-            self._on_defect(error)
 
 
 class RedisLink:
@@ -171,7 +50,7 @@ class RedisLink:
         self._timeout_s = timeout_s
         self._on_turn = on_turn
         self._on_defect = on_defect
-        self._connection: _Connection | None = None
+        self._connection: Connection | None = None
         self._server: Place | None = None
         """Whom we are connected to, where that may change."""
         self.on_up: Callable[[], None] = lambda: None
@@ -185,6 +64,7 @@ class RedisLink:
             "command": Histogram(ROUND_TRIP_SECONDS),
         }
         """Waiting for replies: of what is sent per call, many commands at once, and of what is asked by itself."""
+        self._pipeline_seconds = self.command_seconds["pipeline"]
 
     @property
     def is_up(self) -> bool:
@@ -195,7 +75,7 @@ class RedisLink:
         if self._connection is None:
             done(None)
         else:
-            self._connection.send(data, wanted, done, self.command_seconds["pipeline"])
+            self._connection.send(data, wanted, done, self._pipeline_seconds)
 
     async def ask(self, *words: str | bytes | int | float) -> object:
         """One command and its reply, for what is not per call.  Raises LinkError."""
@@ -225,7 +105,7 @@ class RedisLink:
             connection.abort()
             await connection.closed
 
-    async def _watch(self, connection: _Connection) -> None:
+    async def _watch(self, connection: Connection) -> None:
         loop = asyncio.get_running_loop()
         look_at = loop.time() + _LOOK_S
         while not connection.closed.done():
@@ -268,7 +148,7 @@ class RedisLink:
             self.on_up()
             return
 
-    async def _open(self) -> _Connection:
+    async def _open(self) -> Connection:
         address = self.address
         self._server = await self._locate() if not address.path else None
         commands: list[bytes] = []
@@ -287,21 +167,22 @@ class RedisLink:
             raise LinkError(f"Redis at {address}: who is said to be the master is none (yet)")
         return connection
 
-    async def _greet(self, place: Place | None, commands: list[bytes]) -> tuple[_Connection, Replies]:
+    async def _greet(self, place: Place | None, commands: list[bytes]) -> tuple[Connection, Replies]:
         """A new connection, to the Unix socket without ``place``, and the answers to its first commands."""
         address = self.address
         loop = asyncio.get_running_loop()
 
-        def make() -> _Connection:
-            return _Connection(self._on_turn, self._on_defect)
+        def make() -> asyncio.Protocol:
+            return cast(asyncio.Protocol, Connection(self._on_turn, self._on_defect))
 
         name = f"{place[0]}:{place[1]}" if address.moves and place is not None else str(address)
         try:
             async with asyncio.timeout(max(self._timeout_s, 1.0)):
                 if place is None:
-                    _, connection = await loop.create_unix_connection(make, address.path)
+                    _, made = await loop.create_unix_connection(make, address.path)
                 else:
-                    _, connection = await loop.create_connection(make, *place)
+                    _, made = await loop.create_connection(make, *place)
+                connection = cast(Connection, made)
                 try:
                     return connection, await _ask(connection, commands)
                 except BaseException:
@@ -358,7 +239,7 @@ def _is_master(reply: object) -> bool:
     return isinstance(reply, list) and bool(reply) and reply[0] == b"master"
 
 
-async def _ask(connection: _Connection, commands: list[bytes], took: Histogram | None = None) -> Replies:
+async def _ask(connection: Connection, commands: list[bytes], took: Histogram | None = None) -> Replies:
     answer: asyncio.Future[Replies | None] = asyncio.get_running_loop().create_future()
 
     def done(replies: Replies | None) -> None:
@@ -373,6 +254,3 @@ async def _ask(connection: _Connection, commands: list[bytes], took: Histogram |
         if isinstance(reply, hiredis.ReplyError):
             raise LinkError(f"Redis refuses: {reply}")
     return replies
-
-
-__all__ = ["Address", "Done", "LinkError", "RedisLink", "Replies", "Script", "command"]

@@ -3,7 +3,7 @@
 A step (a lease taken, a channel given back) is written to one stream in Redis; every node reads the stream and does the steps
 in its order on tables of its own.  The node that asked tells the result once its step comes back, so a decision is atomic
 over all nodes though each of them decides; reading is a look into memory.  Whatever a step depends on, its time included, is
-part of it.
+part of it.  Steps that nobody waits for linger a moment and go together, in their order, before any that is waited for.
 
 **A node that starts** loads the last copy of the tables that another one left, and reads on from there.  **When Redis is away**
 no step is done: who asks is told so at once.  **When Redis comes back empty**, the first node to find out leaves a copy of its
@@ -21,7 +21,8 @@ import hiredis
 import msgspec
 
 from callcontrol.live import keys
-from callcontrol.live.link import LinkError, RedisLink, Replies, Script, command
+from callcontrol.live.connection import Replies, Script, command
+from callcontrol.live.link import LinkError, RedisLink
 
 _log = logging.getLogger(__name__)
 
@@ -30,6 +31,9 @@ BLOCK_MS: Final = 1000
 COPY_S: Final = 30.0
 """How often a copy of the tables is left for those who start."""
 WATCH_S: Final = 0.1
+LINGER_S: Final = 0.05
+"""How long a step that nobody waits for may wait for others, so that all go in one entry of the stream."""
+_MAX_LINGERING: Final = 200
 _MAX_AGAIN: Final = 100_000
 """Steps that wait for Redis to come back."""
 
@@ -76,11 +80,19 @@ class Machine(Protocol):
 class Steps(Protocol):
     """Where steps are submitted (`SharedLog`)."""
 
-    def submit(self, machine: str, verb: str, words: Sequence[object], done: Done | None = None) -> None:
-        """Have every node do a step; ``done`` gets the result, or `UNAVAILABLE`."""
+    def submit(
+        self,
+        machine: str,
+        verb: str,
+        words: Sequence[object],
+        done: Done | None = None,
+        *,
+        linger: bool = False,
+    ) -> None:
+        """Have every node do a step; ``done`` gets the result, or `UNAVAILABLE`.  ``linger``: nobody waits for it."""
         ...
 
-    def insist(self, machine: str, verb: str, words: Sequence[object]) -> None:
+    def insist(self, machine: str, verb: str, words: Sequence[object], *, linger: bool = False) -> None:
         """Have every node do a step that may be done twice; once Redis is back if it is away now."""
         ...
 
@@ -125,6 +137,11 @@ class SharedLog:
         self.done_steps = 0
         self.reloads = 0
         """How often the tables were replaced, or became those of a Redis that had none."""
+        self._lingering: list[tuple[int, bytes]] = []
+        """Numbers and bytes of steps that are not written yet."""
+        self._timer: asyncio.TimerHandle | None = None
+        self._pause: asyncio.Future[None] | None = None
+        """Done when nothing has come for a while, or the reader's link fails."""
         self._again: list[tuple[str, str, Sequence[object]]] = []
         self.on_back: list[Callable[[], None]] = []
         """Told when steps can be done again: say again what you hold."""
@@ -134,7 +151,15 @@ class SharedLog:
         """The tables are those of the other nodes, and steps can be done."""
         return self._in_step and self._writer.is_up
 
-    def submit(self, machine: str, verb: str, words: Sequence[object], done: Done | None = None) -> None:
+    def submit(
+        self,
+        machine: str,
+        verb: str,
+        words: Sequence[object],
+        done: Done | None = None,
+        *,
+        linger: bool = False,
+    ) -> None:
         if not self.in_step:
             if done is not None:
                 done(UNAVAILABLE)
@@ -143,17 +168,31 @@ class SharedLog:
         number = self._number
         if done is not None:
             self._asked[number] = _Asked(asyncio.get_running_loop().time(), done)
-        entry = _encoder.encode((self._process, number, machine, verb, words))
-        self._writer.send(
-            command("XADD", keys.LOG, "*", "s", entry), 1, lambda replies: self._written(number, replies)
-        )
+        self._lingering.append((number, _encoder.encode((self._process, number, machine, verb, words))))
+        if not linger or len(self._lingering) >= _MAX_LINGERING:
+            self.write()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(LINGER_S, self.write)
 
-    def insist(self, machine: str, verb: str, words: Sequence[object]) -> None:
+    def write(self) -> None:
+        """Write the steps that linger, as one entry: it is there as a whole or not at all."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        steps, self._lingering = self._lingering, []
+        if not steps:
+            return
+        words: list[str | bytes] = ["XADD", keys.LOG, "*"]
+        for _, step in steps:
+            words += ("s", step)
+        self._writer.send(command(*words), 1, lambda replies: self._written(steps, replies))
+
+    def insist(self, machine: str, verb: str, words: Sequence[object], *, linger: bool = False) -> None:
         def told(result: object) -> None:
             if result is UNAVAILABLE and len(self._again) < _MAX_AGAIN:
                 self._again.append((machine, verb, words))
 
-        self.submit(machine, verb, words, told)
+        self.submit(machine, verb, words, told, linger=linger)
 
     def say_again(self) -> None:
         """Both links are up again: submit what could not be, and have others do the same."""
@@ -168,7 +207,7 @@ class SharedLog:
     async def open(self) -> None:
         """Get the tables into step.  Both links are connected.  Raises LinkError."""
         await self._get_into_step()
-        while await self._read_once(block=False):
+        while await self._read_once():
             pass
 
     async def run(self) -> None:
@@ -178,12 +217,15 @@ class SharedLog:
             group.create_task(self._watch(), name="live state: copies")
 
     async def _follow(self) -> None:
+        loop = asyncio.get_running_loop()
         while True:
             try:
                 if not self._in_step:
                     await self._get_into_step()
-                if await self._read_once(block=True):
-                    self._on_turn()
+                self._pause = loop.create_future()
+                self._read_on()
+                await self._pause
+                await self._check_continuity()
             except LinkError as error:
                 if self._in_step:
                     _log.warning("live state: steps cannot be read: %s", error)
@@ -209,22 +251,43 @@ class SharedLog:
 
     # -- steps --
 
-    def _written(self, number: int, replies: Replies | None) -> None:
+    def _written(self, steps: list[tuple[int, bytes]], replies: Replies | None) -> None:
         if replies is None or isinstance(replies[0], hiredis.ReplyError):
-            self._answer(number, UNAVAILABLE)
+            for number, _ in steps:
+                self._answer(number, UNAVAILABLE)
 
-    async def _read_once(self, *, block: bool) -> int:
-        """Do the steps that have come since; how many.  Raises LinkError."""
-        wait = ("BLOCK", BLOCK_MS) if block else ()
-        reply = await self._reader.ask("XREAD", "COUNT", BATCH, *wait, "STREAMS", keys.LOG, self._last)
+    async def _read_once(self) -> int:
+        """Do the steps that have come since; how many entries.  Raises LinkError."""
+        reply = await self._reader.ask("XREAD", "COUNT", BATCH, "STREAMS", keys.LOG, self._last)
+        return self._do_all(reply)
+
+    def _read_on(self) -> None:
+        """Wait in Redis for the next entry; its reply asks for the one after it, without a task in between."""
+        wait = command("XREAD", "COUNT", BATCH, "BLOCK", BLOCK_MS, "STREAMS", keys.LOG, self._last)
+        self._reader.send(wait, 1, self._read)
+
+    def _read(self, replies: Replies | None) -> None:
+        pause = self._pause
+        if pause is None or pause.done():
+            return  # the node stops
+        if replies is None:
+            pause.set_exception(LinkError("the connection to Redis was lost"))
+        elif isinstance(replies[0], hiredis.ReplyError):
+            pause.set_exception(LinkError(f"Redis refuses: {replies[0]}"))
+        elif self._do_all(replies[0]):
+            self._on_turn()
+            self._read_on()
+        else:
+            pause.set_result(None)
+
+    def _do_all(self, reply: object) -> int:
         if not isinstance(reply, list):
-            if block:
-                await self._check_continuity()
             return 0
         entries = reply[0][1]
         for id, fields in entries:
             self._last = _text(id)
-            self._do(fields[1])
+            for step in fields[1::2]:
+                self._do(step)
         return len(entries)
 
     def _do(self, entry: bytes) -> None:

@@ -15,7 +15,8 @@ from typing import Final
 
 from callcontrol.live import keys
 from callcontrol.live.calls import TAKE, RedisCallStore
-from callcontrol.live.link import LinkError, RedisLink, Replies, Script, command
+from callcontrol.live.connection import Replies, Script, command
+from callcontrol.live.link import LinkError, RedisLink
 from callcontrol.live.members import Members, written
 
 _log = logging.getLogger(__name__)

@@ -78,11 +78,13 @@ class SharedOccupancy:
         words = (call, user, state, until, now)
         if state:
             self._mine[key] = (state, until)
-            self._steps.submit(OCCUPANCY, "set", words)
+            self._steps.submit(OCCUPANCY, "set", words, linger=True)
         else:
             self._mine.pop(key, None)
             self._leaving[key] = self._leaving.get(key, 0) + 1
-            self._steps.submit(OCCUPANCY, "set", words, lambda result: self._left(key, words, result))
+            self._steps.submit(
+                OCCUPANCY, "set", words, lambda result: self._left(key, words, result), linger=True
+            )
         self._changed(user)
 
     def _left(self, key: tuple[str, str], words: Sequence[object], result: object) -> None:

@@ -7,7 +7,8 @@ from typing import Final
 import msgspec
 
 from callcontrol.live import keys
-from callcontrol.live.link import RedisLink, Replies, Script
+from callcontrol.live.connection import Replies, Script
+from callcontrol.live.link import RedisLink
 from callcontrol.register_duty import Entry, Table, Told
 
 HOLD: Final = Script(

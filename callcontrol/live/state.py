@@ -12,11 +12,12 @@ from callcontrol.b2bua import snapshot
 from callcontrol.b2bua.phases import ENDED, TALKING
 from callcontrol.live import bindings as binding_scripts
 from callcontrol.live import keys
+from callcontrol.live.address import Address
 from callcontrol.live.bans import SharedBans
 from callcontrol.live.binding_changes import BindingChanges
 from callcontrol.live.bindings import RedisBindingStore
 from callcontrol.live.calls import SCRIPTS, RedisCallStore
-from callcontrol.live.link import Address, LinkError, RedisLink
+from callcontrol.live.link import LinkError, RedisLink
 from callcontrol.live.log import BLOCK_MS, LEAVE_COPY, SharedLog
 from callcontrol.live.members import Address as NodeAddress
 from callcontrol.live.members import Members
@@ -172,6 +173,7 @@ class LiveState:
 
     async def close(self) -> None:
         """The node stops; it has hung up."""
+        self.log.write()
         with contextlib.suppress(LinkError):
             await self.lease.leave()
         await self.link.close()

@@ -1,7 +1,7 @@
 """The tables that nodes share over `callcontrol.live.log`: leases, channels, slots, counters.
 
 For each a *machine*, which does the steps, and a *store* with the protocol of those who use it.  Reading is local.  What
-is given back or noted is submitted and not waited for.
+is given back or noted is submitted and not waited for; it may linger where no other node can be waiting for it.
 """
 
 from __future__ import annotations
@@ -141,6 +141,8 @@ class SharedChannels:
         self._owner = owner
         self._mine: dict[str, tuple[str, float]] = {}
         """Legs of this node that have a channel -> their trunk, and when it was taken."""
+        self._caps: dict[str, int] = {}
+        """Most channels of trunks, as last heard; 0: no bound."""
 
     def acquire(self, trunk: Trunk, leg: str, now: float, done: Callable[[str], None]) -> None:
         def told(result: object) -> None:
@@ -150,11 +152,12 @@ class SharedChannels:
                 self._mine[leg] = (trunk.ref, now)
             done(answer)
 
+        self._caps[trunk.ref] = trunk.max_channels
         words = (self._owner, trunk.ref, trunk.max_channels, trunk.max_cps, leg, now)
         if trunk.max_channels or trunk.max_cps:
             self._steps.submit(CHANNELS, "acquire", words, told)
         else:  # counted, but nobody has to wait for that
-            self._steps.submit(CHANNELS, "acquire", words)
+            self._steps.submit(CHANNELS, "acquire", words, linger=True)
             told(GRANTED)
 
     def restore(self, trunk: str, leg: str, now: float) -> None:
@@ -163,7 +166,10 @@ class SharedChannels:
 
     def release(self, trunk: str, leg: str) -> None:
         self._mine.pop(leg, None)
-        self._steps.insist(CHANNELS, "release", (self._owner, trunk, leg))
+        # where so many channels are left, nobody is turned away for want of this one
+        cap = self._caps.get(trunk)
+        linger = cap is not None and (cap == 0 or 2 * self.in_use(trunk) <= cap)
+        self._steps.insist(CHANNELS, "release", (self._owner, trunk, leg), linger=linger)
 
     def renew(self, now: float) -> None:
         self._steps.submit(CHANNELS, "renew", (self._owner, now))
@@ -213,6 +219,8 @@ class SharedSlots:
     def __init__(self, steps: Steps, machine: SlotMachine) -> None:
         self._steps = steps
         self._machine = machine
+        self._unbounded: set[str] = set()
+        """Slots of this node that nobody else may be waiting for."""
 
     def acquire(
         self, slot: Slot, limits: SlotLimits, until: float, now: float, done: Callable[[str], None]
@@ -227,11 +235,14 @@ class SharedSlots:
             told = _words_or_empty(done)
             self._steps.submit(SLOTS, "acquire", words, told)
         else:
-            self._steps.submit(SLOTS, "acquire", words)
+            self._unbounded.add(slot.key)
+            self._steps.submit(SLOTS, "acquire", words, linger=True)
             done("")
 
     def release(self, key: str) -> None:
-        self._steps.insist(SLOTS, "release", (key,))
+        linger = key in self._unbounded
+        self._unbounded.discard(key)
+        self._steps.insist(SLOTS, "release", (key,), linger=linger)
 
     def in_use(self, kind: str, scope: str, ref: str) -> int:
         return self._machine.slots.in_use(kind, scope, ref)
@@ -281,7 +292,7 @@ class SharedCounters:
 
     def add(self, owner: str, month: str, leg: Leg, now: float) -> None:
         words = (owner, month, (leg.key, leg.zone, leg.seconds, leg.called), now)
-        self._steps.insist(COUNTERS, "add", words)
+        self._steps.insist(COUNTERS, "add", words, linger=True)
 
     def pending(self, month: str, owners: Collection[str] | None, done: Callable[[list[str]], None]) -> None:
         self._machine.counters.pending(month, owners, done)

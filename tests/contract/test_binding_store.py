@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from callcontrol.bindings import Binding, BindingStore, MemoryBindingStore
+from callcontrol.live.address import Address
 from callcontrol.live.bindings import RedisBindingStore
-from callcontrol.live.link import Address, RedisLink
+from callcontrol.live.link import RedisLink
 from tests.callcontrol.register_kit import NOW, binding
 
 

@@ -9,9 +9,10 @@ from contextlib import asynccontextmanager
 import pytest
 
 from callcontrol.call_store import MemoryCallStore
+from callcontrol.live.address import Address
 from callcontrol.live.calls import SCRIPTS, TAKE, RedisCallStore
 from callcontrol.live.keys import call as key_of
-from callcontrol.live.link import Address, RedisLink
+from callcontrol.live.link import RedisLink
 from callcontrol.ports import CallStore
 from tests.support.redis import RedisServer, redis
 

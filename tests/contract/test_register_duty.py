@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from callcontrol.live import keys
-from callcontrol.live.link import Address, RedisLink
+from callcontrol.live.address import Address
+from callcontrol.live.link import RedisLink
 from callcontrol.live.register_duty import DUTY_SCRIPTS, RedisRegisterDuty
 from callcontrol.register_duty import DutyBoard, Entry, MemoryRegisterDuty, RegisterDuty, SharedTable, Table
 from tests.support.redis import RedisServer, redis

@@ -13,9 +13,10 @@ import pytest
 from callcontrol.bindings import Binding
 from callcontrol.live import bindings as scripts
 from callcontrol.live import keys
+from callcontrol.live.address import Address
 from callcontrol.live.binding_changes import BindingChanges
 from callcontrol.live.bindings import RedisBindingStore
-from callcontrol.live.link import Address, RedisLink
+from callcontrol.live.link import RedisLink
 from callcontrol.live.members import Members
 from callcontrol.relay import FlowTokens
 from tests.callcontrol.register_kit import binding

@@ -8,8 +8,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from callcontrol.live.address import Address
 from callcontrol.live.calls import SCRIPTS, RedisCallStore
-from callcontrol.live.link import Address, LinkError, RedisLink, Replies, command
+from callcontrol.live.connection import Replies, command
+from callcontrol.live.link import LinkError, RedisLink
 from tests.support.redis import RedisServer, redis
 
 __all__ = ["redis"]

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from callcontrol.live.link import Address, RedisLink
+from callcontrol.live.address import Address
+from callcontrol.live.link import RedisLink
 from callcontrol.live.log import LEAVE_COPY, UNAVAILABLE, SharedLog
 from tests.support.redis import RedisServer, redis
 

@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from callcontrol.live.address import Address
 from callcontrol.live.calls import SCRIPTS, RedisCallStore
-from callcontrol.live.link import Address, LinkError, RedisLink
+from callcontrol.live.link import LinkError, RedisLink
 from callcontrol.live.nodes import ELSEWHERE, GONE, HERE, NODE_SCRIPTS, NodeLease
 from tests.support.redis import RedisServer, redis
 

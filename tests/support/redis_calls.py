@@ -9,7 +9,7 @@ import hiredis
 
 from callcontrol.live import keys
 from callcontrol.live.calls import SCRIPTS, TAKE, RedisCallStore
-from callcontrol.live.link import Done, command
+from callcontrol.live.connection import Done, command
 from tests.support.redis import HOST
 
 

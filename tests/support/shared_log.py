@@ -19,7 +19,15 @@ class LocalLog:
     ) -> None:
         self.nodes = [SharedTables(policy or LeasePolicy(), channel_lease_s) for _ in range(nodes)]
 
-    def submit(self, machine: str, verb: str, words: Sequence[object], done: Done | None = None) -> None:
+    def submit(
+        self,
+        machine: str,
+        verb: str,
+        words: Sequence[object],
+        done: Done | None = None,
+        *,
+        linger: bool = False,
+    ) -> None:
         entry = msgspec.msgpack.encode((machine, verb, words))
         results = []
         for node in self.nodes:
@@ -29,7 +37,7 @@ class LocalLog:
         if done is not None:
             done(results[0])
 
-    def insist(self, machine: str, verb: str, words: Sequence[object]) -> None:
+    def insist(self, machine: str, verb: str, words: Sequence[object], *, linger: bool = False) -> None:
         self.submit(machine, verb, words)
 
     def newcomer(self) -> SharedTables:
