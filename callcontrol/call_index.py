@@ -60,8 +60,9 @@ class CallIndex:
         return owner if owner is not None else Owner(call, leg)
 
     def move(self, source: Call, leg: str, target: Call, name: str) -> None:
-        """A leg went over to another call, under another name: what is under way for it leads there."""
-        owner = self._owners[source.ref].pop(leg, None)
+        """A leg went over to another call, under another name: what is under way for it leads there, and so does what its old
+        call has yet to send for it."""
+        owner = self._owners[source.ref].get(leg)
         if owner is not None:
             owner.call, owner.leg = target, name
             self._owners[target.ref][name] = owner
@@ -74,8 +75,9 @@ class CallIndex:
                 if not refs:
                     del self._by_user[user]
         for owner in self._owners.pop(call.ref, {}).values():
-            for tag in owner.tags:
-                self._tags.pop(tag, None)
+            if owner.call is call:
+                for tag in owner.tags:
+                    self._tags.pop(tag, None)
 
 
 def rung_users(plan: Plan) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ from callcontrol.sip.usage import (
     body_type,
 )
 from callcontrol.sip.usage_events import Replied
+from callcontrol.sip.usage_requests import answer_open_requests
 from dialplan import reasons
 from dialplan.plan import Plan
 
@@ -315,6 +316,8 @@ def give(call: Call, turn: Turn, leg_id: str) -> Leg | None:
         return None
     if other.usage.state != ESTABLISHED or other.usage.busy():
         return None
+    # what it has asked was for the party that it leaves, whose answer could not be told any more
+    answer_open_requests(other.usage, turn, 487)
     call.legs[other.id] = other.husk()
     call.end(turn, reasons.TRANSFERRED, 200, leg.role, [])
     return other

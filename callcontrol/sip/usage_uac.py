@@ -129,7 +129,8 @@ def resend_invite(usage: Usage, turn: Turn, gives_up: bool) -> None:
     if usage.state == CANCELLING:
         _send_cancel(usage, turn, request)
     if usage.state in (CALLING, CANCELLING):
-        usage.deadlines["cancelled"] = turn.now + 64 * turn.env.t1
+        # from the first takeover on: it is not to wait for as long as nodes come and go
+        usage.deadlines.setdefault("cancelled", turn.now + 64 * turn.env.t1)
         if elsewhere:
             usage.deadlines["early"] = turn.now + 4 * turn.env.t1
 

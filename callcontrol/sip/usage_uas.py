@@ -248,10 +248,14 @@ def resend_final(usage: Usage, turn: Turn) -> None:
     """After a takeover: the last final response goes out again, and has 64·T1 for its ACK from now on.
 
     Whoever was out of reach while nobody had the call gets a whole chance: the time that passed meanwhile is not its fault.
+    A refusal gets it once, or calls that are over would stay for as long as nodes come and go.
     """
     if usage.final_data:
         status, data = usage.final_status, usage.final_data
+        until = usage.deadlines.get("final_end") if usage.state == CLOSED else None
         start_final(usage, turn, usage.final_key, status, data, usage.final_cseq)
+        if until is not None:
+            usage.deadlines["final_end"] = until
 
 
 def repeat_final(usage: Usage, turn: Turn) -> None:

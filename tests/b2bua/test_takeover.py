@@ -193,6 +193,23 @@ def test_the_2xx_without_ack_is_sent_until_64_t1_and_then_both_are_released() ->
     assert sent[-3:] == ["BYE a", "BYE b2", "record"]
 
 
+@pytest.mark.rule("LIVE-03")
+@pytest.mark.parametrize("moment", [ringing, cancelled])
+def test_a_call_that_is_over_ends_although_nodes_come_and_go(moment: object) -> None:
+    """Silent phones and a caller that sends no ACK are given 64*T1 once, not anew by each node that takes the call over."""
+    assert callable(moment)
+    call = died(moment())
+    for took_over in range(10):
+        now = START + 1.0 + 20.0 * took_over
+        out = words(call.handle(Resumed(), now))
+        while "over" not in out and call.next_deadline() < now + 20.0:
+            out += words(call.handle(DeadlinePassed(), call.next_deadline()))
+        if "over" in out:
+            break
+        call = snapshot.load(snapshot.dump(call), environment())
+    assert took_over == 1, "20 s and 12 s"
+
+
 @pytest.mark.rule("LIVE-02")
 def test_a_transfer_under_way_is_given_up_and_the_two_go_on() -> None:
     them = talking()

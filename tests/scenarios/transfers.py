@@ -8,40 +8,25 @@ from callcontrol.sip.flow import Flow
 from callcontrol.sip.message import Message
 from numbering.e164 import E164
 from numbering.models import Forwarding, ForwardMode, Greeting, GreetingMember
+from tests.scenarios.consulting import (
+    answer_reinvites,
+    ben_talks_with_the_carrier,
+    consultation,
+    refer,
+    replaces,
+    reports,
+)
 from tests.scenarios.stage import ANA, BEN, CALLER, CLEO, OUTSIDE, Stage
-from tests.support.party import Dialog, Headers, Party, own, sdp
+from tests.support.party import Dialog, Party, own, sdp
 
 UK = "+447700900123"
-
-
-def _refer(party: Party, dialog: Dialog, target: str, headers: Headers = ()) -> None:
-    party.request(dialog, "REFER", headers=(("refer-to", target), *headers))
-
-
-def _reports(dialog: Dialog) -> list[str]:
-    """What the transferor was told, in order."""
-    return [m.body.decode().strip().removeprefix("SIP/2.0 ") for m in dialog.got("NOTIFY")]
-
-
-def _answer_reinvites(party: Party, port: int) -> None:
-    party.answers = port
-
-
-def _ben_talks_with_the_carrier(stage: Stage) -> tuple[Party, Party, Dialog, Dialog]:
-    """A carrier called Ben, who will transfer: (carrier, ben, the carrier's dialog, Ben's)."""
-    ben = stage.phone("ben-phone")
-    carrier = stage.carrier()
-    _answer_reinvites(carrier, 4100)
-    stage.begin()
-    call = carrier.call(BEN, caller=CALLER)
-    return carrier, ben, call, stage.talk(carrier, call, ben, sdp(6000))
 
 
 def blind_transfer_by_the_callee_to_a_device(stage: Stage) -> None:
     """RFC 5359 §2.4: Ben sends the caller on to Cleo; her offer reaches the caller in a re-INVITE, its answer her ACK."""
     cleo = stage.phone("cleo-phone")
-    carrier, ben, call, talk = _ben_talks_with_the_carrier(stage)
-    _refer(ben, talk, f"<sip:{CLEO}@cloudline.example>")
+    carrier, ben, call, talk = ben_talks_with_the_carrier(stage)
+    refer(ben, talk, f"<sip:{CLEO}@cloudline.example>")
     stage.run(0.5)
     assert talk.last("REFER").status == 202
     invite = cleo.incoming.invite
@@ -52,7 +37,7 @@ def blind_transfer_by_the_callee_to_a_device(stage: Stage) -> None:
     assert not call.got("INVITE"), "nobody is disturbed before she answers"
     new = cleo.answer(sdp(7000, 77, 5))
     stage.run(1.0)
-    assert _reports(talk) == ["100 Trying", "180 Ringing", "200 OK"]
+    assert reports(talk) == ["100 Trying", "180 Ringing", "200 OK"]
     assert talk.over, "Ben is released"
     asked = call.got("INVITE")[0]
     assert b"m=audio 7000" in asked.body
@@ -75,17 +60,17 @@ def blind_transfer_by_the_caller_over_a_trunk(stage: Stage) -> None:
     """The caller transfers the callee to a number of the outside world."""
     ana, ben = stage.phone("ana-phone"), stage.phone("ben-phone")
     carrier = stage.carrier()
-    _answer_reinvites(ben, 6100)
+    answer_reinvites(ben, 6100)
     stage.begin()
     call = ana.call(BEN)
     talk = stage.talk(ana, call, ben)
-    _refer(ana, call, f"<tel:{OUTSIDE}>")
+    refer(ana, call, f"<tel:{OUTSIDE}>")
     stage.run(0.5)
     carrier.ring()
     stage.run(0.5)
     new = carrier.answer(sdp(7000))
     stage.run(1.0)
-    assert _reports(call) == ["100 Trying", "180 Ringing", "200 OK"]
+    assert reports(call) == ["100 Trying", "180 Ringing", "200 OK"]
     assert call.over
     assert new.got("ACK")[0].body == own(6100)
     invite = new.invite
@@ -99,18 +84,18 @@ def blind_transfer_by_the_caller_over_a_trunk(stage: Stage) -> None:
 def blind_transfer_fails(stage: Stage) -> None:
     """486 from the target: the transferor is told, and the call goes on as it was."""
     cleo = stage.phone("cleo-phone")
-    carrier, ben, call, talk = _ben_talks_with_the_carrier(stage)
-    _refer(ben, talk, f"<sip:{CLEO}@cloudline.example>")
+    carrier, ben, call, talk = ben_talks_with_the_carrier(stage)
+    refer(ben, talk, f"<sip:{CLEO}@cloudline.example>")
     stage.run(0.5)
     cleo.reply(cleo.incoming, 486)
     stage.run(0.5)
-    assert _reports(talk) == ["100 Trying", "486 Busy Here"]
+    assert reports(talk) == ["100 Trying", "486 Busy Here"]
     assert talk.got("NOTIFY")[1].get("subscription-state") == "terminated;reason=noresource"
     ben.request(talk, "INFO", b"1", "text/plain")
     stage.run(0.5)
     assert call.got("INFO")
     # a second REFER in the same dialog says which one its reports are about (RFC 3515 §2.4.6)
-    _refer(ben, talk, "<sip:+33199009999@cloudline.example>")
+    refer(ben, talk, "<sip:+33199009999@cloudline.example>")
     stage.run(0.5)
     assert [m.get("event") for m in talk.got("NOTIFY")][:3] == ["refer", "refer", f"refer;id={talk.cseq}"]
     carrier.bye(call)
@@ -120,13 +105,13 @@ def blind_transfer_fails(stage: Stage) -> None:
 
 def blind_transfer_to_nobody(stage: Stage) -> None:
     """A target that does not exist, and one that cannot be read."""
-    carrier, ben, call, talk = _ben_talks_with_the_carrier(stage)
-    _refer(ben, talk, "<sip:nobody@elsewhere.example>")
+    carrier, ben, call, talk = ben_talks_with_the_carrier(stage)
+    refer(ben, talk, "<sip:nobody@elsewhere.example>")
     stage.run(0.5)
     assert talk.last("REFER").status == 202
-    assert _reports(talk)[-1].startswith("4")
+    assert reports(talk)[-1].startswith("4")
     for target in ("<mailto:ana@example.com>", "<sip:", f"<sip:{CLEO}@cloudline.example;method=BYE>", ""):
-        _refer(ben, talk, target)
+        refer(ben, talk, target)
         stage.run(0.2)
         assert talk.last("REFER").status == 400, target
     ben.request(talk, "REFER", headers=(("refer-to", f"<sip:{CLEO}@x>"), ("refer-to", f"<sip:{ANA}@x>")))
@@ -141,8 +126,8 @@ def blind_transfer_to_nobody(stage: Stage) -> None:
 def transferor_hangs_up_early(stage: Stage) -> None:
     """Most phones BYE right after the 202: the transfer goes on without them (RFC 5589 §6.1)."""
     cleo = stage.phone("cleo-phone")
-    carrier, ben, call, talk = _ben_talks_with_the_carrier(stage)
-    _refer(ben, talk, f"<sip:{CLEO}@cloudline.example>")
+    carrier, ben, call, talk = ben_talks_with_the_carrier(stage)
+    refer(ben, talk, f"<sip:{CLEO}@cloudline.example>")
     stage.run(0.015)
     ben.bye(talk)
     stage.run(0.5)
@@ -159,8 +144,8 @@ def transferor_hangs_up_early(stage: Stage) -> None:
 def transferor_hangs_up_and_the_target_is_busy(stage: Stage) -> None:
     """Nobody is left to talk with: the call is over."""
     cleo = stage.phone("cleo-phone")
-    _carrier, ben, call, talk = _ben_talks_with_the_carrier(stage)
-    _refer(ben, talk, f"<sip:{CLEO}@cloudline.example>")
+    _carrier, ben, call, talk = ben_talks_with_the_carrier(stage)
+    refer(ben, talk, f"<sip:{CLEO}@cloudline.example>")
     stage.run(0.1)
     ben.bye(talk)
     stage.run(0.5)
@@ -172,8 +157,8 @@ def transferor_hangs_up_and_the_target_is_busy(stage: Stage) -> None:
 def moved_party_hangs_up_while_the_target_rings(stage: Stage) -> None:
     """The caller has enough: the target is cancelled, the transferor released."""
     cleo = stage.phone("cleo-phone")
-    carrier, ben, call, talk = _ben_talks_with_the_carrier(stage)
-    _refer(ben, talk, f"<sip:{CLEO}@cloudline.example>")
+    carrier, ben, call, talk = ben_talks_with_the_carrier(stage)
+    refer(ben, talk, f"<sip:{CLEO}@cloudline.example>")
     stage.run(0.5)
     cleo.ring()
     stage.run(0.5)
@@ -186,10 +171,8 @@ def moved_party_hangs_up_while_the_target_rings(stage: Stage) -> None:
 def transfer_without_reports(stage: Stage) -> None:
     """Refer-Sub: false (RFC 4488): no NOTIFY; the transferor is released when the two talk."""
     cleo = stage.phone("cleo-phone")
-    carrier, ben, call, talk = _ben_talks_with_the_carrier(stage)
-    _refer(
-        ben, talk, f"<sip:{CLEO}@cloudline.example>", (("refer-sub", "false"), ("supported", "norefersub"))
-    )
+    carrier, ben, call, talk = ben_talks_with_the_carrier(stage)
+    refer(ben, talk, f"<sip:{CLEO}@cloudline.example>", (("refer-sub", "false"), ("supported", "norefersub")))
     stage.run(0.5)
     assert talk.last("REFER").get("refer-sub") == "false"
     cleo.ring()
@@ -204,7 +187,7 @@ def transfer_without_reports(stage: Stage) -> None:
 def transferor_does_not_know_its_subscription(stage: Stage) -> None:
     """481 to a NOTIFY ends the subscription, not the call (RFC 5057 §5)."""
     cleo = stage.phone("cleo-phone")
-    carrier, ben, call, talk = _ben_talks_with_the_carrier(stage)
+    carrier, ben, call, talk = ben_talks_with_the_carrier(stage)
 
     def auto(dialog: Dialog, message: Message, key: str) -> bool:
         if message.method == "NOTIFY":
@@ -212,7 +195,7 @@ def transferor_does_not_know_its_subscription(stage: Stage) -> None:
         return message.method == "NOTIFY"
 
     ben.auto = auto
-    _refer(ben, talk, f"<sip:{CLEO}@cloudline.example>")
+    refer(ben, talk, f"<sip:{CLEO}@cloudline.example>")
     stage.run(0.5)
     assert talk.live
     cleo.reply(cleo.incoming, 486)
@@ -225,8 +208,8 @@ def transferor_does_not_know_its_subscription(stage: Stage) -> None:
 def transfer_meets_glare(stage: Stage) -> None:
     """The caller re-INVITEs in the instant in which the target answers: our re-INVITE waits (RFC 3261 §14.1)."""
     cleo = stage.phone("cleo-phone")
-    carrier, ben, call, talk = _ben_talks_with_the_carrier(stage)
-    _refer(ben, talk, f"<sip:{CLEO}@cloudline.example>")
+    carrier, ben, call, talk = ben_talks_with_the_carrier(stage)
+    refer(ben, talk, f"<sip:{CLEO}@cloudline.example>")
     stage.run(0.5)
     cleo.ring()
     carrier.request(call, "INVITE", sdp(4000, 1, 3, "sendonly"))
@@ -245,9 +228,9 @@ def transfer_meets_glare(stage: Stage) -> None:
 def moved_party_refuses_the_target(stage: Stage) -> None:
     """488 from the party that is moved: the target is released, the old call goes on."""
     cleo = stage.phone("cleo-phone")
-    carrier, ben, call, talk = _ben_talks_with_the_carrier(stage)
+    carrier, ben, call, talk = ben_talks_with_the_carrier(stage)
     carrier.answers = 0
-    _refer(ben, talk, f"<sip:{CLEO}@cloudline.example>")
+    refer(ben, talk, f"<sip:{CLEO}@cloudline.example>")
     stage.run(0.5)
     cleo.ring()
     new = cleo.answer(sdp(7000))
@@ -255,7 +238,7 @@ def moved_party_refuses_the_target(stage: Stage) -> None:
     carrier.reply(call, 488, message=call.got("INVITE")[0])
     stage.run(1.0)
     assert new.over
-    assert _reports(talk) == ["100 Trying", "180 Ringing", "488 Not Acceptable Here"]
+    assert reports(talk) == ["100 Trying", "180 Ringing", "488 Not Acceptable Here"]
     assert call.live
     assert talk.live
     carrier.bye(call)
@@ -265,16 +248,16 @@ def moved_party_refuses_the_target(stage: Stage) -> None:
 def target_hangs_up_while_it_is_connected(stage: Stage) -> None:
     """The target is gone before the moved party answered the re-INVITE: it gets its old partner back."""
     cleo = stage.phone("cleo-phone")
-    carrier, ben, call, talk = _ben_talks_with_the_carrier(stage)
+    carrier, ben, call, talk = ben_talks_with_the_carrier(stage)
     carrier.answers = 0
-    _refer(ben, talk, f"<sip:{CLEO}@cloudline.example>")
+    refer(ben, talk, f"<sip:{CLEO}@cloudline.example>")
     stage.run(0.5)
     cleo.ring()
     new = cleo.answer(sdp(7000))
     stage.run(0.2)
     cleo.bye(new)
     stage.run(0.2)
-    assert _reports(talk)[-1].startswith("480")
+    assert reports(talk)[-1].startswith("480")
     carrier.reply(call, 200, own(4100), message=call.got("INVITE")[0])
     stage.run(0.3)
     back = call.got("INVITE")[1]
@@ -289,8 +272,8 @@ def target_hangs_up_while_it_is_connected(stage: Stage) -> None:
 
 def nobody_may_transfer_from_behind_a_trunk(stage: Stage) -> None:
     """A carrier's REFER would make calls in the name of our user: 403."""
-    carrier, _ben, call, _talk = _ben_talks_with_the_carrier(stage)
-    _refer(carrier, call, f"<sip:{OUTSIDE}@cloudline.example>")
+    carrier, _ben, call, _talk = ben_talks_with_the_carrier(stage)
+    refer(carrier, call, f"<sip:{OUTSIDE}@cloudline.example>")
     stage.run(0.5)
     assert call.last("REFER").status == 403
     carrier.bye(call)
@@ -305,36 +288,19 @@ def transfer_before_the_answer(stage: Stage) -> None:
     stage.run(0.3)
     ben.ring()
     stage.run(0.3)
-    _refer(ana, call, f"<sip:{CLEO}@cloudline.example>")
+    refer(ana, call, f"<sip:{CLEO}@cloudline.example>")
     stage.run(0.3)
     assert call.last("REFER").status == 403
     ana.cancel(call)
     stage.run(1.0)
 
 
-def _replaces(dialog: Dialog) -> str:
-    """Replaces value (escaped for a URI) of a dialog, as the one who holds it writes it down for somebody else."""
-    remote = dialog.remote.rpartition(";tag=")[2]
-    local = dialog.local.rpartition(";tag=")[2]
-    return f"{dialog.call_id}%3Bto-tag%3D{remote}%3Bfrom-tag%3D{local}"
-
-
-def _consultation(stage: Stage) -> tuple[Party, Party, Party, Dialog, Dialog, Dialog, Dialog]:
-    """A carrier called Ben, who called Cleo to ask her: both calls are up."""
-    cleo = stage.phone("cleo-phone")
-    _answer_reinvites(cleo, 7100)
-    carrier, ben, call, talk = _ben_talks_with_the_carrier(stage)
-    consult = ben.call(CLEO, sdp(6001))
-    hers = stage.talk(ben, consult, cleo, sdp(7000))
-    return carrier, ben, cleo, call, talk, consult, hers
-
-
 def attended_transfer(stage: Stage) -> None:
     """RFC 5589 §7.3: REFER on the first call with a Replaces of the second; the caller and Cleo are joined."""
-    carrier, ben, cleo, call, talk, consult, hers = _consultation(stage)
-    _refer(ben, talk, f"<sip:{CLEO}@cloudline.example?Replaces={_replaces(consult)}>")
+    carrier, ben, cleo, call, talk, consult, hers = consultation(stage)
+    refer(ben, talk, f"<sip:{CLEO}@cloudline.example?Replaces={replaces(consult)}>")
     stage.run(2.0)
-    assert _reports(talk) == ["100 Trying", "200 OK"]
+    assert reports(talk) == ["100 Trying", "200 OK"]
     assert consult.over, "Ben's call to Cleo is over"
     assert talk.over
     asked, offered = call.got("INVITE")[0], hers.got("INVITE")[1]
@@ -359,12 +325,12 @@ def attended_transfer(stage: Stage) -> None:
 
 def attended_transfer_on_the_other_leg(stage: Stage) -> None:
     """The same, asked for on the call with Cleo: now she stays and the caller is brought over."""
-    _carrier, ben, cleo, call, talk, consult, hers = _consultation(stage)
+    _carrier, ben, cleo, call, talk, consult, hers = consultation(stage)
     local, remote = talk.local.rpartition(";tag=")[2], talk.remote.rpartition(";tag=")[2]
     replaces = f"{talk.call_id}%3Bto-tag%3D{remote}%3Bfrom-tag%3D{local}"
-    _refer(ben, consult, f"<sip:{CALLER}@cloudline.example?Replaces={replaces}>")
+    refer(ben, consult, f"<sip:{CALLER}@cloudline.example?Replaces={replaces}>")
     stage.run(2.0)
-    assert _reports(consult) == ["100 Trying", "200 OK"]
+    assert reports(consult) == ["100 Trying", "200 OK"]
     assert consult.over
     assert talk.over
     assert call.live
@@ -376,17 +342,35 @@ def attended_transfer_on_the_other_leg(stage: Stage) -> None:
 
 def attended_transfer_while_the_target_negotiates(stage: Stage) -> None:
     """Cleo sends a re-INVITE as soon as she has answered, as some phones do: the transfer waits until it is settled."""
-    carrier, ben, cleo, call, talk, consult, hers = _consultation(stage)
+    carrier, ben, cleo, call, talk, consult, hers = consultation(stage)
     cleo.request(hers, "INVITE", sdp(7001, 1, 2))
     stage.run(0.1)
-    _refer(ben, talk, f"<sip:{CLEO}@cloudline.example?Replaces={_replaces(consult)}>")
+    refer(ben, talk, f"<sip:{CLEO}@cloudline.example?Replaces={replaces(consult)}>")
     stage.run(0.4)
     assert len(hers.got("INVITE")) == 1, "not called a second time"
     ben.reply(consult, 200, sdp(6002), message=consult.got("INVITE")[0])
     stage.run(2.0)
-    assert _reports(talk) == ["100 Trying", "200 OK"]
+    assert reports(talk) == ["100 Trying", "200 OK"]
     assert consult.over
     assert talk.over
+    carrier.bye(call)
+    stage.run(1.0)
+    assert hers.over
+
+
+def attended_transfer_while_the_target_asks_something(stage: Stage) -> None:
+    """What Cleo asked was for Ben, who leaves: she is told so, and not left to wait for his answer."""
+    carrier, ben, cleo, call, talk, consult, hers = consultation(stage)
+    ben.auto = lambda dialog, message, key: message.method == "INFO"
+    cleo.request(hers, "INFO", b"1", "text/plain")
+    stage.run(0.1)
+    assert consult.got("INFO")
+    refer(ben, talk, f"<sip:{CLEO}@cloudline.example?Replaces={replaces(consult)}>")
+    stage.run(2.0)
+    assert reports(talk) == ["100 Trying", "200 OK"]
+    assert hers.last("INFO").status == 487
+    ben.reply(consult, 200, message=consult.got("INFO")[0])
+    stage.run(0.5)
     carrier.bye(call)
     stage.run(1.0)
     assert hers.over
@@ -397,14 +381,14 @@ def attended_transfer_to_the_outside(stage: Stage) -> None:
     listener = "udp:10.0.0.1:5060"
     stage.world.resolver.names["gw.carrier-c.example"] = [Flow("udp", "10.0.3.1", 5060, listener)]
     outside = stage.carrier("10.0.3.1", "carrier-c")
-    _answer_reinvites(outside, 7100)
-    carrier, ben, call, talk = _ben_talks_with_the_carrier(stage)
+    answer_reinvites(outside, 7100)
+    carrier, ben, call, talk = ben_talks_with_the_carrier(stage)
     consult = ben.call(UK, sdp(6001))
     hers = stage.talk(ben, consult, outside, sdp(7000))
     channels = stage.world.server.trunking.channels
-    _refer(ben, talk, f"<sip:{UK}@cloudline.example?Replaces={_replaces(consult)}>")
+    refer(ben, talk, f"<sip:{UK}@cloudline.example?Replaces={replaces(consult)}>")
     stage.run(2.0)
-    assert _reports(talk) == ["100 Trying", "200 OK"]
+    assert reports(talk) == ["100 Trying", "200 OK"]
     assert consult.over
     assert channels.in_use("carrier-c") == 1, "it still talks"
     carrier.bye(call)
@@ -415,13 +399,13 @@ def attended_transfer_to_the_outside(stage: Stage) -> None:
 
 def attended_transfer_fails(stage: Stage) -> None:
     """Cleo refuses the re-INVITE: the caller, who was asked for an offer, hears Ben again."""
-    carrier, ben, cleo, call, talk, consult, hers = _consultation(stage)
+    carrier, ben, cleo, call, talk, consult, hers = consultation(stage)
     cleo.answers = 0
-    _refer(ben, talk, f"<sip:{CLEO}@cloudline.example?Replaces={_replaces(consult)}>")
+    refer(ben, talk, f"<sip:{CLEO}@cloudline.example?Replaces={replaces(consult)}>")
     stage.run(0.5)
     cleo.reply(hers, 488, message=hers.got("INVITE")[1])
     stage.run(1.0)
-    assert _reports(talk) == ["100 Trying", "488 Not Acceptable Here"]
+    assert reports(talk) == ["100 Trying", "488 Not Acceptable Here"]
     assert b"m=audio 6000" in call.got("ACK")[-1].body, "the answer is the description that it had"
     assert hers.over
     assert call.live
@@ -432,9 +416,9 @@ def attended_transfer_fails(stage: Stage) -> None:
 
 def attended_transfer_meets_glare_at_the_target(stage: Stage) -> None:
     """491 from Cleo: she is asked again, with the offer that the caller has made already."""
-    carrier, ben, cleo, call, talk, consult, hers = _consultation(stage)
+    carrier, ben, cleo, call, talk, consult, hers = consultation(stage)
     cleo.answers = 0
-    _refer(ben, talk, f"<sip:{CLEO}@cloudline.example?Replaces={_replaces(consult)}>")
+    refer(ben, talk, f"<sip:{CLEO}@cloudline.example?Replaces={replaces(consult)}>")
     stage.run(0.5)
     cleo.reply(hers, 491, message=hers.got("INVITE")[1])
     stage.run(5.0)
@@ -452,17 +436,17 @@ def attended_transfer_meets_glare_at_the_target(stage: Stage) -> None:
 def replaces_of_somebody_elses_call(stage: Stage) -> None:
     """Only who holds both calls may join them: a Replaces of a dialog of others leads to its target like a blind transfer."""
     zoe, ana, cleo = stage.phone("zoe-phone"), stage.phone("ana-phone"), stage.phone("cleo-phone")
-    carrier, ben, call, talk = _ben_talks_with_the_carrier(stage)
+    carrier, ben, call, talk = ben_talks_with_the_carrier(stage)
     theirs = zoe.call(ANA)
     stage.talk(zoe, theirs, ana)
-    _refer(ben, talk, f"<sip:{CLEO}@cloudline.example?Replaces={_replaces(theirs)}>")
+    refer(ben, talk, f"<sip:{CLEO}@cloudline.example?Replaces={replaces(theirs)}>")
     stage.run(0.5)
     assert theirs.live
     assert ana.incoming.live
     assert cleo.rang
     cleo.reply(cleo.incoming, 486)
     stage.run(0.5)
-    assert _reports(talk)[-1] == "486 Busy Here"
+    assert reports(talk)[-1] == "486 Busy Here"
     carrier.bye(call)
     zoe.bye(theirs)
     stage.run(1.0)
@@ -477,7 +461,7 @@ def _pick_up(party: Party, dialog: Dialog, body: bytes = b"", extra: str = "") -
 def invite_with_replaces(stage: Stage) -> None:
     """RFC 3891: Ben's desktop takes the call over from his phone."""
     desktop = stage.phone("ben-desktop")
-    _carrier, _ben, call, talk = _ben_talks_with_the_carrier(stage)
+    _carrier, _ben, call, talk = ben_talks_with_the_carrier(stage)
     taken = _pick_up(desktop, talk, sdp(8000))
     stage.run(1.0)
     assert taken.status == 200
@@ -494,7 +478,7 @@ def invite_with_replaces_without_offer(stage: Stage) -> None:
     """The newcomer has no offer: the other party makes it, and the newcomer's ACK brings the answer."""
     desktop = stage.phone("ben-desktop")
     desktop.auto_ack = False
-    carrier, _ben, call, talk = _ben_talks_with_the_carrier(stage)
+    carrier, _ben, call, talk = ben_talks_with_the_carrier(stage)
     taken = _pick_up(desktop, talk)
     stage.run(0.5)
     assert taken.last("INVITE").body == own(4100)
@@ -510,7 +494,7 @@ def invite_with_replaces_without_offer(stage: Stage) -> None:
 def invite_with_replaces_is_refused(stage: Stage) -> None:
     """A stranger to the company, a dialog that does not exist, an early-only Replaces, and nonsense."""
     desktop, zoe = stage.phone("ben-desktop"), stage.phone("zoe-phone")
-    carrier, _ben, call, talk = _ben_talks_with_the_carrier(stage)
+    carrier, _ben, call, talk = ben_talks_with_the_carrier(stage)
     stranger = _pick_up(zoe, talk, sdp(8000))
     early = _pick_up(desktop, talk, sdp(8000), ";early-only")
     wrong = Dialog(talk.call_id, talk.local + "x", talk.remote, True)
@@ -528,7 +512,7 @@ def invite_with_replaces_is_refused(stage: Stage) -> None:
 def newcomer_gives_up(stage: Stage) -> None:
     """CANCEL of an INVITE with Replaces that is not answered yet: 487, and the call goes on as it was."""
     desktop = stage.phone("ben-desktop")
-    carrier, _ben, call, talk = _ben_talks_with_the_carrier(stage)
+    carrier, _ben, call, talk = ben_talks_with_the_carrier(stage)
     carrier.answers = 0
     taken = _pick_up(desktop, talk, sdp(8000))
     stage.run(0.3)
@@ -549,9 +533,9 @@ def newcomer_gives_up(stage: Stage) -> None:
 
 def a_flood_of_transfers(stage: Stage) -> None:
     """A phone that transfers over and over is stopped: each attempt leaves legs in the record."""
-    carrier, ben, call, talk = _ben_talks_with_the_carrier(stage)
+    carrier, ben, call, talk = ben_talks_with_the_carrier(stage)
     for _ in range(15):
-        _refer(ben, talk, "<sip:nobody@elsewhere.example>")
+        refer(ben, talk, "<sip:nobody@elsewhere.example>")
         stage.run(0.1)
     assert [m.status for m in talk.responses if m.method == "REFER"] == [202] * 10 + [403] * 5
     carrier.bye(call)
@@ -565,8 +549,8 @@ def transfer_to_a_greeting_hunts(stage: Stage) -> None:
     members = tuple(GreetingMember(user=user) for user in ("ana", "zoe", "cleo"))
     number = E164("+33639987000")
     stage.world.directory.put_one(Greeting(number=number, account="acme", members=members))
-    carrier, ben, call, talk = _ben_talks_with_the_carrier(stage)
-    _refer(ben, talk, f"<sip:{number}@cloudline.example>")
+    carrier, ben, call, talk = ben_talks_with_the_carrier(stage)
+    refer(ben, talk, f"<sip:{number}@cloudline.example>")
     stage.run(0.5)
     ana.ring()
     stage.run(20.0)
@@ -575,7 +559,7 @@ def transfer_to_a_greeting_hunts(stage: Stage) -> None:
     stage.run(0.5)
     cleo.answer(sdp(7000, 77, 5))
     stage.run(1.0)
-    assert _reports(talk)[-1] == "200 OK"
+    assert reports(talk)[-1] == "200 OK"
     carrier.bye(call)
     stage.run(1.0)
 
@@ -586,12 +570,12 @@ def transfer_to_a_greeting_where_nobody_answers(stage: Stage) -> None:
     number = E164("+33639987000")
     members = (GreetingMember(user="ana"),)
     stage.world.directory.put_one(Greeting(number=number, account="acme", members=members))
-    carrier, ben, call, talk = _ben_talks_with_the_carrier(stage)
-    _refer(ben, talk, f"<sip:{number}@cloudline.example>")
+    carrier, ben, call, talk = ben_talks_with_the_carrier(stage)
+    refer(ben, talk, f"<sip:{number}@cloudline.example>")
     stage.run(0.5)
     ana.ring()
     stage.run(21.0)
-    assert _reports(talk)[-1].startswith("480")
+    assert reports(talk)[-1].startswith("480")
     assert talk.live
     carrier.bye(call)
     stage.run(1.0)
@@ -604,14 +588,14 @@ def transfer_to_a_number_that_forwards(stage: Stage) -> None:
     assert found is not None
     forward = Forwarding(mode=ForwardMode.ALL, to=CLEO)
     stage.world.directory.put_one(dataclasses.replace(found, forward=forward))
-    carrier, ben, call, talk = _ben_talks_with_the_carrier(stage)
-    _refer(ben, talk, f"<sip:{ANA}@cloudline.example>")
+    carrier, ben, call, talk = ben_talks_with_the_carrier(stage)
+    refer(ben, talk, f"<sip:{ANA}@cloudline.example>")
     stage.run(0.5)
     assert cleo.rang
     cleo.ring()
     stage.run(0.5)
     cleo.answer(sdp(7000, 77, 5))
     stage.run(1.0)
-    assert _reports(talk)[-1] == "200 OK"
+    assert reports(talk)[-1] == "200 OK"
     carrier.bye(call)
     stage.run(1.0)
