@@ -106,12 +106,22 @@ class Performer:
                 self._legs.release(leg.trunk, leg.channel)
 
     def lose(self, ref: str) -> None:
-        """Another node has the call: its INVITE is that one's to answer."""
+        """Another node has the call: its INVITE, and what its parties have asked, are that one's to answer."""
         call = self._running.calls.get(ref)
-        begun_by = call.begun_by() if call is not None else ""
-        if begun_by:
-            self._wire.leave(begun_by)
+        if call is not None:
+            begun_by = call.begun_by()
+            if begun_by:
+                self._wire.leave(begun_by)
+            for leg in call.legs.values():
+                for key in leg.usage.asked:
+                    self._wire.leave(key)
         self._running.lose(ref)
+
+    def drop(self, effect: Effect) -> None:
+        """An effect of a call that another node has: who asked may ask again, and is heard there then.  A transaction that goes
+        on here would swallow that."""
+        if isinstance(effect, SendResponse):
+            self._wire.leave(effect.key)
 
     def _record(self, call: Call, record: CallRecord, now: float) -> None:
         self._records.put(record)

@@ -113,6 +113,7 @@ class Saving:
         elsewhere = self._running.elsewhere
         for call, effect in pending:
             if call.ref in lost or (elsewhere and call.ref in elsewhere):
+                performer.drop(effect)
                 continue
             try:
                 performer.perform(call, effect, self.now)

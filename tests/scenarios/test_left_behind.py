@@ -137,6 +137,28 @@ def test_an_answer_of_a_call_that_another_node_has_is_not_ours_to_release(later:
     assert told(stage, ana) == []
 
 
+@pytest.mark.rule("LIVE-02")
+def test_what_was_asked_here_is_heard_where_the_call_is_now() -> None:
+    """The call went to another node before its requests were answered here: asked again, they are looked for there, and not
+    swallowed by the transactions of the first time."""
+    stage = Stage()
+    ana, carrier, call = ringing(stage)
+    ana.answer()
+    stage.run(0.5)
+    ana.auto = lambda dialog, message, key: message.method == "INFO"
+    carrier.request(call, "INFO")
+    stage.run(0.1)
+    core = stage.world.server.core
+    ref = next(iter(stage.world.server.runner.calls))
+    core.fetch = lambda ref, done: None
+    assert stage.world.store.take(ref) is not None
+    carrier.request(call, "UPDATE")
+    stage.run(0.1)
+    assert stage.world.server.runner.running.lost == 1
+    stage.run(1.0)
+    assert {event.message.method for event in core._asked_for[ref]} == {"INFO", "UPDATE"}
+
+
 @pytest.mark.rule("LIVE-02", "INC-07")
 def test_a_further_phone_behind_a_proxy_that_answers_after_a_takeover_is_released() -> None:
     """The transaction that knew of forks died with its node; the leg knows that it has its answer."""
