@@ -41,6 +41,7 @@ class Sent:
 
     __slots__ = (
         "acked",
+        "answered",
         "asked_by",
         "at",
         "call_id",
@@ -81,6 +82,8 @@ class Sent:
         self.provisional = False
         self.in_time = False
         """A provisional response came while its transaction certainly lived."""
+        self.answered = False
+        """Some final response has reached the server."""
         self.final = 0
         self.final_at = 0.0
         self.cancelled_at = 0.0
@@ -223,6 +226,7 @@ class Watch:
             if now < sent.at + PATIENCE - SLACK_S:
                 sent.in_time = True
             return
+        sent.answered = True
         if not sent.final:
             if note.method == "INVITE" and note.status >= 600 and not sent.cancelled_at:
                 party = self.sim.network.parties.get(sent.host)
@@ -337,7 +341,8 @@ class Watch:
 
     def _check_ack(self, heard: Heard, now: float) -> None:
         invite = self._invites.get(f"{heard.call_id}|{heard.cseq}")
-        if invite is None or (not invite.final and not invite.finals):
+        # a process that takes over and is cut off from the store hears the answer before its own repetition has left
+        if invite is None or not invite.answered:
             self._blame("ACK of nothing", "no final response to such an INVITE has come", heard)
         else:
             invite.acked[heard.to_tag] = now
