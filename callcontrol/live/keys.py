@@ -4,6 +4,8 @@
   an hour after the longest call could have ended.  A call that was taken over leaves its epoch alone behind for so long.
 - ``{cl}:begun:<hash>``: the call that a request has begun, written with its first save; goes after a minute.
 - ``{cl}:calls:<node>``: set of the references of a node's calls, written by that node and by whoever takes them over.
+- ``{cl}:moved:<node>``: list of the references of calls that others have fetched from a node that lives, read and emptied by it with
+  its sign of life; goes after a minute.
 - ``{cl}:nodes``: sorted set, node -> when its lease lapses (ms by the clock of Redis); goes once its calls have been taken.
 - ``{cl}:nodes:<node>``: the process that is the node; goes a day after its last sign of life.
 - ``{cl}:addresses``: hash, node -> ``host:port`` where other nodes reach it, written by that node; goes with its lease.
@@ -50,6 +52,10 @@ def begun(request: str) -> str:
 
 def calls_of(node: str) -> str:
     return f"{TAG}:calls:{node}"
+
+
+def moved(node: str) -> str:
+    return f"{TAG}:moved:{node}"
 
 
 def node(name: str) -> str:

@@ -50,7 +50,18 @@ return 1
 )
 """KEYS: leases, addresses.  ARGV: name of a dead node, which is forgotten unless it has come back meanwhile."""
 
-NODE_SCRIPTS: Final = (BEAT, BURY)
+MOVED: Final = Script(
+    """
+local refs = redis.call('LRANGE', KEYS[1], 0, -1)
+redis.call('DEL', KEYS[1])
+return refs
+"""
+)
+"""KEYS: what has moved from this node."""
+
+NODE_SCRIPTS: Final = (BEAT, BURY, MOVED)
+_MOVED_S: Final = 60
+"""A node that is told nothing for so long is dead, or learns it when it next saves the call."""
 
 HERE: Final = "here"
 ELSEWHERE: Final = "elsewhere"
@@ -79,9 +90,10 @@ class NodeLease:
         may_move: Callable[[bytes], bool],
         on_usurped: Callable[[], None],
         members: Members | None = None,
+        on_moved: Callable[[list[str]], None] = lambda refs: None,
     ) -> None:
         """``process``: a word that no other process has.  ``may_move``: whether a call may change nodes while its owner lives,
-        by its snapshot.  ``on_usurped``: another process is this node now."""
+        by its snapshot.  ``on_usurped``: another process is this node now.  ``on_moved``: told of calls that others have fetched."""
         self._link = link
         self._store = store
         self._node = node
@@ -90,6 +102,7 @@ class NodeLease:
         self._resume = resume
         self._may_move = may_move
         self._on_usurped = on_usurped
+        self._on_moved = on_moved
         self._breaks = -1
         """Breaks of the link at the last beat."""
         self._trusts_at = 0.0
@@ -168,15 +181,24 @@ class NodeLease:
             if replies is None:
                 done(ELSEWHERE)
                 return
-            held = replies[0]
-            snapshot = held.partition(b"\n")[2] if isinstance(held, bytes) else b""
+            head, _, snapshot = (
+                replies[0].partition(b"\n") if isinstance(replies[0], bytes) else (b"", b"", b"")
+            )
             if not snapshot:
                 done(GONE)
             elif not self._may_move(snapshot):
                 done(ELSEWHERE)
             else:
-                take = TAKE.call((keys.call(ref),), self._node, "")
-                self._link.send(take + command("SADD", keys.calls_of(self._node), ref), 2, taken)
+                take = [
+                    TAKE.call((keys.call(ref),), self._node, ""),
+                    command("SADD", keys.calls_of(self._node), ref),
+                ]
+                owner = head[10:].decode()
+                if owner not in ("", self._node):
+                    # it may live on, and would take its copy for the call until it next wants to save it
+                    moved = keys.moved(owner)
+                    take += [command("RPUSH", moved, ref), command("EXPIRE", moved, _MOVED_S)]
+                self._link.send(b"".join(take), len(take), taken)
 
         self._link.send(command("GET", keys.call(ref)), 1, seen)
 
@@ -185,18 +207,22 @@ class NodeLease:
         names = (keys.NODES, keys.node(self._node))
         lease_ms = int(self._lease_s * 1000)
         beat = BEAT.call(names, self._node, self._process, lease_ms, int(takes))
-        reply, _, leases, addresses = await self._link.ask_all(
+        reply, _, leases, addresses, moved = await self._link.ask_all(
             [
                 beat,
                 command("HSET", keys.ADDRESSES, self._node, written(self.members.address)),
                 command("ZRANGE", keys.NODES, 0, -1),
                 command("HGETALL", keys.ADDRESSES),
+                MOVED.call((keys.moved(self._node),)),
             ]
         )
         if not isinstance(reply, list) or not reply or reply[0] != 1:
             _log.error("live state: another process runs as node %s; this one stops", self._node)
             self._on_usurped()
             return []
+        refs = _texts(moved)
+        if refs:
+            self._on_moved(refs)
         dead = {_text(word) for word in reply[1:]} - {self._node} if self._may_bury() else set()
         known = _pairs(addresses)
         self.members.update({name: known.get(name, "") for name in _texts(leases) if name not in dead})

@@ -128,6 +128,7 @@ class LiveState:
             may_move=may_move,
             on_usurped=on_usurped,
             members=self.members,
+            on_moved=self._save_again,
         )
 
     def announce(self, address: NodeAddress, listener: str) -> None:
@@ -202,9 +203,14 @@ class LiveState:
             return
         refs = list(self._calls.calls)
         for at in range(0, len(refs), _SLICE):
-            self._calls.save_again(refs[at : at + _SLICE])
-            self._calls.flush(self._wall())
+            self._save_again(refs[at : at + _SLICE])
             await asyncio.sleep(0)
+
+    def _save_again(self, refs: list[str]) -> None:
+        """Whether a call is still this node's, saving it tells."""
+        if self._calls is not None:
+            self._calls.save_again(refs)
+            self._calls.flush(self._wall())
 
     def _resume(self, data: bytes, epoch: int) -> None:
         if self._calls is not None:

@@ -91,6 +91,16 @@ def test_a_request_may_come_before_the_lease_has_lapsed(pair: Pair) -> None:
     pair.second.wait_idle()
 
 
+def test_a_call_that_was_fetched_is_over_on_both_nodes(pair: Pair) -> None:
+    """The node that it was fetched from lives on, and does not go on counting it, and those who talked in it for busy."""
+    call, leg = talk(pair.world)
+    bring(pair, call, leg)
+    assert call.hang_up().status == 200
+    leg.expect_hang_up()
+    pair.second.wait_idle()
+    assert proc.wait_until(lambda: pair.world.server.metric("cloudline_calls") == 0, 10)
+
+
 def test_a_request_for_no_call_at_all_is_refused(pair: Pair) -> None:
     """Neither a stranger's guess nor an odd address keeps anything waiting."""
     call, leg = talk(pair.world)

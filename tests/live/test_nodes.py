@@ -30,6 +30,7 @@ class Node:
         self.resumed: dict[bytes, int] = {}
         self.times: dict[bytes, int] = {}
         self.usurped = False
+        self.moved: list[str] = []
         self.lease = NodeLease(
             link,
             self.store,
@@ -39,6 +40,7 @@ class Node:
             resume=self._resume,
             may_move=lambda data: not data.startswith(b"ringing"),
             on_usurped=self._usurped,
+            on_moved=self.moved.extend,
         )
 
     def _resume(self, data: bytes, epoch: int) -> None:
@@ -183,6 +185,28 @@ def test_a_call_that_is_fetched_while_its_node_is_found_dead_is_resumed_once(red
             assert {ref.decode() for ref in held} == set(refs)
             assert await survivor.save("call-50", b"talking on", 2) == frozenset()
             assert survivor.lease.recovered == len(refs)
+
+    asyncio.run(play())
+
+
+def test_a_node_is_told_what_was_fetched_from_it(redis: RedisServer) -> None:
+    """It would take its copy for the call, and those who talked in it for busy, until it next wanted to save it."""
+
+    async def play() -> None:
+        async with nodes(redis, "a", "b") as (owner, other):
+            await owner.lease.begin()
+            for ref in ("call-1", "call-2"):
+                await owner.save(ref, b"talking")
+            assert await other.fetch("call-1") == HERE
+            assert await other.fetch("nobody") == GONE
+            assert owner.moved == []
+            await owner.lease.renew()
+            assert owner.moved == ["call-1"]
+            assert await owner.save("call-1", b"talking") == {"call-1"}
+            await owner.lease.renew()
+            await other.lease.renew()
+            assert owner.moved == ["call-1"], "once"
+            assert other.moved == []
 
     asyncio.run(play())
 
