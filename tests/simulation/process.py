@@ -189,8 +189,15 @@ class Process:
             done(ELSEWHERE)
         else:
             self.sim.count("calls fetched by who was asked for them")
+            self.server.fetched_from(shared.owners.get(ref, 0), ref, self)
             self.take([ref])
             done(HERE)
+
+    def look_for(self, ref: str) -> None:
+        """This process is told that a call was fetched from it: whether it is still its own, saving it tells."""
+        runner = self.signalling.runner
+        runner.save_again([ref])
+        runner.flush(self.wall())
 
     # -- input ------------------------------------------------------------------------------------------------
 

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 LEASE_S: Final = 5.0
 """After this long without a sign of life a process's calls are another's."""
+LETS_GO_S: Final = 40.0
+"""When who was told that it lost a call has certainly asked the store, from which it may be cut off."""
 _BRANCHES: Final = 20_000
 
 
@@ -67,6 +69,8 @@ class Server:
         self.calls_made = 0
         self.unexpected: dict[str, int] = {}
         """Events that did not fit, by name, of all processes."""
+        self._left_over: set[tuple[int, str]] = set()
+        """Number of a process and a call that it will learn to be another's."""
         self._branches: OrderedDict[str, Process] = OrderedDict()
         """Branch of a request of ours -> who sent it."""
         self._number = 0
@@ -87,10 +91,29 @@ class Server:
 
     def running(self) -> dict[str, Call]:
         """The calls of all processes that have a right to them."""
-        return {ref: call for process in self.processes for ref, call in process.calls.items()}
+        return {
+            ref: call
+            for process in self.processes
+            for ref, call in process.calls.items()
+            if (process.number, ref) not in self._left_over
+        }
 
     def call(self, ref: str) -> Call | None:
-        return next((process.calls[ref] for process in self.processes if ref in process.calls), None)
+        for process in self.processes:
+            if ref in process.calls and (process.number, ref) not in self._left_over:
+                return process.calls[ref]
+        return None
+
+    def fetched_from(self, number: int, ref: str, taker: Process) -> None:
+        """A process may live on whose call another one takes: it is told with its next sign of life, and has a while to let go."""
+        self._left_over.discard((taker.number, ref))
+        owner = next((each for each in self.processes if each.number == number and each is not taker), None)
+        if owner is None:
+            return
+        self.sim.count("calls fetched from who lives")
+        self._left_over.add((number, ref))
+        self.sim.clock.after(self.dice.uniform(0.0, LEASE_S / 4), owner.guarded, partial(owner.look_for, ref))
+        self.sim.clock.after(LETS_GO_S, self._left_over.discard, (number, ref))
 
     def channels(self) -> dict[str, bool]:
         """Keys of the trunk channels that are taken, and whether their owner lives; a dead one's are free after its lease."""
