@@ -59,10 +59,12 @@ TAKE: Final = Script(
 local held = redis.call('GET', KEYS[1])
 if not held then return false end
 local stop = string.find(held, '\\n', 11, true)
+local former = tonumber(string.sub(held, 1, 10))
+if not stop or not former then return false end
 local owner = string.sub(held, 11, stop - 1)
 if owner == ARGV[1] and ARGV[2] ~= ARGV[1] then return 2 end
 if ARGV[2] ~= '' and owner ~= ARGV[2] then return 0 end
-local epoch = string.format('%010d', tonumber(string.sub(held, 1, 10)) + 1)
+local epoch = string.format('%010d', former + 1)
 local snapshot = string.sub(held, stop + 1)
 if snapshot == '' then return false end
 redis.call('SET', KEYS[1], epoch .. ARGV[1] .. '\\n' .. snapshot, 'KEEPTTL')
@@ -143,6 +145,10 @@ class RedisCallStore:
     def adopt(self, refs: Iterable[str]) -> None:
         """These calls are in the set of this node already: they were taken over."""
         self._known.update(refs)
+
+    def knows(self, ref: str) -> bool:
+        """Whether this node has the call in its present life, or has ended it and could not tell Redis yet."""
+        return ref in self._known or ref in self._unsaved
 
     def write_unsaved(self) -> None:
         """Write what was kept while Redis was away or refused it; does nothing while it is away."""

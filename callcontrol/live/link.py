@@ -23,6 +23,8 @@ _log = logging.getLogger(__name__)
 
 _FIRST_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 3.0
+_SHORT_LIFE_S: Final = 1.0
+"""A connection that ended before is followed by the next one after a pause, of so much at the most."""
 _WATCH_S: Final = 0.1
 _LOOK_S: Final = 2.0
 """How often it is looked whether another server is the master now."""
@@ -94,9 +96,16 @@ class RedisLink:
 
     async def run(self) -> None:
         """Watch the connection, and bring it up again whenever it is lost.  Until cancelled."""
+        loop = asyncio.get_running_loop()
+        pause = 0.0
         while True:
             if self._connection is not None:
+                since = loop.time()
                 await self._watch(self._connection)
+                # one that ends as soon as it is used (a server that may only be read) is not opened a hundred times a second
+                lived = loop.time() - since >= _SHORT_LIFE_S
+                pause = 0.0 if lived else min(max(pause * 2, _FIRST_PAUSE_S), _SHORT_LIFE_S)
+                await asyncio.sleep(pause)
             await self._come_back()
 
     async def close(self) -> None:

@@ -33,10 +33,11 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('SET', KEYS[2], ARGV[2], 'EX', 86400)
 redis.call('ZADD', KEYS[1], now + ARGV[3], ARGV[1])
 local lapsed = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(' .. now)
-return {1, unpack(lapsed)}
+return {(held or ARGV[4] == '1') and 1 or 2, unpack(lapsed)}
 """
 )
-"""KEYS: leases, this node.  ARGV: name, process, lease in ms, 1 to take the name.  Returns 1 and the names of the dead, or 0."""
+"""KEYS: leases, this node.  ARGV: name, process, lease in ms, 1 to take the name.  Returns 1 and the names of the dead, 2
+and those when Redis knew nothing of the node any more, or 0."""
 
 BURY: Final = Script(
     """
@@ -63,12 +64,16 @@ NODE_SCRIPTS: Final = (BEAT, BURY, MOVED)
 _MOVED_S: Final = 60
 """A node that is told nothing for so long is dead, or learns it when it next saves the call."""
 
+_KNOWN: Final = 1
+_FORGOTTEN: Final = 2
+"""Replies of `BEAT`."""
+
 HERE: Final = "here"
 ELSEWHERE: Final = "elsewhere"
 """Another node has the call, and it cannot be moved now; or nobody can be asked."""
 GONE: Final = "gone"
 TAKEN: Final = 2
-"""Reply of `TAKE`: this node has the call already."""
+"""Reply of `TAKE`: this node has the call already, or had it in its last life."""
 
 Fetched = Callable[[str], None]
 Resume = Callable[[bytes, int], None]
@@ -89,11 +94,13 @@ class NodeLease:
         resume: Resume,
         may_move: Callable[[bytes], bool],
         on_usurped: Callable[[], None],
+        on_emptied: Callable[[], None] = lambda: None,
         members: Members | None = None,
         on_moved: Callable[[list[str]], None] = lambda refs: None,
     ) -> None:
         """``process``: a word that no other process has.  ``may_move``: whether a call may change nodes while its owner lives,
-        by its snapshot.  ``on_usurped``: another process is this node now.  ``on_moved``: told of calls that others have fetched."""
+        by its snapshot.  ``on_usurped``: another process is this node now.  ``on_emptied``: Redis has lost what it held, and
+        the connection did not tell (FLUSHALL, keys evicted).  ``on_moved``: told of calls that others have fetched."""
         self._link = link
         self._store = store
         self._node = node
@@ -103,6 +110,7 @@ class NodeLease:
         self._may_move = may_move
         self._on_usurped = on_usurped
         self._on_moved = on_moved
+        self._on_emptied = on_emptied
         self._breaks = -1
         """Breaks of the link at the last beat."""
         self._trusts_at = 0.0
@@ -168,8 +176,10 @@ class NodeLease:
                 done(ELSEWHERE)
                 return
             reply = replies[0]
-            if reply == TAKEN:
+            if reply == TAKEN and self._store.knows(ref):
                 done(HERE)  # as one of a dead node's, while it was asked for
+            elif reply == TAKEN:  # of this node's last life, and the set that should name it was lost
+                self._link.send(TAKE.call((keys.call(ref),), self._node, self._node), 1, taken)
             elif isinstance(reply, list) and self._go_on(ref, reply):
                 self._store.adopt([ref])
                 self.recovered += 1
@@ -193,7 +203,7 @@ class NodeLease:
                     TAKE.call((keys.call(ref),), self._node, ""),
                     command("SADD", keys.calls_of(self._node), ref),
                 ]
-                owner = head[10:].decode()
+                owner = head[10:].decode("utf-8", "replace")
                 if owner not in ("", self._node):
                     # it may live on, and would take its copy for the call until it next wants to save it
                     moved = keys.moved(owner)
@@ -216,13 +226,16 @@ class NodeLease:
                 MOVED.call((keys.moved(self._node),)),
             ]
         )
-        if not isinstance(reply, list) or not reply or reply[0] != 1:
+        if not isinstance(reply, list) or not reply or reply[0] not in (_KNOWN, _FORGOTTEN):
             _log.error("live state: another process runs as node %s; this one stops", self._node)
             self._on_usurped()
             return []
         refs = _texts(moved)
         if refs:
             self._on_moved(refs)
+        if reply[0] == _FORGOTTEN:
+            _log.error("live state: Redis has lost what it held; all that this node knows is written again")
+            self._on_emptied()
         dead = {_text(word) for word in reply[1:]} - {self._node} if self._may_bury() else set()
         known = _pairs(addresses)
         self.members.update({name: known.get(name, "") for name in _texts(leases) if name not in dead})

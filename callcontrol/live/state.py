@@ -17,6 +17,7 @@ from callcontrol.live.bans import SharedBans
 from callcontrol.live.binding_changes import BindingChanges
 from callcontrol.live.bindings import RedisBindingStore
 from callcontrol.live.calls import SCRIPTS, RedisCallStore
+from callcontrol.live.connection import command
 from callcontrol.live.link import LinkError, RedisLink
 from callcontrol.live.log import BLOCK_MS, LEAVE_COPY, SharedLog
 from callcontrol.live.members import Address as NodeAddress
@@ -76,6 +77,7 @@ class LiveState:
         self._kick = kick
         self._calls: Calls | None = None
         self._back = asyncio.Event()
+        self._secret = b""
         self.link = RedisLink(
             Address(settings.url),
             scripts=(*SCRIPTS, *binding_scripts.SCRIPTS, *NODE_SCRIPTS, *DUTY_SCRIPTS, LEAVE_COPY),
@@ -127,6 +129,7 @@ class LiveState:
             resume=self._resume,
             may_move=may_move,
             on_usurped=on_usurped,
+            on_emptied=self._on_up,
             members=self.members,
             on_moved=self._save_again,
         )
@@ -151,6 +154,7 @@ class LiveState:
         found = await self.link.ask("GET", keys.SECRET)
         if not isinstance(found, bytes) or len(found) < 16:
             raise LinkError(f"{keys.SECRET} in Redis is no secret; delete it")
+        self._secret = found
         return found
 
     async def recover(self, calls: Calls) -> int:
@@ -197,6 +201,10 @@ class LiveState:
 
     async def _write_everything(self) -> None:
         """The connection was lost, and perhaps what Redis held with it: nothing is taken for saved."""
+        if (
+            self._secret
+        ):  # else the next node that starts makes another one, and does not know what this one signed
+            self.link.send(command("SET", keys.SECRET, self._secret, "NX"), 1, lambda replies: None)
         self.calls.distrust()
         self.changes.look_again(rewrite=True)
         if self._calls is None:

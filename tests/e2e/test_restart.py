@@ -143,6 +143,27 @@ def test_redis_is_restarted_empty_while_people_talk(shared: World, store: RedisS
     shared.server.wait_idle()
 
 
+def _secret(store: RedisServer) -> str:
+    """A word that tells two secrets of the nodes apart; they are no text."""
+    return store.ask("EVAL", "return redis.sha1hex(redis.call('GET', KEYS[1]))", "1", "{cl}:secret")
+
+
+def test_redis_is_emptied_under_the_connection_while_people_talk(shared: World, store: RedisServer) -> None:
+    """FLUSHALL, or keys that were evicted: the connection stands, and what Redis should have is written again all the same."""
+    shared.scripted("ben-1", "udp")
+    call, leg = talk(shared)
+    secret = _secret(store)
+    assert store.ask("FLUSHALL") == "OK"
+    hold(call, leg)
+    for key in ("call:*", "calls:*", "binding:*", "secret"):
+        assert proc.wait_until(lambda key=key: store.ask("KEYS", "{cl}:" + key).startswith("{cl}:"), 8), key
+    assert _secret(store) == secret
+    die_and_come_back(shared)
+    assert leg.hang_up().status == 200
+    call.expect_hang_up()
+    shared.server.wait_idle()
+
+
 def test_redis_falls_silent_while_people_talk(shared: World, store: RedisServer) -> None:
     """As behind a proxy that drops the wire: connections stand, and nothing comes back.  Nobody waits for it for long."""
     call, leg = talk(shared)

@@ -156,6 +156,28 @@ def test_scripts_that_redis_forgot_are_loaded_again(redis: RedisServer) -> None:
     asyncio.run(play())
 
 
+def test_a_server_that_may_only_be_read_is_not_tried_without_pause(redis: RedisServer) -> None:
+    """As a master is that was made a replica: connections open, and end with the first save."""
+
+    async def play() -> None:
+        async with running(redis) as link:
+            store = RedisCallStore(link, "node-1", keep_s=600)
+            await link.ask("REPLICAOF", "127.0.0.1", "1")
+            store.save("a", 1, b"one")
+            store.commit(lambda lost: None)
+            end = asyncio.get_running_loop().time() + 1.5
+            while asyncio.get_running_loop().time() < end:
+                store.write_unsaved()
+                await asyncio.sleep(0.01)
+            assert 2 <= link.breaks <= 6
+            redis.ask("REPLICAOF", "NO", "ONE")
+            await until("the link", lambda: link.is_up)
+            store.write_unsaved()
+            await until("the save", lambda: not store.unsaved and not store.waiting)
+
+    asyncio.run(play())
+
+
 def test_a_full_redis_costs_no_call(redis: RedisServer) -> None:
     async def play() -> None:
         async with running(redis) as link:

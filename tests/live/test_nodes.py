@@ -31,6 +31,7 @@ class Node:
         self.times: dict[bytes, int] = {}
         self.usurped = False
         self.moved: list[str] = []
+        self.emptied = 0
         self.lease = NodeLease(
             link,
             self.store,
@@ -41,6 +42,7 @@ class Node:
             may_move=lambda data: not data.startswith(b"ringing"),
             on_usurped=self._usurped,
             on_moved=self.moved.extend,
+            on_emptied=self._emptied,
         )
 
     def _resume(self, data: bytes, epoch: int) -> None:
@@ -51,6 +53,9 @@ class Node:
 
     def _usurped(self) -> None:
         self.usurped = True
+
+    def _emptied(self) -> None:
+        self.emptied += 1
 
     async def save(self, ref: str, data: bytes, epoch: int = 1) -> frozenset[str]:
         told: asyncio.Future[frozenset[str]] = asyncio.get_running_loop().create_future()
@@ -102,6 +107,52 @@ def test_survivors_share_the_calls_of_the_dead_and_none_is_taken_twice(redis: Re
             assert set(await survivors[0].lease.alive()) == {"b", "c"}
             # the dead one was only asleep: its next save tells it
             assert await dead.save("call-7", b"talking on") == frozenset({"call-7"})
+
+    asyncio.run(play())
+
+
+def test_a_redis_that_was_emptied_is_noticed_by_the_next_beat(redis: RedisServer) -> None:
+    """The connection stands, so nothing else tells."""
+
+    async def play() -> None:
+        async with nodes(redis, "a") as (node,):
+            await node.lease.begin()
+            await node.lease.renew()
+            assert node.emptied == 0
+            await node.link.ask("FLUSHALL")
+            await node.lease.renew()
+            assert node.emptied == 1
+            await node.lease.renew()
+            assert node.emptied == 1
+
+    asyncio.run(play())
+
+
+def test_a_call_of_the_last_life_that_no_set_names_is_taken_when_it_is_asked_for(redis: RedisServer) -> None:
+    async def play() -> None:
+        async with nodes(redis, "a", "a") as (before, after):
+            await before.save("call-1", b"talking")
+            await before.link.ask("DEL", "{cl}:calls:a")
+            assert await after.lease.recover() == 0
+            assert await after.fetch("call-1") == HERE
+            assert after.resumed == {b"talking": 2}
+            assert await after.fetch("call-1") == HERE
+            assert after.times == {b"talking": 1}
+            assert await before.save("call-1", b"talking on") == frozenset({"call-1"})
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("junk", ["", "junk", "00000000xx" + "a" + chr(10) + "talking", "0000000001no line"])
+def test_a_call_that_is_none_keeps_nobody_from_starting(redis: RedisServer, junk: str) -> None:
+    async def play() -> None:
+        async with nodes(redis, "a", "a") as (before, after):
+            for ref in ("call-1", "call-2"):
+                await before.save(ref, f"talking {ref}".encode())
+            await before.link.ask("SET", "{cl}:call:call-1", junk)
+            assert await after.lease.recover() == 1
+            assert set(after.resumed) == {b"talking call-2"}
+            assert await after.fetch("call-1") == GONE
 
     asyncio.run(play())
 
