@@ -9,6 +9,7 @@ SQLite is the embedded default (one node, a file, WAL), PostgreSQL the real one.
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -34,6 +35,8 @@ _MIGRATION_LOCK: Final = 0x636C6F7564
 
 # SQLSTATE classes of a server that is starting, stopping, full or overloaded, and of broken connections.
 _OUTAGE: Final = ("08", "53", "57")
+# ... and of one that does not let us in, or has no such database: an operator's mistake, or a change of password.
+_REFUSED: Final = ("28", "3D")
 
 
 class DatabaseUnavailable(Exception):
@@ -127,9 +130,14 @@ async def _mapped() -> AsyncIterator[None]:
         raise DatabaseUnavailable(_plain(error)) from error
     except DBAPIError as error:
         state = sqlstate(error)
-        if error.connection_invalidated or state.startswith(_OUTAGE):
+        if error.connection_invalidated or state.startswith((*_OUTAGE, *_REFUSED)) or _is_no_database(error):
             raise DatabaseUnavailable(_plain(error)) from error
         raise
+
+
+def _is_no_database(error: DBAPIError) -> bool:
+    """The file is of another program, or damaged; SQLite has no class of its own for that."""
+    return type(error.orig) is sqlite3.DatabaseError
 
 
 def sqlstate(error: DBAPIError) -> str:
@@ -179,8 +187,12 @@ def _upgrade(connection: Connection) -> None:
     if _revision(connection) == newest():
         return
     from alembic import command  # late: it is big, and most starts find nothing to do
+    from alembic.util import CommandError
 
-    command.upgrade(alembic_config(connection), "head")
+    try:
+        command.upgrade(alembic_config(connection), "head")
+    except CommandError as error:
+        raise DatabaseUnavailable(f"its schema is of another version of Cloudline: {error}") from error
 
 
 def newest() -> str:

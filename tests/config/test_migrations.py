@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
+import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -13,7 +15,15 @@ from sqlalchemy import Connection, text
 from callcontrol.access.tables import TokenRow
 from callcontrol.cdr.tables import CallRow
 from callcontrol.pricing.tables import RateRow
-from config.database import MIGRATIONS, Base, alembic_config, create_engine, newest, upgrade
+from config.database import (
+    MIGRATIONS,
+    Base,
+    DatabaseUnavailable,
+    alembic_config,
+    create_engine,
+    newest,
+    upgrade,
+)
 from config.sections import DatabaseSettings
 from gateway.tables import TrunkRow
 from numbering.tables import NumberRow
@@ -116,3 +126,43 @@ def test_there_is_one_chain() -> None:
     assert len(script.get_heads()) == 1
     assert len(script.get_bases()) == 1
     assert script.get_heads() == [newest()], "files are named after their revisions"
+
+
+async def opened(url: str) -> None:
+    engine = create_engine(DatabaseSettings(url=url))
+    try:
+        await upgrade(engine)
+    finally:
+        await engine.dispose()
+
+
+def test_a_schema_of_a_newer_version_is_left_alone_and_named(blank_database_url: str) -> None:
+    """As after going back to an older version."""
+
+    async def run() -> None:
+        await opened(blank_database_url)
+        engine = create_engine(DatabaseSettings(url=blank_database_url))
+        async with engine.begin() as connection:
+            await connection.execute(text("UPDATE alembic_version SET version_num = 'of tomorrow'"))
+        await engine.dispose()
+        with pytest.raises(DatabaseUnavailable, match=r"another version of Cloudline.*of tomorrow"):
+            await opened(blank_database_url)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("content", [b"no database " * 400, b"SQLite format 3\x00" + b"\xff" * 5000])
+def test_a_file_that_is_no_database_is_refused_in_a_sentence(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "file").write_bytes(content)
+    with pytest.raises(DatabaseUnavailable, match="not a database"):
+        asyncio.run(opened(f"sqlite+aiosqlite:///{tmp_path / 'file'}"))
+
+
+def test_a_database_that_is_not_there_is_refused_in_a_sentence(blank_postgres_url: str) -> None:
+    with pytest.raises(DatabaseUnavailable, match="nosuch"):
+        asyncio.run(opened(blank_postgres_url.rpartition("/")[0] + "/nosuch"))
+
+
+def test_a_user_who_may_not_come_in_is_refused_in_a_sentence(blank_postgres_url: str) -> None:
+    with pytest.raises(DatabaseUnavailable, match="nobody"):
+        asyncio.run(opened(blank_postgres_url.replace("//cloudline@", "//nobody@")))
