@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -37,6 +38,11 @@ _MIGRATION_LOCK: Final = 0x636C6F7564
 _OUTAGE: Final = ("08", "53", "57")
 # ... and of one that does not let us in, or has no such database: an operator's mistake, or a change of password.
 _REFUSED: Final = ("28", "3D")
+
+
+Also = Callable[[AsyncConnection], Awaitable[None]]
+"""What is written along with something else, in its transaction."""
+_also: ContextVar[tuple[asyncio.Task[object] | None, Also] | None] = ContextVar("also", default=None)
 
 
 class DatabaseUnavailable(Exception):
@@ -110,7 +116,7 @@ async def reading(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
 @asynccontextmanager
 async def writing(engine: AsyncEngine, *, commit: bool = True) -> AsyncIterator[AsyncConnection]:
     """A transaction: all of the block is done, or none of it; none of it either without ``commit`` (a dry
-    run).
+    run).  What `along` has announced belongs to the block.
 
     Raises `DatabaseUnavailable`.
     """
@@ -120,6 +126,24 @@ async def writing(engine: AsyncEngine, *, commit: bool = True) -> AsyncIterator[
             yield connection
             if not commit:
                 await transaction.rollback()
+                return
+            announced = _also.get()
+            if announced is not None and announced[0] is asyncio.current_task():
+                await announced[1](connection)
+
+
+@contextmanager
+def along(also: Also) -> Iterator[None]:
+    """Whatever this task writes within the block, ``also`` is written in each of its transactions.
+
+    So that one can tell afterwards whether anything was written, even if the process has died meanwhile.  Tasks that
+    the block starts are not meant.
+    """
+    token = _also.set((asyncio.current_task(), also))
+    try:
+        yield
+    finally:
+        _also.reset(token)
 
 
 @asynccontextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, BigInteger, Double, Index, Integer, LargeBinary, String, Text
+from sqlalchemy import JSON, BigInteger, Boolean, Double, Index, Integer, LargeBinary, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from config.database import Base
@@ -38,6 +38,8 @@ class AnsweredRow(Base):
     started_at: Mapped[float] = mapped_column(Double, index=True)
     # Until then a request without an answer counts as running; later its node is taken for dead.
     running_until: Mapped[float] = mapped_column(Double)
+    # Something of what was asked for has been committed, whether or not it was ever answered.
+    written: Mapped[bool] = mapped_column(Boolean)
     # 0: no answer yet.
     status: Mapped[int] = mapped_column(Integer)
     headers: Mapped[dict[str, str]] = mapped_column(JSON)

@@ -5,13 +5,16 @@ request runs, a second one gets 409.  Answers are kept in SQL for ``http.idempot
 survive a restart and are the same on every node.  An answer that means "try again" (429, 5xx) is not kept.
 
 What was done is answered as done, also when the database goes away before the answer is kept: it is kept as soon as the database
-is back, and until then this node knows it.
+is back, and until then this node knows it.  When the node dies before it has answered, the key tells whether anything was written,
+since that is noted in the transaction of the work: if not, the request is done anew; if so, its answer is lost (409), and it is
+not done again.  Work that is in no database (a call that is asked for) is not noted, and done anew.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -50,6 +53,12 @@ class Earlier:
     """Hash of that request."""
     answer: Answer | None
     """None while it runs."""
+    is_lost: bool = False
+    """It does not run any more, has written something, and will never be answered."""
+
+
+class Superseded(Exception):
+    """A request took so long that its key was given to another one: it writes nothing any more."""
 
 
 class AnswerStore(Protocol):
@@ -60,8 +69,13 @@ class AnswerStore(Protocol):
     ) -> Earlier | None:
         """Take a key for a request, atomically; the earlier request if the key is taken.
 
-        A key whose answer is older than ``kept_s``, or whose request stopped running, is free.
+        A key whose answer is older than ``kept_s``, or whose request stopped running before it wrote anything, is free.
         """
+        ...
+
+    def running(self, token: str, key: str, started_at: float) -> AbstractContextManager[None]:
+        """Within it, what this task writes is noted with the key in the same transaction.  ``started_at``: ``now`` of
+        ``begin``.  Raises `Superseded` out of such a transaction, which writes nothing then."""
         ...
 
     async def finish(self, token: str, key: str, answer: Answer) -> None:
@@ -69,7 +83,7 @@ class AnswerStore(Protocol):
         ...
 
     async def release(self, token: str, key: str) -> None:
-        """Nothing was done: the key is free again."""
+        """Nothing is answered: the key is free again, unless something was written."""
         ...
 
 
@@ -101,11 +115,15 @@ class Idempotency:
         waiting = self._later.get((token, key))
         if waiting is not None and waiting.answer is not None:
             return _replay(waiting, digest)
-        earlier = await self._store.begin(token, key, digest, self._wall(), RUNNING_S, self._kept_s)
+        now = self._wall()
+        earlier = await self._store.begin(token, key, digest, now, RUNNING_S, self._kept_s)
         if earlier is not None:
             return _replay(earlier, digest)
         try:
-            answer = await run(request)
+            with self._store.running(token, key, now):
+                answer = await run(request)
+        except Superseded:
+            raise _running() from None
         except RequestValidationError:
             await self._settle(token, key, Earlier(request=digest, answer=None))
             raise
@@ -169,9 +187,17 @@ def _replay(earlier: Earlier, digest: str) -> Response:
     if earlier.request != digest:
         title = "The Idempotency-Key was used for another request"
         raise Problem(422, "idempotency_mismatch", title, "Send a new key with a new request.")
+    if earlier.is_lost:
+        detail = "Look at what is there, and ask for what is missing with another Idempotency-Key."
+        title = "It was done, at least in part, and its node died before it had answered"
+        raise Problem(409, "answer_lost", title, detail)
     if earlier.answer is None:
-        detail = "Wait a moment, then send it again with the same key."
-        title = "The first request with this Idempotency-Key still runs"
-        raise Problem(409, "idempotency_running", title, detail, {"Retry-After": "1"})
+        raise _running()
     answer = earlier.answer
     return Response(answer.body, answer.status, {**answer.headers, REPLAYED: "true"})
+
+
+def _running() -> Problem:
+    detail = "Wait a moment, then send it again with the same key."
+    title = "The first request with this Idempotency-Key still runs"
+    return Problem(409, "idempotency_running", title, detail, {"Retry-After": "1"})

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from callcontrol.access.store import SqlAuditStore, SqlTokenStore
 from callcontrol.access.tables import AnsweredRow
-from callcontrol.api.idempotency import Answer, Earlier
+from callcontrol.api.idempotency import Answer, Earlier, Superseded
 from callcontrol.provisioning.store import SqlProvisioningStore
-from config.database import writing
+from config.database import along, writing
 
 
 class SqlAnswerStore:
@@ -32,13 +33,14 @@ class SqlAnswerStore:
             "request": request,
             "started_at": now,
             "running_until": now + running_s,
+            "written": False,
             "status": 0,
             "headers": {},
             "body": b"",
         }
         ours = (AnsweredRow.token == token) & (AnsweredRow.key == key)
         over = (AnsweredRow.started_at <= now - kept_s) | (
-            (AnsweredRow.status == 0) & (AnsweredRow.running_until <= now)
+            (AnsweredRow.status == 0) & (AnsweredRow.running_until <= now) & ~AnsweredRow.written
         )
         async with writing(self._engine) as connection:
             await connection.execute(delete(AnsweredRow).where(ours & over))
@@ -46,8 +48,24 @@ class SqlAnswerStore:
             if (await connection.execute(insert)).rowcount:
                 return None
             found = (await connection.execute(select(AnsweredRow.__table__).where(ours))).one()
+        if not found.status:
+            return Earlier(request=found.request, answer=None, is_lost=found.running_until <= now)
         answer = Answer(status=found.status, headers=dict(found.headers), body=found.body)
-        return Earlier(request=found.request, answer=answer if found.status else None)
+        return Earlier(request=found.request, answer=answer)
+
+    @contextmanager
+    def running(self, token: str, key: str, started_at: float) -> Iterator[None]:
+        ours = (
+            (AnsweredRow.token == token) & (AnsweredRow.key == key) & (AnsweredRow.started_at == started_at)
+        )
+        mark = update(AnsweredRow).where(ours & (AnsweredRow.status == 0)).values(written=True)
+
+        async def also(connection: AsyncConnection) -> None:
+            if not (await connection.execute(mark)).rowcount:
+                raise Superseded
+
+        with along(also):
+            yield
 
     async def finish(self, token: str, key: str, answer: Answer) -> None:
         values = {"status": answer.status, "headers": answer.headers, "body": answer.body}
@@ -57,8 +75,10 @@ class SqlAnswerStore:
 
     async def release(self, token: str, key: str) -> None:
         ours = (AnsweredRow.token == token) & (AnsweredRow.key == key)
+        open_ = ours & (AnsweredRow.status == 0)
         async with writing(self._engine) as connection:
-            await connection.execute(delete(AnsweredRow).where(ours & (AnsweredRow.status == 0)))
+            await connection.execute(delete(AnsweredRow).where(open_ & ~AnsweredRow.written))
+            await connection.execute(update(AnsweredRow).where(open_).values(running_until=0.0))
 
     async def forget(self, before: float) -> int:
         """Remove what was answered before an instant; how many."""

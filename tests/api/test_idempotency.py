@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
@@ -175,6 +176,9 @@ class Flaky:
     ) -> Earlier | None:
         self._check()
         return await self._store.begin(token, key, request, now, running_s, kept_s)
+
+    def running(self, token: str, key: str, started_at: float) -> AbstractContextManager[None]:
+        return self._store.running(token, key, started_at)
 
     async def finish(self, token: str, key: str, answer: Answer) -> None:
         self._check()
