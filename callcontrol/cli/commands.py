@@ -15,6 +15,7 @@ from callcontrol.cli import (
     cdr_commands,
     greeting_commands,
     live_commands,
+    loadtest_commands,
     mqtt_commands,
     number_commands,
     phone_commands,
@@ -44,6 +45,7 @@ app.add_typer(number_commands.app, name="number")
 app.add_typer(phone_commands.app, name="phone")
 app.add_typer(greeting_commands.app, name="greeting")
 app.add_typer(token_commands.app, name="token")
+app.add_typer(loadtest_commands.app, name="loadtest")
 provisioning_commands.add_to(app)
 app.command("leases")(live_commands.leases)
 app.command("explain")(explain_command)

@@ -112,6 +112,40 @@ def test_demo_callback_tells_the_story_of_a_callback(demo: Demo) -> None:
         assert word in done.stdout, done.stdout
 
 
+def test_loadtest_calls_and_reports(demo: Demo) -> None:
+    done = demo.command("loadtest", "calls", "--rate", "10", "--seconds", "1", "--talk", "0.1", "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert (report["asked"], report["completed"], report["failed"]) == (10, 10, 0)
+    assert set(report["delays_ms"]) == {"ringing", "answered", "hung up"}
+    assert report["delays_ms"]["answered"]["p50"] >= 100  # it rings for so long
+
+
+def test_loadtest_calls_as_a_carrier(demo: Demo) -> None:
+    found = re.search(r"udp:(127\.0\.0\.1):(\d+)", demo.text)
+    assert found is not None
+    trunk = f"127.0.0.1:{int(found.group(2)) + 20}"
+    options = ("--trunk", trunk, "--caller", "+33199001234", "--rate", "10", "--seconds", "0.5")
+    done = demo.command("loadtest", "calls", "+33639981002", *options)
+    assert done.returncode == 0, done.stderr
+    assert "5 completed, 0 failed" in done.stdout
+
+
+def test_loadtest_registers_and_reports(demo: Demo) -> None:
+    done = demo.command("loadtest", "register", "--rate", "20", "--seconds", "0.5")
+    assert done.returncode == 0, done.stderr
+    assert "10 completed, 0 failed" in done.stdout
+
+
+def test_loadtest_says_what_failed(demo: Demo) -> None:
+    options = ("--rate", "10", "--seconds", "0.3")
+    done = demo.command("loadtest", "calls", "not-a-colleague", *options)
+    assert done.returncode == 1
+    assert "3 failed: INVITE: 404" in done.stdout
+    assert "3 of 3 calls failed" in done.stderr
+    assert demo.command("loadtest", "calls", "not-a-colleague", *options, "--max-failed", "1").returncode == 0
+
+
 def test_make_run_is_setup_and_the_demo() -> None:
     """The recipe of ``make run``, without carrying it out again: it installs, then serves the demo."""
     done = subprocess.run(
