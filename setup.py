@@ -12,7 +12,7 @@ from setuptools import setup
 
 CORE = ("callcontrol/sip", "callcontrol/b2bua")
 AROUND = {
-    "callcontrol": """asked_trunk auth bindings call_deadlines call_index call_log call_stats call_store callers
+    "callcontrol": """asked_trunk auth bindings call_deadlines call_index call_log call_search call_stats call_store callers
         capabilities core defects dialled gather gather_callee histogram ids intake ladder
         limits live_facts lookups newcomers occupancy occupants opening performing ports
         registrar registration runner running_calls saving scanners strays system_clock

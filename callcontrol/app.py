@@ -214,6 +214,7 @@ class App(Alone):
                 self.signalling.verifier.on_result = self.link.verified
         self.signalling.core.waiting_room.kick = self.driver.kick
         self.numbers.rios.kick = self.driver.kick
+        self.numbers.rios.on_defect = self.signalling.runner.defects.tell
         desk = Desk(
             settings, self.signalling, self.driver, self._clock, self.directory, self.trunks, self.live
         )

@@ -26,8 +26,12 @@ class CallIndex:
         return {"owners": len(self._owners), "tags": len(self._tags), "users": len(self._by_user)}
 
     def add(self, call: Call) -> None:
-        self._owners[call.ref] = {}
-        self._rung[call.ref] = []
+        """A call that begins here, or comes from another node; that may have taken it from this one, which was not told: what is
+        under way for its legs leads to the call as it is now."""
+        owners = self._owners.setdefault(call.ref, {})
+        for owner in owners.values():
+            owner.call = call
+        self._rung.setdefault(call.ref, [])
         self.rings(call, rung_users(call.plan))
 
     def rings(self, call: Call, users: Iterable[str]) -> None:

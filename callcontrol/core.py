@@ -7,7 +7,7 @@ our tag.  Synchronous, and without a clock: the shell calls ``turn`` after each 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Protocol
 
 from callcontrol import newcomers
 from callcontrol.b2bua.call import Call
@@ -15,8 +15,9 @@ from callcontrol.b2bua.causes import CAUSES, reason_lines
 from callcontrol.b2bua.env import CallEnv
 from callcontrol.b2bua.events import CancelIn, RequestIn, Start
 from callcontrol.bindings import BindingAdded, BindingAsleep, BindingRemoved
+from callcontrol.call_search import CallSearch
 from callcontrol.capabilities import CAPABILITIES, OUTSIDE, TOLD
-from callcontrol.ids import CallRefs, call_ref_of
+from callcontrol.ids import CallRefs
 from callcontrol.intake import Admitted, Answer, Deferred
 from callcontrol.ladder import Ladders
 from callcontrol.limits import Gate, Suspicious
@@ -43,8 +44,6 @@ from callcontrol.waiting_room import WAIT_S, Waiting, WaitingRoom
 from callcontrol.wire import Owner, Wire
 from dialplan import reasons
 from gateway.capacity import GRANTED
-
-_MAX_HELD: Final = 10_000  # requests that wait while calls are taken over
 
 Asker = Callable[[Message | None, Flow | None], None]
 """Told the final response to a request outside calls and where it came from; None: there was none."""
@@ -99,11 +98,8 @@ class Core:
         """Told the Call-ID of an INVITE that was decided on and is refused all the same: there is no room for it."""
         self.state_away = False
         """No new calls, since they could not be saved; what runs goes on."""
-        self._held: list[RequestReceived | AckReceived] | None = None
-        self.fetch: Callable[[str, Callable[[str], None]], None] | None = None
-        """Takes a call over from wherever it is (``callcontrol.live.nodes``); None: there is nowhere else."""
-        self._asked_for: dict[str, list[RequestReceived | AckReceived]] = {}
-        self._fetched: list[tuple[str, str]] = []
+        self.search = CallSearch(runner.calls)
+        """Takes calls over from wherever they are."""
         self.counters: dict[str, int] = {}
         self._openings: list[Opening] = []
         self.strays = Strays(endpoint, runner, wire, env.usage.ids, self.asked)
@@ -123,9 +119,9 @@ class Core:
                     self._on_defect(opening.event, error, monotonic)
         if len(self.waiting_room):
             for waiting in self.waiting_room.due(now):
-                self._let_in(waiting, waiting.deferred.admitted(), monotonic, now)
-        if self._fetched:
-            self._after_fetch(monotonic, now)
+                self._let_in(waiting, waiting.deferred.admitted, monotonic, now)
+        for found, outcome in self.search.answered():
+            self._after_search(found, outcome, monotonic, now)
         events = self._endpoint.events
         while events:
             batch = events[:]
@@ -148,7 +144,7 @@ class Core:
         elif isinstance(event, AckReceived):
             owner = self._runner.by_tag(event.message.to_tag)
             if owner is None:
-                if not self._hold(event) and not self._ask_elsewhere(event):
+                if not self.search.keeps(event):
                     self._count("stray ACK")
             else:
                 self._in_dialog(owner, event.message, "", event.flow, now)
@@ -165,52 +161,30 @@ class Core:
             self._ladders.add(owner.call.ref, now, owner.leg, False, "", event.message.data)
             self._runner.handle(owner.call, CancelIn(owner.leg, event.message), now)
         elif isinstance(owner, Waiting) and self.waiting_room.leave(owner):
-            self._let_in(owner, owner.cancelled(), monotonic, now)
+            self._let_in(owner, owner.cancelled, monotonic, now)
         elif isinstance(owner, Opening) and not owner.cancelled:
             owner.cancelled = True
             self._refuse(owner.event, reasons.CALLER_CANCELLED, monotonic)
 
-    def _ask_elsewhere(self, event: RequestReceived | AckReceived) -> bool:
-        """Whether another node may have the call: it is asked for, and the request waits (LIVE-02)."""
-        if self.fetch is None:
-            return False
-        ref = call_ref_of(event.message.uri)
-        if not ref or ref in self._runner.calls:
-            return False
-        waiting = self._asked_for.get(ref)
-        if waiting is not None:
-            waiting.append(event)
-        elif len(self._asked_for) < _MAX_HELD:
-            self._asked_for[ref] = [event]
-            self.fetch(ref, lambda outcome: self._fetched.append((ref, outcome)))
-        else:
-            return False
-        return True
-
-    def _after_fetch(self, monotonic: float, now: float) -> None:
-        fetched, self._fetched = self._fetched, []
-        for ref, outcome in fetched:
-            for event in self._asked_for.pop(ref, ()):
-                if self._runner.by_tag(event.message.to_tag) is not None:
-                    self._take(event, monotonic, now)
-                elif isinstance(event, RequestReceived) and not left_open(self._endpoint, event, outcome):
-                    self._turn_away(event, 500 if outcome == "elsewhere" else 481, monotonic)
+    def _after_search(
+        self, event: RequestReceived | AckReceived, outcome: str, monotonic: float, now: float
+    ) -> None:
+        """A call that another node might have was asked for: go on with a request that waited for it."""
+        try:
+            if self._runner.by_tag(event.message.to_tag) is not None:
+                self._take(event, monotonic, now)
+            elif isinstance(event, RequestReceived) and not left_open(self._endpoint, event, outcome):
+                self._turn_away(event, 500 if outcome == "elsewhere" else 481, monotonic)
+        except Exception as error:  # noqa: BLE001
+            self._on_defect(event, error, monotonic)
 
     def begin_recovery(self) -> None:
         """Calls are about to be taken over: requests in dialogs that nobody knows yet wait for ``end_recovery``."""
-        self._held = []
+        self.search.begin_recovery()
 
     def end_recovery(self) -> None:
         """All calls that were to be taken over are here: what waited is worked off in the next turn."""
-        if self._held is not None:
-            self._endpoint.events.extend(self._held)
-            self._held = None
-
-    def _hold(self, event: RequestReceived | AckReceived) -> bool:
-        if self._held is None or len(self._held) >= _MAX_HELD:
-            return False
-        self._held.append(event)
-        return True
+        self._endpoint.events.extend(self.search.end_recovery())
 
     def _on_defect(self, event: object, error: Exception, monotonic: float) -> None:
         """An error of ours, or the runner raises it: this one message is lost, and its sender told so."""
@@ -273,7 +247,7 @@ class Core:
                 self._endpoint.answer_once(event.key, status, data, monotonic)
         elif in_dialog:
             owner = self._runner.by_tag(message.to_tag)
-            if owner is None and (self._hold(event) or self._ask_elsewhere(event)):
+            if owner is None and self.search.keeps(event):
                 return
             if owner is None or not self._in_dialog(owner, message, event.key, event.flow, now):
                 self._turn_away(event, 481, monotonic)
@@ -348,10 +322,10 @@ class Core:
         full = self.state_away or len(self._runner.calls) >= self._max_calls
         return reasons.OVERLOAD if full else ""
 
-    def _let_in(self, waiting: Waiting, outcome: Admitted, monotonic: float, now: float) -> None:
+    def _let_in(self, waiting: Waiting, decide: Callable[[], Admitted], monotonic: float, now: float) -> None:
         """Go on with an INVITE that waited for facts of the live store."""
         try:
-            self._admit(waiting.event, outcome, monotonic, now)
+            self._admit(waiting.event, decide(), monotonic, now)
         except Exception as error:  # noqa: BLE001
             self._on_defect(waiting.event, error, monotonic)
 

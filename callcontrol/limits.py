@@ -345,6 +345,8 @@ class Gate:
         held = self._bans.get(ban.address)
         if ban.address in self._trusted or (held is not None and held.until > ban.until):
             return
+        if held is None and len(self._bans) >= self._settings.max_bans:
+            self._make_room(ban.since)
         self._bans[ban.address] = ban
         entry = self._young.get(ban.address) or self._old.get(ban.address)
         if entry is not None and ban.slowed:

@@ -88,7 +88,7 @@ def join_ringing(runner: Runner, registrar: Registrar, event: BindingAdded, now:
     if target is None:
         return
     for call in runner.ringing(target.user):
-        runner.handle(call, TargetJoined(target, anew), now)
+        runner.guarded(call, TargetJoined(target, anew), now)
 
 
 def is_emergency(outcome: Admitted) -> bool:

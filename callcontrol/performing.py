@@ -17,6 +17,7 @@ from callcontrol.b2bua.effects import (
 )
 from callcontrol.call_stats import CallStats
 from callcontrol.cdr import CallRecord
+from callcontrol.defects import Defects
 from callcontrol.ports import CallPushes, CallStore, RecordSink
 from callcontrol.running_calls import RunningCalls
 from callcontrol.sip.commands import SendAck, SendRequest, SendResponse
@@ -34,6 +35,7 @@ class Performer:
         wire: Wire,
         legs: TrunkLegs,
         records: RecordSink,
+        defects: Defects,
         recent: int,
     ) -> None:
         """``recent``: how many records of ended calls are kept at hand."""
@@ -51,6 +53,7 @@ class Performer:
         self._store = store
         self._wire = wire
         self._legs = legs
+        self._defects = defects
         self._records = records
         self._recent_max = recent
 
@@ -94,10 +97,13 @@ class Performer:
             running.forget(call.ref)
 
     def watch(self, call: Call, now: float) -> None:
-        """The call was saved, or has ended."""
+        """The call was saved, or has ended; whoever is told of it costs no call anything."""
         watcher = self._running.watcher
         if watcher is not None:
-            watcher.changed(call, now)
+            try:
+                watcher.changed(call, now)
+            except Exception as error:  # noqa: BLE001
+                self._defects.tell(error)
 
     def give_back(self, call: Call) -> None:
         """A call that never was, since its request has begun another one: what was taken for it."""

@@ -31,6 +31,8 @@ class RioReader:
         self._queue: asyncio.Queue[tuple[str, Done]] = asyncio.Queue(MAX_WAITING)
         self.kick: Callable[[], None] = lambda: None
         """Asks the node for a turn: something was told."""
+        self.on_defect: Callable[[Exception], None] | None = None
+        """Told of an error of ours that one call met; None: it is raised, and ends the reading for all."""
 
     def rio(self, number: str, done: Done) -> None:
         """The RIO of a line, told to ``done`` once; at once only where too many wait."""
@@ -43,7 +45,12 @@ class RioReader:
         """Read until cancelled."""
         while True:
             number, done = await self._queue.get()
-            done(await self._read(number))
+            try:
+                done(await self._read(number))
+            except Exception as error:
+                if self.on_defect is None:
+                    raise
+                self.on_defect(error)
             self.kick()
 
     async def _read(self, number: str) -> RioFacts:

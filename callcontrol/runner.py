@@ -86,7 +86,7 @@ class Runner:
         self._trunking = trunking
         self._wire = wire
         self.trunk_legs = legs = TrunkLegs(trunking)
-        self.performer = Performer(self.running, store, wire, legs, records, recent)
+        self.performer = Performer(self.running, store, wire, legs, records, self.defects, recent)
         self.lookups = Lookups(self.running, legs, self.defects, route_transfer, self.later)
         self.saving = Saving(self.running, store, self.performer, self.defects, self._push_failed)
 
@@ -132,12 +132,13 @@ class Runner:
             if isinstance(effect, TrunkReleased):
                 self.trunk_legs.resumed(effect.channel)
             self.saving.pending.append((call, effect))
-        self.handle(call, Resumed(), now)
+        self.guarded(call, Resumed(), now)
+        running.deadlines.schedule(call)
         if call.phase == RINGING:
             # whoever registered while nobody had the call
             for user in rung_users(call.plan):
                 for target in self.lookups.targets_of(user, call.started_at, now):
-                    self.handle(call, TargetJoined(target), now)
+                    self.guarded(call, TargetJoined(target), now)
 
     def save_again(self, refs: Iterable[str]) -> None:
         """Have the next ``flush`` save these calls, if they still run: the store may have lost them."""
@@ -204,7 +205,7 @@ class Runner:
         if self._late:
             late, self._late = self._late, []
             for waiting, event in late:
-                self._guarded(waiting, event, now)
+                self.guarded(waiting, event, now)
         deadlines = self.running.deadlines
         while ref := deadlines.pop(now):
             call = self.calls.get(ref)
@@ -213,9 +214,9 @@ class Runner:
             if call.next_deadline() > now:
                 deadlines.schedule(call)
             else:
-                self._guarded(call, DeadlinePassed(), now)
+                self.guarded(call, DeadlinePassed(), now)
 
-    def _guarded(self, call: Call, event: Event, now: float) -> None:
+    def guarded(self, call: Call, event: Event, now: float) -> None:
         """Whatever one call does about it, the others get theirs."""
         try:
             self.handle(call, event, now)
@@ -260,7 +261,7 @@ class Runner:
             call.dirty = False
             # what comes after the end (another 2xx of a fork) must not bring the snapshot back, and who was refused at
             # once, or has nothing left to be done, need not be stored
-            if call.ref in self.calls and not (
+            if self.calls.get(call.ref) is call and not (
                 call.over and (len(effects) == 1 or call.ref not in self.running.stored)
             ):
                 saving.dirty[call.ref] = call
@@ -289,7 +290,7 @@ class Runner:
         """Pushes failed while they were sent: their calls do something else."""
         for call, effect in unpushed:
             if effect.kind == INCOMING_CALL:
-                self.handle(call, PushFailed(effect.device), now)
+                self.guarded(call, PushFailed(effect.device), now)
         self.flush(now)
 
     # -- legs that change their calls -----------------------------------------------------------------------

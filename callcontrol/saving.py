@@ -58,11 +58,11 @@ class Saving:
             occupants = self._running.occupants
             begun: list[Call] = []
             for call in self.dirty.values():
-                if occupants is not None:
-                    occupants.changed(call, now)
                 try:
                     if self._save(call, pending):
                         begun.append(call)
+                    if occupants is not None:
+                        occupants.changed(call, now)
                 except Exception as error:  # noqa: BLE001
                     self._defects.tell(error)
             changed = list(self.dirty.values()) if self._running.watcher is not None else []
@@ -108,7 +108,8 @@ class Saving:
             for ref in lost:
                 performer.lose(ref)
         for call in changed:
-            if call.ref not in lost:
+            # not one that was lost, or came to its end while this was saved
+            if self._running.calls.get(call.ref) is call:
                 performer.watch(call, self.now)
         elsewhere = self._running.elsewhere
         for call, effect in pending:

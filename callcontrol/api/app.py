@@ -15,7 +15,6 @@ from pydantic import TypeAdapter
 
 from callcontrol.api import problems
 from callcontrol.api.door import Door
-from callcontrol.api.idempotency import Idempotency
 from callcontrol.api.metering import BodyBound, Meter
 from callcontrol.api.routes import (
     accounts,
@@ -86,9 +85,7 @@ def build_api(services: Services) -> FastAPI:
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
     api.state.door = Door(services.tokens, services.settings, services.monotonic, services.counters)
-    api.state.idempotency = Idempotency(
-        services.answers, services.settings.idempotency_seconds, services.wall
-    )
+    api.state.idempotency = services.idempotency
     problems.add_handlers(api)
     sight = Sight(services.directory)
     for resource in _RESOURCES:

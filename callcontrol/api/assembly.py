@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from callcontrol.access.service import TokenCache, Tokens
+from callcontrol.api.idempotency import Idempotency
 from callcontrol.api.metering import HttpCounters
 from callcontrol.api.services import ImpactOf, Services
 from callcontrol.api.store import Stores
@@ -86,7 +87,7 @@ def make_services(
         ),
         token_lists=stores.tokens,
         audit=stores.audit,
-        answers=stores.answers,
+        idempotency=Idempotency(stores.answers, settings.idempotency_seconds, wall),
         refresh=refresh,
         wall=wall,
         monotonic=monotonic,
@@ -102,7 +103,7 @@ def make_services(
 
 
 class Upkeep:
-    """Writes when tokens were last used, and removes answers and records that are too old."""
+    """Writes when tokens were last used, and answers that the database could not take; removes answers and records that are old."""
 
     def __init__(self, services: Services, stores: Stores) -> None:
         self._services = services
@@ -121,6 +122,7 @@ class Upkeep:
         """Do it once; what the database does not take now is done in a later round."""
         settings, now = self._services.settings, self._services.wall()
         try:
+            await self._services.idempotency.catch_up()
             await self._services.tokens.write_uses()
             if purge:
                 await self._stores.answers.forget(now - settings.idempotency_seconds)

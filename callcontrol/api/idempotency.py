@@ -111,7 +111,7 @@ class Idempotency:
             detail = f"Send at most {MAX_KEY} printable ASCII characters, a UUID for example."
             raise Problem(422, "invalid_idempotency_key", "The Idempotency-Key cannot be used", detail)
         digest = await _hash(request)
-        await self._catch_up()
+        await self.catch_up()
         waiting = self._later.get((token, key))
         if waiting is not None and waiting.answer is not None:
             return _replay(waiting, digest)
@@ -151,7 +151,7 @@ class Idempotency:
             if len(self._later) < MAX_LATER:
                 self._later[token, key] = outcome
 
-    async def _catch_up(self) -> None:
+    async def catch_up(self) -> None:
         """Bring what waits to the database; what it does not take goes on waiting."""
         for token, key in list(self._later):
             outcome = self._later.pop((token, key), None)

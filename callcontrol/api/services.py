@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from callcontrol.access.audit import AuditEntry
 from callcontrol.access.service import Tokens
 from callcontrol.access.tokens import Scope, Token
-from callcontrol.api.idempotency import AnswerStore
+from callcontrol.api.idempotency import Idempotency
 from callcontrol.api.metering import HttpCounters
 from callcontrol.explaining.impact import Impact
 from callcontrol.lease_views import LeaseList
@@ -90,7 +90,7 @@ class Services:
     tokens: Tokens
     token_lists: TokenLists
     audit: AuditTrail
-    answers: AnswerStore
+    idempotency: Idempotency
     refresh: Callable[[], Awaitable[None]]
     """Let this node see at once what was just written; other nodes see it within a second."""
     wall: Callable[[], float]

@@ -73,7 +73,18 @@ return {epoch, snapshot}
 )
 """ARGV: new owner, old owner (empty: whoever it is).  Epoch and snapshot; 0: it is not the old owner's; 2: the
 new owner has it, in its present life; nothing: it is gone."""
-SCRIPTS: Final = (SAVE, BEGIN, DELETE, TAKE)
+LEAVE: Final = Script(
+    """
+for at = 3, #ARGV do
+  local owner = redis.call('GETRANGE', ARGV[2] .. ARGV[at], 10, 10 + #ARGV[1])
+  if owner ~= ARGV[1] .. '\\n' then redis.call('SREM', KEYS[1], ARGV[at]) end
+end
+return 1
+"""
+)
+"""KEYS: set of a node.  ARGV: the node, what names of calls begin with, references.  The set names no more those of them that the
+node does not have, or not again by now."""
+SCRIPTS: Final = (SAVE, BEGIN, DELETE, TAKE, LEAVE)
 _BEGUN_S: Final = 64
 """A request is sent again for 64*T1, half of this by default (RFC 3261 §17.1.1.2)."""
 
@@ -151,8 +162,9 @@ class RedisCallStore:
         return ref in self._known or ref in self._unsaved
 
     def write_unsaved(self) -> None:
-        """Write what was kept while Redis was away or refused it; does nothing while it is away."""
-        if self._unsaved and self._link.is_up:
+        """Write what was kept while Redis was away or refused it; does nothing while it is away, or while a later state of the
+        same call may be on its way."""
+        if self._unsaved and self._link.is_up and not self._in_flight:
             unsaved, self._unsaved = self._unsaved, {}
             self._write(unsaved, self._note_lost)
 
@@ -194,7 +206,7 @@ class RedisCallStore:
 
         def answered(replies: Replies | None) -> None:
             self.save_seconds.observe(time.perf_counter() - began)
-            self._answered(noted, checked, done, replies, claims)
+            self._answered(noted, checked, done, replies)
 
         self._link.send(b"".join(data), len(data), answered)
 
@@ -204,11 +216,11 @@ class RedisCallStore:
         checked: list[tuple[int, str]],
         done: Callable[[Lost], None],
         replies: Replies | None,
-        claims: dict[str, str],
     ) -> None:
         self._in_flight -= 1
         refusal = None if replies is None else _refusal(replies)
         if replies is None or refusal is not None:
+            self._known.difference_update(noted)  # nor is it known whether the set names them
             self._keep(noted)
             if refusal is not None:
                 self._on_refusal(str(refusal))
@@ -219,9 +231,9 @@ class RedisCallStore:
             self._unsaved.pop(ref, None)  # an earlier state whose save failed
         lost = frozenset(ref for at, ref in checked if replies[at] == 0)
         self._known -= lost
-        again = [ref for ref in lost if ref in claims]
-        if again:  # nobody has taken them: they never were
-            self._link.send(command("SREM", self._set, *again), 1, lambda replies: None)
+        if lost:
+            left = LEAVE.call((self._set,), self._node, keys.call(""), *sorted(lost))
+            self._link.send(left, 1, lambda replies: None)
         self.refusal = ""
         done(lost)
 

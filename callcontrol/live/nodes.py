@@ -94,13 +94,15 @@ class NodeLease:
         resume: Resume,
         may_move: Callable[[bytes], bool],
         on_usurped: Callable[[], None],
+        on_defect: Callable[[Exception], None],
         on_emptied: Callable[[], None] = lambda: None,
         members: Members | None = None,
         on_moved: Callable[[list[str]], None] = lambda refs: None,
     ) -> None:
         """``process``: a word that no other process has.  ``may_move``: whether a call may change nodes while its owner lives,
         by its snapshot.  ``on_usurped``: another process is this node now.  ``on_emptied``: Redis has lost what it held, and
-        the connection did not tell (FLUSHALL, keys evicted).  ``on_moved``: told of calls that others have fetched."""
+        the connection did not tell (FLUSHALL, keys evicted).  ``on_moved``: told of calls that others have fetched.
+        ``on_defect``: told of an error of ours that one call met when it was gone on with."""
         self._link = link
         self._store = store
         self._node = node
@@ -111,6 +113,7 @@ class NodeLease:
         self._on_usurped = on_usurped
         self._on_moved = on_moved
         self._on_emptied = on_emptied
+        self._on_defect = on_defect
         self._breaks = -1
         """Breaks of the link at the last beat."""
         self._trusts_at = 0.0
@@ -290,6 +293,9 @@ class NodeLease:
             self._resume(reply[1], int(_text(reply[0])))
         except ValueError as error:
             _log.error("live state: call %s cannot be read: %s", ref, error)
+            return False
+        except Exception as error:  # noqa: BLE001 - or this call would end every node that takes it, one after the other
+            self._on_defect(error)
             return False
         return True
 

@@ -197,7 +197,7 @@ async def open_live(
 
 async def recover(live: LiveState, core: Core, adopter: Calls) -> None:
     """Go on with the calls of the last life of this node; meanwhile nobody in a dialog is told that it is gone."""
-    core.fetch = live.lease.fetch
+    core.search.fetch = live.lease.fetch
     core.begin_recovery()
     try:
         count = await live.recover(adopter)

@@ -129,7 +129,7 @@ class Worker(App):
 
             take(ref, fetched)
 
-        self.signalling.core.fetch = fetch
+        self.signalling.core.search.fetch = fetch
         self._open_bringing()
 
     def _open_bringing(self) -> None:
@@ -162,7 +162,7 @@ class Worker(App):
     async def _find_and_take(self, dialog: Replaces) -> None:
         found = await self.seat.ask_all("dialog", (dialog.to_tag, dialog.from_tag))
         ref = next((str(ref) for ref in found.values() if ref), "")
-        fetch = self.signalling.core.fetch
+        fetch = self.signalling.core.search.fetch
         if not ref or fetch is None:
             return
         taken = asyncio.Event()

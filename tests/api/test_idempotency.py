@@ -227,6 +227,37 @@ def test_what_was_done_is_answered_as_done_when_the_database_goes_away(database_
     run(scenario())
 
 
+def test_what_was_done_is_told_to_the_other_nodes_when_the_database_is_back(database_url: str) -> None:
+    """Also when nobody sends anything to the node that did it."""
+
+    async def scenario() -> None:
+        phones = Phones()
+        async with api_world(database_url, WORLD, phones=phones) as world:
+            store = flaky(world)
+            body = {"device": "ana-phone", "to": "+33199001234"}
+            handle = phones.handle
+
+            def then_away(*request: Any) -> None:
+                store.away = True
+                handle(*request)
+
+            phones.handle = then_away  # type: ignore[method-assign]
+            first = await world.ask("POST", "/v1/callbacks", body, headers=KEY)
+            assert first.status_code == 202
+            await world.upkeep.round(purge=False)
+            other = ApiWorld(database_url)
+            await other.cache.load()
+            assert (await other.ask("POST", "/v1/callbacks", body, headers=KEY)).status_code == 409, "it runs"
+            store.away = False
+            await world.upkeep.round(purge=False)
+            again = await other.ask("POST", "/v1/callbacks", body, headers=KEY)
+            await other.engine.dispose()
+            assert (again.status_code, again.headers["idempotency-replayed"]) == (202, "true")
+            assert len(phones.asked) == 1
+
+    run(scenario())
+
+
 def test_a_key_is_free_again_after_an_outage(database_url: str) -> None:
     """What was refused because the database went away may be sent again as soon as it is back."""
 

@@ -11,7 +11,7 @@ import pytest
 from callcontrol.call_events import CallEvents
 from gateway.push import Outgoing
 from numbering.directory import Directory
-from tests.scenarios.stage import ANA, CALLER, Stage
+from tests.scenarios.stage import ANA, BEN, CALLER, Stage
 from tests.support.party import sdp
 
 
@@ -151,3 +151,48 @@ def test_an_event_that_cannot_be_sent_is_counted_and_not_sent_later() -> None:
     assert listener.events.lost == 1
     assert listener.kinds == ["ringing", "ended"]
     stage.settle()
+
+
+def test_a_call_that_changes_while_its_end_is_saved_is_not_told_again() -> None:
+    """Another phone behind a forking proxy answers when all is over: it is released, and nothing of it stays."""
+    stage = Stage(commit_s=0.2)
+    listener = Listener(stage)
+    ana, _, carrier = stage.phone("ana-phone"), stage.phone("ben-phone"), stage.carrier()
+    call = carrier.call(ANA, caller=CALLER)
+    stage.run(1.0)
+    ana.reply(ana.incoming, 200, sdp(6001), tag="fork-one")
+    stage.run(1.0)
+    carrier.bye(call)
+    stage.run(0.2)
+    carrier.call(BEN, caller=CALLER)  # what comes after the BYE waits behind the save of this one
+    stage.run(0.05)
+    ana.reply(ana.incoming, 200, sdp(6002), tag="fork-two")
+    stage.run(5.0)
+    assert [message.to_tag for message in ana.incoming.got("BYE")] == ["fork-one", "fork-two"]
+    told = [event["type"] for event in listener.told if event["data"]["called"] == ANA]
+    assert told == [f"cloudline.call.{kind}" for kind in ("started", "answered", "ended")]
+    stage.run(100.0)
+    assert listener.events.census() == 0
+
+
+def test_an_integration_that_meets_a_bug_costs_no_call() -> None:
+    stage = Stage(commit_s=0.01)
+    listener = Listener(stage)
+    told: list[Exception] = []
+    stage.world.server.runner.defects.listener = told.append
+
+    def broken(message: Outgoing) -> bool:
+        raise RuntimeError("a bug")
+
+    listener.events._send = broken
+    ana, carrier = stage.phone("ana-phone"), stage.carrier()
+    call = carrier.call(ANA, caller=CALLER)
+    stage.run(0.3)
+    ana.answer(sdp(6000))
+    stage.run(0.5)
+    carrier.bye(call)
+    stage.run(1.0)
+    assert call.over
+    assert len(stage.world.records) == 1
+    assert list(stage.world.server.runner.performer.recent) == [stage.record.call_ref]
+    assert {str(error) for error in told} == {"a bug"}

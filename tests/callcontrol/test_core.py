@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
+from callcontrol.b2bua.call import Call
+from callcontrol.b2bua.events import Event, RequestIn
 from callcontrol.core import Admission
 from callcontrol.intake import Admitted, Answer, Deferred
+from callcontrol.live.nodes import HERE
 from callcontrol.sip.flow import Flow
 from callcontrol.sip.message import Message, parse
 from tests.hostile.kit import Fence, request
+from tests.scenarios.stage import ANA, BEN, CALLER, Stage
 from tests.support.party import Party
-from tests.support.world import DOMAIN, World
+from tests.support.world import DOMAIN, SERVER, World
 
 INSTANCE = "urn:uuid:00000000-0000-4000-8000-0000000000a1"
 OUTBOUND = (("supported", "path, outbound, gruu"),)
@@ -183,3 +189,46 @@ def test_a_bug_is_raised_where_nobody_wants_to_know_of_it() -> None:
     fence.receive(request("INVITE", 1, uri=f"sip:{DOMAIN}", call_id="bad"))
     with pytest.raises(RuntimeError):
         fence.turn()
+
+
+@pytest.mark.rule("OPS-05", "LIVE-02")
+def test_a_bug_that_a_request_meets_after_its_call_was_fetched_costs_the_others_nothing() -> None:
+    """Two parties hang up, each in a call that another node has; the first of the calls meets a bug here."""
+    stage = Stage()
+    world, carrier = stage.world, stage.carrier()
+    for name, number in (("ana-phone", ANA), ("ben-phone", BEN)):
+        phone = stage.phone(name)
+        carrier.call(number, caller=CALLER)
+        stage.run(0.3)
+        phone.answer()
+        stage.run(0.5)
+    for call in carrier.dialogs:
+        carrier.bye(call)
+    byes = [data for _, source, _, data in world.network.log if source == carrier.host][-2:]
+    other, now = world.build(), world.network.now
+    told: list[Exception] = []
+    other.runner.defects.listener = told.append
+    refs = list(world.server.runner.calls)
+
+    def broken(call: Call, event: Event) -> None:
+        if call.ref == refs[0] and isinstance(event, RequestIn):
+            raise RuntimeError("a bug")
+
+    def fetch(ref: str, done: Callable[[str], None]) -> None:
+        taken = world.store.take(ref)
+        assert taken is not None
+        other.runner.resume(taken[1], taken[0], world.now())
+        done(HERE)
+
+    other.runner.tap, other.core.search.fetch = broken, fetch
+    for bye in byes:
+        assert bye.startswith(b"BYE ")
+        other.endpoint.receive(bye, Flow("udp", carrier.host, 5060, f"udp:{SERVER}:5060"), now)
+    other.turn()
+    other.turn()
+    answers = [parse(data) for _, data in other.endpoint.out]
+    assert [answer.status for answer in answers if answer.status and answer.cseq_method == "BYE"] == [
+        500,
+        200,
+    ]
+    assert [str(error) for error in told] == ["a bug"]

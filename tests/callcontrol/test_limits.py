@@ -11,6 +11,7 @@ from callcontrol.limits import (
     MALFORMED,
     SCANNER,
     UNKNOWN_TARGET,
+    Ban,
     Doorkeeper,
     Gate,
     GatePolicy,
@@ -390,3 +391,26 @@ def test_bans_told_by_the_wall_clock_end_on_the_sockets_clock() -> None:
     assert not door.inspect(options("sipvicious"), PHONE, 66.0, reliable=True)
     assert not door.admit(PHONE, 66.1)
     assert g.list_bans(1_800_000_067.0)[0].until == 1_800_000_066.0 + 120.0
+
+
+@pytest.mark.rule("OPS-05")
+def test_bans_of_other_processes_take_no_more_room_than_own_ones() -> None:
+    """Who floods one node with forged addresses fills the memory of none."""
+    g = gate(max_bans=100)
+    for number in range(1000):
+        address = f"192.0.{number // 250}.{number % 250}"
+        g.learn(
+            Ban(
+                address=address,
+                reason=AUTH,
+                since=float(number),
+                until=number + 600.0,
+                count=0,
+                forged_count=1,
+                proven=False,
+                slowed=False,
+            )
+        )
+        assert not g.admit(address, number + 1.0)
+        assert len(g.list_bans(0.0)) <= 100
+    assert len(g.list_bans(0.0)) > 90

@@ -9,6 +9,7 @@ import pytest
 from callcontrol.live_facts import Asking, Done
 from callcontrol.waiting_room import WAIT_S
 from dialplan.facts import CalledNumber, CallFacts, GatewayFacts
+from tests.simulation.test_simulation import INTERPRETED
 from tests.support.party import SERVER, Dialog
 from tests.support.world import World
 
@@ -197,3 +198,32 @@ def test_what_was_not_heard_in_time_is_missing(answered: bool, left: str) -> Non
     sources[1 if answered else 0].answer()
     assert asking.facts.trunk == left
     assert not told
+
+
+def spoilt(facts: CallFacts) -> CallFacts:
+    """Facts that the dialplan cannot read."""
+    return dataclasses.replace(facts, called=None)  # type: ignore[arg-type]
+
+
+@pytest.mark.rule("OPS-05")
+@pytest.mark.parametrize(
+    "how", ["told", "late", "cancelled"] if INTERPRETED else ()
+)  # compiled, there are none
+def test_a_bug_that_one_call_meets_when_it_goes_on_is_told_to_it_alone(how: str) -> None:
+    scene = Scene()
+    told: list[Exception] = []
+    scene.world.server.runner.defects.listener = told.append
+    scene.slow.missing = spoilt  # type: ignore[method-assign]
+    first, second = scene.call(0.1), scene.call()
+    if how == "told":
+        facts, _, done = scene.slow.asked[0]
+        done(spoilt(facts))
+    elif how == "cancelled":
+        scene.carrier.cancel(first)
+    scene.slow.answer(1)
+    scene.world.run(WAIT_S + 1.0)
+    assert first.status == 500
+    assert len(told) == 1
+    assert scene.phone.rang
+    assert second.status < 300
+    assert len(scene.room) == 0

@@ -138,6 +138,16 @@ def test_a_rio_is_read_for_a_call_that_waits(url: str, monkeypatch: pytest.Monke
 
         monkeypatch.setattr(office.inventory.ports, "rio", away)
         assert await ask(ONE) == RioFacts(state=RIO_UNAVAILABLE)
+        told: list[Exception] = []
+        office.rios.on_defect = told.append
+
+        def broken(facts: RioFacts) -> None:
+            raise RuntimeError("a bug that one call meets")
+
+        office.rio(ONE, broken)
+        assert await ask(ONE) == RioFacts(state=RIO_UNAVAILABLE), "the next one is told all the same"
+        assert [str(error) for error in told] == ["a bug that one call meets"]
+        found.pop()
         reading.cancel()
         with pytest.raises(asyncio.CancelledError):
             await reading

@@ -194,6 +194,9 @@ def test_a_full_redis_costs_no_call(redis: RedisServer) -> None:
             await until("the save", lambda: not store.waiting)
             assert not store.refusal
             assert await link.ask("GET", "{cl}:call:a") == b"0000000001node-1\none"
+            assert await link.ask("SMEMBERS", "{cl}:calls:node-1") == [b"a"], (
+                "or nobody would ever take it over"
+            )
 
     asyncio.run(play())
 
@@ -210,6 +213,7 @@ def test_an_older_state_that_failed_does_not_come_back(redis: RedisServer) -> No
             await link.ask("CONFIG", "SET", "maxmemory", "0")
             store.save("a", 1, b"two")
             store.commit(told.append)
+            store.write_unsaved()  # the later one is on its way
             await until("the save", lambda: len(told) == 2)
             store.write_unsaved()
             await until("rest", lambda: not store.waiting)

@@ -84,6 +84,10 @@ async def saved(store: RedisCallStore, ref: str, data: bytes) -> None:
     raise AssertionError("a call stays unsaved")
 
 
+def _raised(error: Exception) -> None:
+    raise error
+
+
 def lease_of(link: RedisLink, store: RedisCallStore, name: str, resumed: list[bytes]) -> NodeLease:
     return NodeLease(
         link,
@@ -94,6 +98,7 @@ def lease_of(link: RedisLink, store: RedisCallStore, name: str, resumed: list[by
         resume=lambda data, epoch: resumed.append(data),
         may_move=lambda data: True,
         on_usurped=lambda: None,
+        on_defect=_raised,
     )
 
 

@@ -26,12 +26,14 @@ class Node:
 
     def __init__(self, link: RedisLink, name: str, process: str) -> None:
         self.link = link
+        self.name = name
         self.store = RedisCallStore(link, name, keep_s=60)
         self.resumed: dict[bytes, int] = {}
         self.times: dict[bytes, int] = {}
         self.usurped = False
         self.moved: list[str] = []
         self.emptied = 0
+        self.defects: list[Exception] = []
         self.lease = NodeLease(
             link,
             self.store,
@@ -43,11 +45,14 @@ class Node:
             on_usurped=self._usurped,
             on_moved=self.moved.extend,
             on_emptied=self._emptied,
+            on_defect=self.defects.append,
         )
 
     def _resume(self, data: bytes, epoch: int) -> None:
         if data == b"unreadable":
             raise ValueError("not a snapshot")
+        if data == b"a bug":
+            raise LookupError("a bug that one call meets")
         self.times[data] = self.times.get(data, 0) + 1
         self.resumed[data] = epoch
 
@@ -81,6 +86,13 @@ async def nodes(server: RedisServer, *names: str) -> AsyncIterator[list[Node]]:
     finally:
         for node in made:
             await node.link.close()
+
+
+async def calls_of(node: Node) -> set[str]:
+    """What the set of the node names."""
+    held = await node.link.ask("SMEMBERS", f"{{cl}}:calls:{node.name}")
+    assert isinstance(held, list)
+    return {ref.decode() for ref in held}
 
 
 async def watch(*survivors: Node, seconds: float = 2 * LEASE_S) -> None:
@@ -157,6 +169,25 @@ def test_a_call_that_is_none_keeps_nobody_from_starting(redis: RedisServer, junk
     asyncio.run(play())
 
 
+def test_a_call_that_meets_a_bug_costs_neither_the_others_nor_the_node(redis: RedisServer) -> None:
+    """Or it would go from one node to the next, and end each of them."""
+
+    async def play() -> None:
+        async with nodes(redis, "a", "b") as (dead, survivor):
+            await dead.lease.begin()
+            await survivor.lease.begin()
+            for ref, data in (("call-1", b"a bug"), ("call-2", b"talking"), ("call-3", b"a bug")):
+                await dead.save(ref, data)
+            assert await survivor.fetch("call-3") == GONE
+            await watch(survivor)
+            assert survivor.resumed == {b"talking": 2}
+            assert [str(error) for error in survivor.defects] == ["a bug that one call meets"] * 2
+            assert survivor.lease.orphaned == 1
+            assert set(await survivor.lease.alive()) == {"b"}, "it takes over from the next one, too"
+
+    asyncio.run(play())
+
+
 def test_nothing_is_taken_from_a_node_that_lives(redis: RedisServer) -> None:
     async def play() -> None:
         async with nodes(redis, "a", "b") as (first, second):
@@ -203,6 +234,8 @@ def test_a_call_is_fetched_when_a_request_for_it_comes_here(redis: RedisServer) 
             assert await other.fetch("call-3") == GONE
             assert await other.fetch("nobody") == GONE
             assert other.resumed == {b"talking": 2}
+            assert await owner.save("call-1", b"talking on") == frozenset({"call-1"})
+            assert await calls_of(owner) == {"call-2", "call-3"}, "what it has lost it does not name for ever"
             # the old owner dies later: what it lost before is not taken from the new one
             await watch(other, third)
             assert other.resumed.keys() | third.resumed.keys() == {b"talking", b"ringing"}
@@ -231,9 +264,7 @@ def test_a_call_that_is_fetched_while_its_node_is_found_dead_is_resumed_once(red
             await adopting
             assert survivor.times == {f"talking {ref}".encode(): 1 for ref in refs}
             assert set(survivor.resumed.values()) == {2}
-            held = await survivor.link.ask("SMEMBERS", "{cl}:calls:b")
-            assert isinstance(held, list)
-            assert {ref.decode() for ref in held} == set(refs)
+            assert await calls_of(survivor) == set(refs)
             assert await survivor.save("call-50", b"talking on", 2) == frozenset()
             assert survivor.lease.recovered == len(refs)
 

@@ -13,7 +13,7 @@ from callcontrol.live.nodes import ELSEWHERE, HERE
 from callcontrol.sip.flow import Flow
 from callcontrol.sip.message import parse
 from tests.scenarios.stage import ANA, CALLER, OUTSIDE, Stage
-from tests.support.party import Dialog, Party
+from tests.support.party import Dialog, Party, sdp
 from tests.support.wire import DELIVER, LOSE
 from tests.support.world import SERVER
 
@@ -150,13 +150,13 @@ def test_what_was_asked_here_is_heard_where_the_call_is_now() -> None:
     stage.run(0.1)
     core = stage.world.server.core
     ref = next(iter(stage.world.server.runner.calls))
-    core.fetch = lambda ref, done: None
+    core.search.fetch = lambda ref, done: None
     assert stage.world.store.take(ref) is not None
     carrier.request(call, "UPDATE")
     stage.run(0.1)
     assert stage.world.server.runner.running.lost == 1
     stage.run(1.0)
-    assert {event.message.method for event in core._asked_for[ref]} == {"INFO", "UPDATE"}
+    assert {event.message.method for event in core.search._asked_for[ref]} == {"INFO", "UPDATE"}
 
 
 @pytest.mark.rule("LIVE-02", "INC-07")
@@ -321,7 +321,7 @@ def test_a_hang_up_is_asked_again_while_nobody_can_tell_who_has_the_call() -> No
     other = stage.world.build()
     flow = Flow("udp", carrier.host, 5060, f"udp:{SERVER}:5060")
     now = stage.world.network.now
-    other.core.fetch = lambda asked, done: done(ELSEWHERE)
+    other.core.search.fetch = lambda asked, done: done(ELSEWHERE)
     other.endpoint.receive(bye, flow, now)
     other.turn()
     other.turn()
@@ -334,7 +334,7 @@ def test_a_hang_up_is_asked_again_while_nobody_can_tell_who_has_the_call() -> No
         other.runner.resume(taken[1], taken[0], stage.world.now())
         done(HERE)
 
-    other.core.fetch = fetch
+    other.core.search.fetch = fetch
     other.endpoint.receive(bye, flow, now)
     other.turn()
     other.turn()
@@ -342,3 +342,35 @@ def test_a_hang_up_is_asked_again_while_nobody_can_tell_who_has_the_call() -> No
     assert [(m.method, m.status) for m in sent if m.cseq_method == "BYE"] == [("BYE", 200), ("BYE", 0)]
     assert talk.live
     assert ref in other.runner.calls
+
+
+@pytest.mark.rule("LIVE-02", "CDR-01")
+def test_a_call_that_comes_back_before_its_loss_was_noticed_is_one_call() -> None:
+    """Another node was asked something in a call, took it, and died before this one had anything to save."""
+    stage = Stage()
+    ana, carrier, call = ringing(stage)
+    ana.answer()
+    stage.run(1.0)
+    carrier.request(call, "INVITE", sdp(4000, 1, 2, "sendonly"))
+    stage.run(0.1)
+    runner, store = stage.world.server.runner, stage.world.store
+    (ref,) = runner.calls
+    before = runner.calls[ref]
+    for _ in range(2):
+        taken = store.take(ref)
+        assert taken is not None
+    runner.resume(taken[1], taken[0], stage.world.now())
+    runner.flush(stage.world.now())
+    assert runner.calls[ref] is not before
+    (asked,) = [message for message in ana.incoming.requests if message.method == "INVITE"][1:]
+    ana.reply(ana.incoming, 200, sdp(6000, 1, 2, "recvonly"), message=asked)
+    stage.run(1.0)
+    assert call.responses[-1].status == 200
+    assert not runner.calls[ref].legs["a"].usage.asked, "its answer came to the call as it is now"
+    assert runner.running.lost == 0
+    carrier.bye(call)
+    stage.run(1.0)
+    assert told(stage, ana)[-1] == "BYE"
+    assert len(stage.world.records) == 1
+    stage.run(40.0)
+    stage.settle()

@@ -93,7 +93,7 @@ class Process:
         )
         self.signalling.core.draining = server.drained
         if server.mood.nodes > 1:
-            self.signalling.core.fetch = self._fetch
+            self.signalling.core.search.fetch = self._fetch
         self.trust()
         self._renew()
         if sim.bug is not None:
