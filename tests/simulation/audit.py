@@ -37,8 +37,8 @@ class Audit:
         """Everybody who thinks to be in a call."""
         self.moved: dict[str, None] = {}
         """References of calls in which somebody was transferred."""
-        self.answered: dict[str, tuple[bool, bool]] = {}
-        """Call-ID -> whether its party called, and whether the call stood for it."""
+        self.answered: dict[str, tuple[bool, str]] = {}
+        """Call-ID of a party for which a call stood -> whether it had called, and which call that was."""
         self.strangers: dict[tuple[str, bool], set[int]] = {}
         self.records = 0
         self._dead: dict[int, str] = {}
@@ -52,7 +52,7 @@ class Audit:
         if session.believes:
             self.believers[session] = party
             if session.state == UP:
-                self.answered[session.call_id] = (session.uac, True)
+                self.answered[session.call_id] = (session.uac, self.sim.watch.refs.get(session.call_id, ""))
         else:
             self.believers.pop(session, None)
 
@@ -122,8 +122,11 @@ class Audit:
         for leg in record.legs:
             if leg.leg == "a" and self.sim.watch.refs.get(leg.call_id, record.call_ref) != record.call_ref:
                 continue  # another process challenged the caller, whose next attempt is another call
-            uac, up = self.answered.pop(leg.call_id, (False, False))
-            if up and uac and leg.leg == "a" and not record.answered_ms:
+            uac, ref = self.answered.get(leg.call_id, (False, ""))
+            if ref not in ("", record.call_ref):
+                continue  # a process that was cut off comes with a call for the same request when that one is over
+            self.answered.pop(leg.call_id, None)
+            if ref and uac and leg.leg == "a" and not record.answered_ms:
                 detail = f"the caller was answered, the record says {record.reason}"
                 self.sim.blame("record is wrong", detail, ref=record.call_ref)
 

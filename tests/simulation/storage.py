@@ -54,10 +54,11 @@ class SharedStore(MemoryCallStore):
         answers: list[frozenset[str]] = []
         super().commit(answers.append)
         for ref, _, data in noted:
-            if data is None:
-                self.owners.pop(ref, None)
-            elif ref not in answers[0]:
-                self.owners[ref] = process
+            if ref not in answers[0]:
+                if data is None:
+                    self.owners.pop(ref, None)
+                else:
+                    self.owners[ref] = process
             elif ref in claims:
                 self._server.sim.count("calls of a request that had begun one")
                 self.begun.pop(ref, None)

@@ -279,7 +279,7 @@ class Watch:
             sent.asked_by = self.speaker
             transport = sent.transport
             sent.transport, sent.host, sent.conn = flow.transport, flow.host, flow.conn
-            if sent.life != self.sim.server.deaths:
+            if sent.life != self.sim.server.deaths or not same:
                 sent.life, sent.final = self.sim.server.deaths, 0  # another process asks again
                 sent.finals = {}  # what it has heard of, it would not ask for; whoever waits for an ACK repeats its 2xx
             if (
