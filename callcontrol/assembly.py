@@ -20,6 +20,8 @@ from callcontrol.ids import CallRefs, KeyedIds
 from callcontrol.intake import Intake
 from callcontrol.ladder import Ladders
 from callcontrol.limits import MALFORMED, Gate, GatePolicy
+from callcontrol.logs import get_logger
+from callcontrol.newcomers import is_emergency
 from callcontrol.occupancy import MemoryOccupancy, Occupancy
 from callcontrol.occupants import Occupants
 from callcontrol.phone_requests import PhonePolicy, PhoneRequests
@@ -42,6 +44,7 @@ from callcontrol.usage.outgoing import Outgoing, OutgoingStores
 from callcontrol.verifying import SimRegister, SimVerifier
 from callcontrol.wire import ListenerContacts, Owner, Wire
 from config.settings import Settings
+from dialplan import reasons
 from dialplan.facts import CallFacts, Limits
 from dialplan.plan import Decision, DeviceTarget, Forward, Identity
 from gateway.capacity import MemoryTrunkChannels, TrunkChannels
@@ -331,7 +334,12 @@ class Signalling:
 
     def _route_transfer(self, device: str, target: str, number: str, now: float) -> Decision | None:
         admitted = self.intake.route_transfer(device, target, now, number=number)
-        return admitted.decision if admitted is not None else None
+        if admitted is None:
+            return None
+        if is_emergency(admitted):  # the record of the call that goes on does not say so (OUT-05)
+            self.runner.performer.stats.refused(reasons.EMERGENCY)
+            get_logger("calls").warning("emergency number in a transfer", device=device)
+        return admitted.decision
 
     def _unreachable(self, owner: Owner, branch: str, method: str) -> None:
         self.runner.failed(owner, branch, method, "transport", self._around.wall())

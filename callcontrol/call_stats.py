@@ -41,7 +41,7 @@ class CallStats:
         key = (record.direction, record.trunk, result, f"{record.status // 100}xx")
         self.attempts[key] = self.attempts.get(key, 0) + 1
         if record.ended_by == "server" and not record.answered_ms and _is_refusal(record, result):
-            self.refusals[record.reason] = self.refusals.get(record.reason, 0) + 1
+            self.refused(record.reason)
         self.hunts.ended(record)
         labels = (record.direction, record.trunk)
         if record.ringing_ms:
@@ -49,6 +49,10 @@ class CallStats:
         if record.answered_ms:
             _observe(self.answer, labels, ANSWER_BOUNDS, record.answered_ms - record.started_ms)
             _observe(self.duration, labels, DURATION_BOUNDS, record.ended_ms - record.answered_ms)
+
+    def refused(self, reason: str) -> None:
+        """Count what was asked for within a call that goes on: the target of a transfer."""
+        self.refusals[reason] = self.refusals.get(reason, 0) + 1
 
     def ignored(self, names: list[str]) -> None:
         for name in names:

@@ -25,6 +25,7 @@ from dialplan.facts import (
     FROM_DEVICE,
     FROM_FORWARD,
     FROM_TRUNK,
+    TRANSFER,
     CalledNumber,
     Callee,
     CallerDevice,
@@ -122,7 +123,7 @@ class Gatherer:
         country = self._directory.country_of_device(device.ref)
         if not _is_held(self._number(number)):
             number = ""
-        caller = CallerNumber(presented=number, e164=number, source="transfer" if number else "")
+        caller = CallerNumber(presented=number, e164=number, source=TRANSFER)
         return self._of_device(uri, device, country, caller, LoopFacts(), now)
 
     def on_behalf(

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from callcontrol.live_facts import Done
-from dialplan.facts import RIO_UNAVAILABLE, CallFacts, RioFacts
+from dialplan.facts import RIO_UNAVAILABLE, TRANSFER, CallFacts, RioFacts
 from dialplan.outgoing import asks_for_rio, line_of_rio
 from dialplan.trace import Trace
 
@@ -37,9 +37,8 @@ class RioSource:
     @staticmethod
     def asks(facts: CallFacts) -> bool:
         """Whether the call is a line's own to the RIO service, and nothing is known of its RIO yet."""
-        return (
-            facts.device is not None and facts.rio is None and facts.forward is None and asks_for_rio(facts)
-        )
+        by_itself = facts.forward is None and facts.caller.source != TRANSFER
+        return facts.device is not None and facts.rio is None and by_itself and asks_for_rio(facts)
 
     def wants(self, facts: CallFacts) -> bool:
         return self.asks(facts)

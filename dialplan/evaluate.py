@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from dialplan import forwarded, gateways, incoming, outgoing, paying, reasons
-from dialplan.facts import CallerDevice, CallerNumber, CallFacts, GatewayFacts
+from dialplan.facts import TRANSFER, CallerDevice, CallerNumber, CallFacts, GatewayFacts
 from dialplan.plan import Decision, Identity, Plan, Refuse, Step, ToTrunk
 from dialplan.trace import DIAL, PASS, Trace
 from numbering.classes import local_number
@@ -128,6 +128,11 @@ def _from_device(facts: CallFacts, device: CallerDevice, trace: Trace) -> Plan:
 
 def _to_rio_service(facts: CallFacts, device: CallerDevice, nobody: Identity, trace: Trace) -> Plan:
     """A call to the service that tells a line its RIO, which is ours for our own lines (NUM-11)."""
+    if facts.caller.source == TRANSFER:
+        # whoever knows the RIO of a line can take the line away
+        detail = f"{facts.called.short} tells a RIO to the line that calls, not to whom it transfers"
+        reason = trace.refuse("NUM-11", reasons.BARRED_CLASS, detail)
+        return _device_plan(facts, device, OUTGOING, (Refuse(reason=reason),), nobody, "")
     line = outgoing.line_of_rio(device, facts.caller, trace)
     if line.number is None:
         return _device_plan(facts, device, OUTGOING, (Refuse(reason=line.reason),), nobody, "")

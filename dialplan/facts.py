@@ -55,6 +55,10 @@ class Limits:
     """SIP URI of the announcement server; empty: there is none."""
 
 
+TRANSFER: Final = "transfer"
+"""``CallerNumber.source`` of a call that a device has made for it by a REFER: whoever is moved will hear what it leads to."""
+
+
 @dataclass(init=False, slots=True, kw_only=True, unsafe_hash=True)
 class CallerNumber:
     """The A-number: what the ingress said about the caller."""
@@ -69,7 +73,7 @@ class CallerNumber:
     """Privacy asked for (RFC 3323 ``id``, ``user``, ``header``) or an anonymous From."""
     source: str = ""
     """Header that was believed: ``p-asserted-identity``, ``remote-party-id``, ``p-preferred-identity``,
-    ``from``."""
+    ``from``; or what makes the call in place of a caller: ``transfer``, ``forward``, ``lease``."""
     number_class: NumberClass = NumberClass.UNKNOWN
     """Kind of number that calls, by the national tables of the time of the call, where a block list asks for it
     (INC-02)."""

@@ -92,7 +92,7 @@ def _refer_target(value: str) -> tuple[str, Replaces | None]:
     """Refer-To -> (URI without its header part, the dialog that it asks to replace)."""
     uri = parse_name_addr(value).uri
     parsed = parse_uri(uri)
-    if not parsed.is_sip and parsed.scheme != "tel":
+    if not parsed.is_sip and parsed.scheme not in ("tel", "urn"):  # an emergency service is a URN (RFC 5031)
         raise RemoteProtocolError(400, "Refer-To leads to no call")
     if (parsed.params.get("method") or "INVITE").upper() != "INVITE":
         raise RemoteProtocolError(400, "Refer-To asks for no INVITE")

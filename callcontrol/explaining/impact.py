@@ -25,7 +25,7 @@ from callcontrol.usage.source import UsageSource
 from dialplan import stored
 from dialplan import trace as words
 from dialplan.evaluate import evaluate
-from dialplan.facts import GATEWAY_LEASED, CallFacts
+from dialplan.facts import GATEWAY_LEASED, TRANSFER, CallFacts
 from dialplan.plan import Decision, TraceLine
 from dialplan.usage import UsageFacts
 
@@ -126,7 +126,7 @@ class Replay:
         if gateway is not None and gateway.state == GATEWAY_LEASED:
             to = called.e164 or called.dialled
             return gatherer.on_behalf(device, caller.e164, to, caller.hidden, facts.now, facts.loop)
-        if caller.source == "transfer":
+        if caller.source == TRANSFER:
             uri = invite.request_uri(called.dialled, self._domain)
             return gatherer.from_transfer(uri, device, caller.e164, facts.now)
         uri = invite.request_uri(called.dialled, called.foreign_host or self._domain)

@@ -101,6 +101,42 @@ def forward_to_a_colleague_rings_the_colleague(stage: Stage) -> None:
     stage.run(1.0)
 
 
+def forward_to_numbers_that_nobody_is_sent_to(stage: Stage) -> None:
+    """OUT-04, OUT-05, NUM-11: no call is sent to an emergency service, to a priced number, or to what is no number but a service of
+    whoever dials it, whatever has got into the settings of a number; its caller is not told to dial an emergency number either."""
+    stage.phone("ana-phone")
+    carrier = stage.carrier()
+    stage.begin()
+    for target, status, reason in (
+        ("112", 403, "barred_class"),
+        ("+33112", 403, "barred_class"),
+        ("17", 403, "barred_class"),
+        ("3179", 484, "invalid_number"),
+        ("888", 484, "invalid_number"),
+        ("3631", 484, "invalid_number"),
+        ("118218", 484, "invalid_number"),
+    ):
+        _forward(stage, ANA, target, ForwardMode.ALL)
+        call = carrier.call(ANA, caller=CALLER)
+        stage.run(1.0)
+        assert (target, call.status, stage.world.records[-1].reason) == (target, status, reason)
+        assert b"alternative" not in call.responses[-1].body
+    assert all(message.status for message in stage.sent(carrier)), "nothing was sent but answers"
+
+
+def missed_call_is_not_sent_to_an_emergency_number(stage: Stage) -> None:
+    """OUT-05, INC-08: nothing comes after the refused forward, whose reason the caller hears; ana has missed the call all the same."""
+    ana = stage.phone("ana-phone")
+    carrier = stage.carrier()
+    _forward(stage, ANA, "112")
+    _call(stage, carrier)
+    ana.ring()
+    stage.run(31.0)
+    assert carrier.dialogs[0].status == 403
+    assert len(carrier.dialogs) == 1
+    assert stage.outcomes() == {"ana-phone": "missed"}
+
+
 def a_to_b_to_a_ends(stage: Stage) -> None:
     """FWD-04, hazard 17: two numbers that forward to each other end with 482, and a line that says why."""
     stage.phone("ana-phone")

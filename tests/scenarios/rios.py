@@ -6,7 +6,8 @@ import dataclasses
 
 from numbering.models import NumberState
 from tests.scenarios.callbacks import SIM, _call_back, _parties, _pick_up
-from tests.scenarios.stage import ANA, Stage
+from tests.scenarios.consulting import ben_talks_with_the_carrier, refer, reports
+from tests.scenarios.stage import ANA, BEN, Stage
 from tests.support.party import Dialog, Party, sdp
 
 SERVER = "sip:announcements@10.0.9.1:5060"
@@ -138,6 +139,25 @@ def a_line_without_a_rio(stage: Stage) -> None:
     assert call.status == 480
     assert not server.dialogs
     assert (stage.record.reason, stage.record.number) == ("no_rio", ANA)
+
+
+def transfer_to_the_rio_service(stage: Stage) -> None:
+    """Whoever knows the RIO of a line can take it away: it is told to the line, and to nobody whom the line transfers."""
+    server = _with_server(stage)
+    stage.world.rios.known[BEN] = RIO
+    carrier, ben, call, talk = ben_talks_with_the_carrier(stage)
+    refer(ben, talk, f"<sip:{SERVICE}@cloudline.example>")
+    stage.run(2.0)
+    assert talk.last("REFER").status == 202
+    assert reports(talk) == ["100 Trying", "403 Forbidden"]
+    assert not server.dialogs
+    assert not call.got("INVITE")
+    assert talk.live
+    carrier.bye(call)
+    stage.run(1.0)
+    assert talk.over
+    assert RIO not in stage.record.trace
+    assert stage.record.reason == "normal_clearing", "and no message is sent"
 
 
 def the_rio_by_callback(stage: Stage) -> None:

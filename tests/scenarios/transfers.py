@@ -123,6 +123,37 @@ def blind_transfer_to_nobody(stage: Stage) -> None:
     stage.run(1.0)
 
 
+def transfer_to_an_emergency_number(stage: Stage) -> None:
+    """OUT-05: the transferor's phone is told to dial it on the SIM, and counted; no trunk hears of it, and the two talk on."""
+    carrier, ben, call, talk = ben_talks_with_the_carrier(stage)
+    refusals = stage.world.server.runner.performer.stats.refusals
+    for count, target in enumerate(("<tel:112>", "<sip:17@cloudline.example>", "<urn:service:sos>"), 1):
+        refer(ben, talk, target)
+        stage.run(0.5)
+        assert talk.last("REFER").status == 202
+        assert reports(talk)[-2:] == ["100 Trying", "380 Alternative Service"]
+        assert refusals == {"emergency": count}
+    assert not call.got("INVITE"), "the carrier's party hears nothing of it"
+    assert len(carrier.dialogs) == 1
+    carrier.bye(call)
+    stage.run(1.0)
+    assert talk.over
+    assert "OUT-05" in stage.record.trace
+
+
+def transfer_to_a_number_that_is_barred(stage: Stage) -> None:
+    """OUT-04: a transfer is a call of the device that transfers: none to priced numbers."""
+    carrier, ben, call, talk = ben_talks_with_the_carrier(stage)
+    for target in ("<tel:3631>", "<tel:888>", "<tel:118218>"):
+        refer(ben, talk, target)
+        stage.run(0.5)
+        assert reports(talk)[-1] == "403 Forbidden"
+    assert len(carrier.dialogs) == 1
+    carrier.bye(call)
+    stage.run(1.0)
+    assert talk.over
+
+
 def transferor_hangs_up_early(stage: Stage) -> None:
     """Most phones BYE right after the 202: the transfer goes on without them (RFC 5589 §6.1)."""
     cleo = stage.phone("cleo-phone")
