@@ -13,6 +13,7 @@ from typing import Final
 from callcontrol import demo as demo_data
 from callcontrol import logs, metric_wiring, neighbours
 from callcontrol.access.service import TokenCache
+from callcontrol.adjusting import adjust
 from callcontrol.api.assembly import Upkeep
 from callcontrol.assembly import Signalling, make_endpoint, make_gate
 from callcontrol.bindings import MemoryBindingStore
@@ -45,6 +46,7 @@ from callcontrol.wiring.alone import Alone
 from callcontrol.wiring.desk import Desk
 from callcontrol.wiring.errors import StartError
 from config.database import create_engine
+from config.reloading import Reread, Source
 from config.settings import Settings
 from gateway.gateway_numbers import GatewayDirectory
 from gateway.trunk import TrunkDirectory
@@ -61,8 +63,10 @@ class App(Alone):
 
     registrations: parts.CarrierAccounts
 
-    def __init__(self, settings: Settings, *, is_demo: bool = False) -> None:
+    def __init__(self, settings: Settings, *, is_demo: bool = False, source: Source | None = None) -> None:
+        """``source``: what a reload reads again; None: it leaves the settings alone."""
         self.settings = settings
+        self._source = source
         self._demo = is_demo
         self._clock = SystemClock()
         self._started_at = time.time()
@@ -375,8 +379,20 @@ class App(Alone):
         self._stop.set()
 
     async def reload(self) -> ReloadView:
-        """Certificates and provisioning again; a bad certificate leaves the old one in force (OPS-03)."""
-        return await status.reload(self.driver, self.cache)
+        """Configuration, certificates and provisioning again; what is bad leaves the old in force (OPS-03)."""
+        view = await status.reload(self.driver, self.cache, self._reread)
+        status.log_reload(view)
+        return view
+
+    def _reread(self) -> Reread | None:
+        """Take over what the file says now, as far as that is possible.  Raises SettingsError."""
+        if self._source is None:
+            return None
+        reread = self._source.read(self.settings)
+        if reread.changes:
+            self.settings = reread.settings
+            adjust(self.signalling, reread.settings)
+        return reread
 
     async def run(self, stack: AsyncExitStack) -> None:
         """Run until drained or stopped."""

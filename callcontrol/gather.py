@@ -90,6 +90,11 @@ class Gatherer:
         self._calls = calls
         self.callees = CalleeGatherer(settings, directory, bindings, occupancy or MemoryOccupancy())
 
+    def adjust(self, settings: IntakeSettings) -> None:
+        """From the next call on."""
+        self._settings = settings
+        self.callees.adjust(settings)
+
     def over(
         self,
         bindings: Registered,

@@ -70,6 +70,10 @@ class CalleeGatherer:
         self._bindings = bindings
         self._occupancy = occupancy
 
+    def adjust(self, settings: IntakeSettings) -> None:
+        """From the next call on."""
+        self._settings = settings
+
     def callee(self, ref: str, now: float, instance: str = "", fallback: bool = False) -> Callee:
         """How a user can be reached, and whom the user refuses.
 

@@ -159,6 +159,16 @@ class Intake:
         """Where we are registered with carriers; None: nowhere."""
         self.counters: dict[str, int] = {}
 
+    @property
+    def settings(self) -> IntakeSettings:
+        """Those in force."""
+        return self._settings
+
+    def adjust(self, settings: IntakeSettings) -> None:
+        """Other limits and times from the next call on; hosts and proxies stay as they are."""
+        self._settings = settings
+        self.gatherer.adjust(settings)
+
     def admit(self, message: Message, flow: Flow, now: float) -> Answer | Admitted | Deferred:
         """What becomes of an initial INVITE.  ``now``: unix seconds.  Never raises for what the peer sent."""
         uri = message.target

@@ -111,6 +111,15 @@ class Registrar:
 
     # -- REGISTER
 
+    @property
+    def policy(self) -> RegistrarPolicy:
+        """The one in force."""
+        return self._policy
+
+    def adjust(self, policy: RegistrarPolicy) -> None:
+        """Other times and bounds from the next REGISTER on; the domains stay as they are."""
+        self._policy = policy
+
     def handle(self, message: Message, flow: Flow, now: float) -> bytes:
         """The final response to a REGISTER; never raises for what the peer sent."""
         try:

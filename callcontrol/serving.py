@@ -17,6 +17,7 @@ from callcontrol.transport.loop import run as run_loop
 from callcontrol.version import VERSION
 from callcontrol.wiring.errors import StartError
 from config.database import DatabaseUnavailable, create_engine, upgrade
+from config.reloading import Source
 from config.settings import Settings
 from gateway.store import TrunkFollower
 from gateway.trunk import TrunkDirectory
@@ -39,8 +40,8 @@ async def check(settings: Settings) -> str:
     return f"configuration and provisioning are good: version {directory.version}, {len(trunks)} trunks"
 
 
-async def _main(settings: Settings, is_demo: bool, say: Callable[[str], None]) -> int:
-    app = App(settings, is_demo=is_demo)
+async def _main(settings: Settings, is_demo: bool, say: Callable[[str], None], source: Source | None) -> int:
+    app = App(settings, is_demo=is_demo, source=source)
     async with AsyncExitStack() as stack:
         await app.start(stack)
         for line in _banner(app, is_demo):
@@ -49,7 +50,7 @@ async def _main(settings: Settings, is_demo: bool, say: Callable[[str], None]) -
     return 0
 
 
-async def _front(settings: Settings, say: Callable[[str], None]) -> int:
+async def _front(settings: Settings, say: Callable[[str], None], source: Source | None) -> int:
     """A node of several processes; this one is in front of them."""
     from callcontrol.workers.supervisor import ListenError, Supervisor  # not needed by a node of one process
 
@@ -61,7 +62,7 @@ async def _front(settings: Settings, say: Callable[[str], None]) -> int:
     finally:
         await engine.dispose()
     try:
-        return await Supervisor(settings, say).run()
+        return await Supervisor(settings, say, source).run()
     except ListenError as error:
         raise StartError(str(error)) from error
 
@@ -78,8 +79,13 @@ def _banner(app: App, is_demo: bool) -> list[str]:
     return lines
 
 
-def serve(settings: Settings, *, demo: bool = False, check: bool = False) -> int:
-    """Run a node until it is drained or stopped; returns the exit code (0 done, 1 cannot start)."""
+def serve(
+    settings: Settings, *, demo: bool = False, check: bool = False, source: Source | None = None
+) -> int:
+    """Run a node until it is drained or stopped; returns the exit code (0 done, 1 cannot start).
+
+    ``source``: where the settings came from, to be read again at a reload.
+    """
     with tempfile.TemporaryDirectory(prefix="cloudline-demo-") as folder:
         if demo:
             settings = demo_data.settings_for(settings, Path(folder))
@@ -89,8 +95,8 @@ def serve(settings: Settings, *, demo: bool = False, check: bool = False) -> int
                 print(asyncio.run(_check(settings)))
                 return 0
             if settings.node.workers > 1:
-                return run_loop(_front(settings, lambda line: print(line, flush=True)))
-            return run_loop(_main(settings, demo, lambda line: print(line, flush=True)))
+                return run_loop(_front(settings, lambda line: print(line, flush=True), source))
+            return run_loop(_main(settings, demo, lambda line: print(line, flush=True), source))
         except StartError as error:
             print(f"cloudline: {error}", file=sys.stderr)
             return 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import resources
@@ -90,9 +91,10 @@ def serve(
     chosen = settings(config)
     gc.disable()  # what is imported stays: looking through it again and again is a tenth of the start
     from callcontrol.serving import serve as run  # late: the other commands do without the whole node
+    from config.reloading import Source
 
     gc.enable()
-    raise typer.Exit(run(chosen, demo=demo, check=check))
+    raise typer.Exit(run(chosen, demo=demo, check=check, source=Source(config, os.environ, chosen)))
 
 
 @app.command()
@@ -208,7 +210,7 @@ def drain(as_json: AsJson = False, url: Url = "") -> None:
 
 @app.command()
 def reload(as_json: AsJson = False, url: Url = "") -> None:
-    """Let a node read its certificates and provisioning again (it also does so by itself, a little later)."""
+    """Let a node read configuration, certificates and provisioning again (the last two it also sees by itself)."""
     view = client(url).post("/v1/reload")
     if as_json:
         print_json(view)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from callcontrol.cdr.outbox import JournalOutbox
@@ -15,7 +15,8 @@ from callcontrol.phone_link import PhoneLink
 from callcontrol.sip.flow import Listeners
 from callcontrol.transport.driver import Driver
 from callcontrol.transport.tls import TlsError
-from config.settings import Settings
+from config.reloading import Reread
+from config.settings import Settings, SettingsError
 from numbering.cache import DirectoryCache, DirectoryUnavailable
 
 _log = logging.getLogger(__name__)
@@ -66,10 +67,18 @@ def readiness(
     )
 
 
-async def reload(driver: Driver, cache: DirectoryCache) -> ReloadView:
-    """Certificates and provisioning again; a bad certificate leaves the old one in force (OPS-03)."""
+async def reload(driver: Driver, cache: DirectoryCache, reread: Callable[[], Reread | None]) -> ReloadView:
+    """Configuration, certificates and provisioning again; what is bad leaves the old in force (OPS-03)."""
     problems: list[str] = []
     changes: list[str] = []
+    needs_restart: tuple[str, ...] = ()
+    try:
+        file = reread()
+        if file is not None:
+            changes.extend(file.changes)
+            needs_restart = file.needs_restart
+    except SettingsError as error:
+        problems.extend(f"{problem}; the old configuration stays in force" for problem in error.problems)
     if driver.tls is not None:
         try:
             driver.reload_tls()
@@ -81,7 +90,18 @@ async def reload(driver: Driver, cache: DirectoryCache) -> ReloadView:
             changes.append("provisioning")
     except DirectoryUnavailable as error:
         problems.append(f"database: {error}")
-    return ReloadView(ok=not problems, changes=tuple(changes), problems=tuple(problems))
+    return ReloadView(
+        ok=not problems, changes=tuple(changes), needs_restart=needs_restart, problems=tuple(problems)
+    )
+
+
+def log_reload(view: ReloadView) -> None:
+    """For those who asked by a signal."""
+    for problem in view.problems:
+        _log.error("reload: %s", problem)
+    _log.info("reloaded: %s", ", ".join(view.changes) or "nothing has changed")
+    if view.needs_restart:
+        _log.warning("reload: takes effect at the next start: %s", ", ".join(view.needs_restart))
 
 
 class Traces:

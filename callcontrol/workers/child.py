@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import sys
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -14,6 +16,7 @@ from callcontrol.sip.flow import bracketed
 from callcontrol.workers.frames import BEGIN, Frame
 from callcontrol.workers.pipe import Pipe
 from callcontrol.workers.seat import Seat, WorkerSockets
+from config.reloading import Source
 from config.settings import Settings
 
 PATIENCE_S: Final = 30.0
@@ -40,6 +43,10 @@ class Begin(msgspec.Struct, frozen=True):
     sockets: tuple[UdpSocket, ...]
     node_pid: int
     """Process of the front, which is the node to those outside."""
+    file: str = ""
+    """Configuration file, read again at a reload; empty: there is none, the environment alone counts."""
+    written: bytes = b""
+    """What file and environment said when the node started, as JSON; empty: nothing is read again."""
 
 
 def worker_name(node: str, number: int) -> str:
@@ -66,7 +73,14 @@ def main(arguments: list[str]) -> int:
     descriptors = {(each.host, each.port): each.descriptor for each in begin.sockets}
     sockets = WorkerSockets(begin.number, descriptors)
     seat = Seat(begin.number, begin.workers, pipe, names, sockets)
-    return run_worker(settings, seat, begin.node_pid)
+    return run_worker(settings, seat, begin.node_pid, _source(begin))
+
+
+def _source(begin: Begin) -> Source | None:
+    if not begin.written:
+        return None
+    written = Settings.model_validate_json(begin.written)
+    return Source(Path(begin.file) if begin.file else None, os.environ, written)
 
 
 def _first_frame(pipe: Pipe) -> Frame | None:

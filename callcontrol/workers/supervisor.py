@@ -28,7 +28,8 @@ from callcontrol.workers.child import USURPED, Begin, UdpSocket
 from callcontrol.workers.front import Front
 from callcontrol.workers.merging import page_of
 from callcontrol.workers.pipe import Pipe, pair
-from config.settings import Settings
+from config.reloading import Source
+from config.settings import Settings, SettingsError
 
 _log = logging.getLogger(__name__)
 
@@ -87,8 +88,9 @@ def reserve_tcp(host: str, port: int) -> socket.socket:
 class Supervisor:
     """One node of several workers: started, run until the last worker has ended."""
 
-    def __init__(self, settings: Settings, say: Callable[[str], None]) -> None:
-        """``say``: prints a line for whoever started the node."""
+    def __init__(self, settings: Settings, say: Callable[[str], None], source: Source | None = None) -> None:
+        """``say``: prints a line for whoever started the node; ``source``: what the workers read again at a reload."""
+        self._source = source
         self._settings = settings
         self._say = say
         self._workers = settings.node.workers
@@ -202,6 +204,22 @@ class Supervisor:
         self.stop()
         return False
 
+    def _current(self) -> Settings:
+        """With the live settings of the file: a worker that starts again is to be like the others."""
+        if self._source is None:
+            return self._settings
+        try:
+            return self._source.read(self._settings).settings
+        except SettingsError:
+            return self._settings
+
+    def _read_again(self) -> tuple[str, bytes]:
+        """File, and what it said at the start; empty: nothing is read again."""
+        source = self._source
+        if source is None:
+            return "", b""
+        return str(source.path or ""), source.written.model_dump_json().encode()
+
     async def _start(self, number: int) -> asyncio.subprocess.Process:
         ours, theirs = pair()
         descriptors = (theirs.fileno(), *(each.descriptor for each in self._sockets.opened))
@@ -218,9 +236,10 @@ class Supervisor:
         begin = Begin(
             number,
             self._workers,
-            self._settings.model_dump_json().encode(),
+            self._current().model_dump_json().encode(),
             tuple(self._sockets.opened),
             os.getpid(),
+            *self._read_again(),
         )
         self.front.begin(number, msgspec.msgpack.encode(begin))
         return process

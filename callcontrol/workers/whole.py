@@ -194,6 +194,7 @@ class WholeNode:
         return ReloadView(
             ok=not problems,
             changes=tuple(dict.fromkeys(change for view in views for change in view.changes)),
+            needs_restart=tuple(dict.fromkeys(key for view in views for key in view.needs_restart)),
             problems=tuple(dict.fromkeys(problems)),
         )
 

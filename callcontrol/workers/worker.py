@@ -38,6 +38,7 @@ from callcontrol.workers.child import USURPED, worker_name
 from callcontrol.workers.merging import page_of
 from callcontrol.workers.seat import Seat
 from callcontrol.workers.whole import Part, WholeNode
+from config.reloading import Source
 from config.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -71,9 +72,11 @@ class Adopter:
 class Worker(App):
     """See the module."""
 
-    def __init__(self, settings: Settings, seat: Seat, node: str, node_pid: int) -> None:
+    def __init__(
+        self, settings: Settings, seat: Seat, node: str, node_pid: int, source: Source | None = None
+    ) -> None:
         """``settings`` name the worker; ``node`` and ``node_pid`` are the name and process that outsiders know."""
-        super().__init__(settings)
+        super().__init__(settings, source=source)
         self.seat = seat
         self.sockets = seat.sockets
         self.place = seat.number - 1
@@ -253,14 +256,12 @@ class Worker(App):
         elif order == "stop":
             self.stop()
         elif order == "reload":
-            task = asyncio.get_running_loop().create_task(self._reload_and_say(), name="reload")
+            task = asyncio.get_running_loop().create_task(self._reload(), name="reload")
             self._side_tasks.add(task)
             task.add_done_callback(self._side_tasks.discard)
 
-    async def _reload_and_say(self) -> None:
-        view = await self.reload()
-        for problem in view.problems:
-            _log.error("reload: %s", problem)
+    async def _reload(self) -> None:
+        await self.reload()
 
     def _on_front_gone(self) -> None:
         """Nothing reaches this worker any more.  Its calls stay in Redis, for whoever comes next."""
@@ -309,8 +310,8 @@ class Worker(App):
         await super()._finish()
 
 
-async def _run(settings: Settings, seat: Seat, node: str, node_pid: int) -> int:
-    worker = Worker(settings, seat, node, node_pid)
+async def _run(settings: Settings, seat: Seat, node: str, node_pid: int, source: Source | None) -> int:
+    worker = Worker(settings, seat, node, node_pid, source)
     async with AsyncExitStack() as stack:
         await worker.start(stack)
         worker.ready()
@@ -319,12 +320,12 @@ async def _run(settings: Settings, seat: Seat, node: str, node_pid: int) -> int:
     return worker.code
 
 
-def run_worker(settings: Settings, seat: Seat, node_pid: int) -> int:
+def run_worker(settings: Settings, seat: Seat, node_pid: int, source: Source | None = None) -> int:
     """Run until drained, stopped, or left alone by the front; the exit code."""
     node = settings.node.id
     named = settings.node.model_copy(update={"id": worker_name(node, seat.number)})
     try:
-        return run_loop(_run(settings.model_copy(update={"node": named}), seat, node, node_pid))
+        return run_loop(_run(settings.model_copy(update={"node": named}), seat, node, node_pid, source))
     except StartError as error:
         print(f"cloudline: worker {seat.number}: {error}", file=sys.stderr)
         return 1

@@ -37,7 +37,7 @@ def add_to(api: FastAPI, services: Services, sight: Sight) -> None:
 
     @routes.post("/v1/reload", OPERATOR, 200, responses=refused)
     async def reload(who: Who, response: Response) -> ReloadView:
-        """Read certificates and provisioning again."""
+        """Read configuration, certificates and provisioning again."""
         view = await node.reload()
         response.status_code = 200 if view.ok else 409
         await note(services, who, "reload", "node", (await node.info()).id, detail=", ".join(view.changes))
