@@ -32,14 +32,12 @@ def adjust(signalling: Signalling, settings: Settings) -> None:
         announcement_uri=media.announcement_uri,
     )
     intake.adjust(replace(intake.settings, limits=limits, stale_s=calls.stale_seconds))
-    signalling.registrar.adjust(
-        replace(
-            signalling.registrar.policy,
-            default_expires_s=registrar.default_expires_seconds,
-            min_expires_s=registrar.min_expires_seconds,
-            max_expires_s=registrar.max_expires_seconds,
-            flow_timer_s=registrar.flow_timer_seconds,
-            max_bindings=registrar.max_bindings,
-        )
+    signalling.registrar.policy = replace(
+        signalling.registrar.policy,
+        default_expires_s=registrar.default_expires_seconds,
+        min_expires_s=registrar.min_expires_seconds,
+        max_expires_s=registrar.max_expires_seconds,
+        flow_timer_s=registrar.flow_timer_seconds,
+        max_bindings=registrar.max_bindings,
     )
     logs.configure(settings.log.level, settings.log.format)

@@ -100,7 +100,8 @@ class Registrar:
         self._directory = directory
         self._store = store
         self._auth = auth
-        self._policy = policy
+        self.policy = policy
+        """Times and bounds may be others from the next REGISTER on; the domains stay."""
         self._secrets = DeviceSecrets(directory, auth.realm)
         self._hosts = policy.domains | {policy.domain}
         self._plain_targets = frozenset(f"sip:{host}" for host in self._hosts)
@@ -110,15 +111,6 @@ class Registrar:
         self.counters: dict[str, int] = {}
 
     # -- REGISTER
-
-    @property
-    def policy(self) -> RegistrarPolicy:
-        """The one in force."""
-        return self._policy
-
-    def adjust(self, policy: RegistrarPolicy) -> None:
-        """Other times and bounds from the next REGISTER on; the domains stay as they are."""
-        self._policy = policy
 
     def handle(self, message: Message, flow: Flow, now: float) -> bytes:
         """The final response to a REGISTER; never raises for what the peer sent."""
@@ -160,7 +152,7 @@ class Registrar:
             # Known to the digest but asking for the AOR of another: before anything is read or changed.
             self._suspect(flow, UNKNOWN_TARGET, proven=True)
             return self._refuse(message, Refusal(403, "not_your_aor", "this address belongs to another user"))
-        asked = read(message, self._policy, self._is_pushed(device))
+        asked = read(message, self.policy, self._is_pushed(device))
         if isinstance(asked, Refusal):
             return self._refuse(message, asked)
         aor = self.aor_of(username)
@@ -176,7 +168,7 @@ class Registrar:
 
     def aor_of(self, username: str) -> str:
         """The canonical address of record of a digest user."""
-        return f"sip:{escape_user(username)}@{self._policy.domain}"
+        return f"sip:{escape_user(username)}@{self.policy.domain}"
 
     def _is_ours(self, uri: Uri) -> bool:
         """Our domain, or an IP address: the request has reached us, so phones set up by address mean us."""
@@ -252,14 +244,14 @@ class Registrar:
             push_provider=contact.provider,
             push_prid=contact.prid,
             push_param=contact.push_param,
-            wakes=contact.provider in self._policy.push_providers
+            wakes=contact.provider in self.policy.push_providers
             or (bool(contact.provider) and self._is_pushed(device)),
             user_agent=(message.get("user-agent") or "")[:200],
             gruu=asked.gruu,
         )
 
     def _is_pushed(self, device: Device) -> bool:
-        return self._policy.push and bool(device.mqtt_password)
+        return self.policy.push and bool(device.mqtt_password)
 
     def _drop_twins(self, change: _Change, held: dict[str, Binding]) -> None:
         """Remove what is the same device under another key; within one request the later contact counts."""
@@ -287,13 +279,13 @@ class Registrar:
         if len(everything) > len(held):
             others = connected_before(device.ref, held, everything)
             plan = self._directory.plan_of(device.user)
-            most = self._policy.default_devices if plan is None else plan.devices
+            most = self.policy.default_devices if plan is None else plan.devices
             if others >= most:
                 self._drop(list(held.values()), "displaced")
                 text = f"{others} of {most} devices are connected; sign one out first"
                 return Refusal(403, "too_many_devices", text)
         staying = [b for key, b in held.items() if key not in change.put and key not in change.remove]
-        excess = len(staying) + len(change.put) - self._policy.max_bindings
+        excess = len(staying) + len(change.put) - self.policy.max_bindings
         if excess > 0:
             nameless = [b for b in staying if not b.instance and not b.push_provider]
             if excess > len(nameless):
@@ -331,12 +323,12 @@ class Registrar:
             headers.append(("path", ", ".join(f"<{uri}>" for uri in asked.path)))
         if asked.outbound:
             headers.append(("require", "outbound"))
-            if self._policy.flow_timer_s:
-                headers.append(("flow-timer", str(self._policy.flow_timer_s)))
+            if self.policy.flow_timer_s:
+                headers.append(("flow-timer", str(self.policy.flow_timer_s)))
         if asked.asks_push:
-            headers.append(("feature-caps", feature_caps(self._policy)))
-        headers.append(("supported", "path, outbound, gruu" if self._policy.gruu else "path, outbound"))
-        if self._policy.date:
+            headers.append(("feature-caps", feature_caps(self.policy)))
+        headers.append(("supported", "path, outbound, gruu" if self.policy.gruu else "path, outbound"))
+        if self.policy.date:
             second = int(now)
             if self._date[0] != second:
                 self._date = (second, formatdate(second, usegmt=True))
@@ -351,7 +343,7 @@ class Registrar:
             headers = [
                 *headers,
                 ("reason", f'SIP;cause={refusal.status};text="{refusal.reason}"'),
-                ("warning", f'399 {self._policy.domain} "{refusal.text}"'),
+                ("warning", f'399 {self.policy.domain} "{refusal.text}"'),
             ]
         return build.response(message, refusal.status, to_tag=self._auth.tag(message), headers=headers)
 
