@@ -20,6 +20,7 @@ from callcontrol.api.problems import Problem
 
 MAX_PAGE: Final = 500
 DEFAULT_PAGE: Final = 100
+_MAX_WHOLE: Final = 2**63 - 1
 _SLICE: Final = 2000
 """Items looked at before others get their turn on the event loop."""
 
@@ -37,7 +38,7 @@ class Page(Generic[Item]):
     """Give it back as ``cursor`` for the next page; empty on the last one."""
 
 
-def write_cursor(*place: str | float) -> str:
+def write_cursor(*place: str | int | float) -> str:
     """A cursor for the place of the last item of a page."""
     return base64.urlsafe_b64encode(msgspec.json.encode(place)).decode("ascii").rstrip("=")
 
@@ -49,9 +50,16 @@ def read_cursor(cursor: str, *kinds: type) -> tuple[str | int | float, ...]:
         place = msgspec.json.decode(text, type=tuple[str | int | float, ...])
     except (binascii.Error, ValueError, msgspec.DecodeError):
         raise bad_cursor() from None
-    if len(place) != len(kinds) or not all(map(isinstance, place, kinds)):
+    if len(place) != len(kinds) or not all(map(isinstance, place, kinds)) or not all(map(_is_place, place)):
         raise bad_cursor()
     return place
+
+
+def _is_place(part: str | int | float) -> bool:
+    """Whether a database can compare with it: no database knows a NUL in a text, or whole numbers beyond 64 bits."""
+    if isinstance(part, str):
+        return "\0" not in part
+    return not isinstance(part, int) or -_MAX_WHOLE <= part <= _MAX_WHOLE
 
 
 def bad_cursor() -> Problem:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
@@ -16,7 +17,7 @@ from callcontrol.api.changing import unknown
 from callcontrol.api.door import Who
 from callcontrol.api.etags import IfMatch, etag
 from callcontrol.api.life import Desk, asked
-from callcontrol.api.pages import DEFAULT_PAGE, Cursor, Limit, Page, after_key, write_cursor
+from callcontrol.api.pages import DEFAULT_PAGE, Cursor, Limit, Page, after_key, read_cursor, write_cursor
 from callcontrol.api.routing import MANAGERS, OPERATOR, USERS, Routes
 from callcontrol.api.services import Services
 from callcontrol.api.sight import Sight
@@ -194,13 +195,13 @@ def _finding(api: FastAPI, services: Services, sight: Sight) -> None:
     @routes.get("/v1/numbers/{e164}/history", OPERATOR, problems=[404])
     async def history(e164: str, limit: Limit = DEFAULT_PAGE, cursor: Cursor = "") -> Page[NumberEventView]:
         """What happened to a number, the latest first, also when it is ours no longer (NUM-04)."""
-        before = int(after_key(cursor)) if cursor and after_key(cursor).isdigit() else 0
+        before = int(read_cursor(cursor, int)[0]) if cursor else 0
         found = await asked(desk.inventory.history(e164, limit + 1, before))
         items = tuple(
             NumberEventView(id=place, at=each.at, actor=each.actor, reason=each.reason, action=each.action)
             for place, each in found[:limit]
         )
-        return Page(items=items, next_cursor=write_cursor(str(items[-1].id)) if len(found) > limit else "")
+        return Page(items=items, next_cursor=write_cursor(items[-1].id) if len(found) > limit else "")
 
 
 def _stock(api: FastAPI, services: Services, sight: Sight) -> None:
@@ -263,7 +264,28 @@ def _holders(api: FastAPI, services: Services, sight: Sight) -> None:
     routes = Routes(api, "numbers")
     desk = Desk(services, sight)
 
-    def shown(number: CloudNumber, response: Response) -> NumberView:
+    async def change(
+        who: Principal,
+        found: CloudNumber,
+        action: str,
+        work: Callable[[int], Awaitable[CloudNumber]],
+        response: Response,
+        if_match: str,
+        *,
+        user: str = "",
+        detail: str = "",
+    ) -> NumberView:
+        """Change a number, if it is the version that is meant; ``work`` is told that version.  ``user``: its holder afterwards."""
+        version = desk.version(found, if_match)
+        number = await desk.do(
+            who,
+            action,
+            "number",
+            found.e164,
+            lambda: work(version),
+            user=user or found.user,
+            detail=detail,
+        )
         view = number_view(number)
         response.headers["ETag"] = etag(view)
         return view
@@ -273,132 +295,85 @@ def _holders(api: FastAPI, services: Services, sight: Sight) -> None:
         who: Who, e164: str, body: Assignment, response: Response, if_match: IfMatch = ""
     ) -> NumberView:
         """Give a number of the stock, or one that is reserved for the user, its holder (NUM-02, NUM-03)."""
-        found = desk.obtainable(who, e164)
-        _theirs(who, sight, body.user)
-        version = desk.version(found, if_match)
-        number = await desk.do(
-            who,
-            "assign",
-            "number",
-            e164,
-            lambda: desk.inventory.assign(
-                e164, body.user, actor=who.actor, expires_at=_stamp(body.expires_at), version=version
-            ),
-            user=body.user,
-            detail=f"to {body.user}",
-        )
-        return shown(number, response)
+        found, user, until = desk.obtainable(who, e164), body.user, _stamp(body.expires_at)
+        _theirs(who, sight, user)
+
+        def work(version: int) -> Awaitable[CloudNumber]:
+            return desk.inventory.assign(e164, user, actor=who.actor, expires_at=until, version=version)
+
+        return await change(who, found, "assign", work, response, if_match, user=user, detail=f"to {user}")
 
     @routes.post("/v1/numbers/{e164}/reassign", MANAGERS, 200, problems=[404, 412])
     async def reassign(
         who: Who, e164: str, body: Reassignment, response: Response, if_match: IfMatch = ""
     ) -> NumberView:
         """Pass a number to another user of the company, with its history or without (NUM-06)."""
-        found = sight.number(who, e164)
-        _theirs(who, sight, body.user)
-        version = desk.version(found, if_match)
-        number = await desk.do(
-            who,
-            "reassign",
-            "number",
-            e164,
-            lambda: desk.inventory.reassign(
-                e164, body.user, with_history=body.with_history, actor=who.actor, version=version
-            ),
-            user=body.user,
-            detail=f"from {found.user} to {body.user}",
-        )
-        return shown(number, response)
+        found, user, history = sight.number(who, e164), body.user, body.with_history
+        _theirs(who, sight, user)
+
+        def work(version: int) -> Awaitable[CloudNumber]:
+            return desk.inventory.reassign(e164, user, with_history=history, actor=who.actor, version=version)
+
+        detail = f"from {found.user} to {user}"
+        return await change(who, found, "reassign", work, response, if_match, user=user, detail=detail)
 
     @routes.post("/v1/numbers/{e164}/release", USERS, 200, problems=[404, 412])
     async def release(
         who: Who, e164: str, response: Response, body: Because | None = None, if_match: IfMatch = ""
     ) -> NumberView:
         """Give a number up: it goes into quarantine (NUM-05)."""
-        found = sight.number(who, e164)
-        version = desk.version(found, if_match)
-        reason = (body.reason if body is not None else None) or "released"
-        number = await desk.do(
-            who,
-            "release",
-            "number",
-            e164,
-            lambda: desk.inventory.release(e164, actor=who.actor, reason=reason, version=version),
-            user=found.user,
-            detail=reason,
-        )
-        return shown(number, response)
+        found, reason = sight.number(who, e164), (body.reason if body is not None else None) or "released"
+
+        def work(version: int) -> Awaitable[CloudNumber]:
+            return desk.inventory.release(e164, actor=who.actor, reason=reason, version=version)
+
+        return await change(who, found, "release", work, response, if_match, detail=reason)
 
     @routes.post("/v1/numbers/{e164}/take-back", USERS, 200, problems=[404, 412])
     async def take_back(
         who: Who, e164: str, body: Assignment, response: Response, if_match: IfMatch = ""
     ) -> NumberView:
         """Let the former holder have the number again, as a new one (NUM-05)."""
-        found = sight.number(who, e164)
-        _theirs(who, sight, body.user)
-        version = desk.version(found, if_match)
-        number = await desk.do(
-            who,
-            "take_back",
-            "number",
-            e164,
-            lambda: desk.inventory.take_back(
-                e164, body.user, actor=who.actor, expires_at=_stamp(body.expires_at), version=version
-            ),
-            user=body.user,
-        )
-        return shown(number, response)
+        found, user, until = sight.number(who, e164), body.user, _stamp(body.expires_at)
+        _theirs(who, sight, user)
+
+        def work(version: int) -> Awaitable[CloudNumber]:
+            return desk.inventory.take_back(e164, user, actor=who.actor, expires_at=until, version=version)
+
+        return await change(who, found, "take_back", work, response, if_match, user=user)
 
     @routes.post("/v1/numbers/{e164}/suspend", OPERATOR, 200, problems=[404, 412])
     async def suspend(
         who: Who, e164: str, body: Suspension, response: Response, if_match: IfMatch = ""
     ) -> NumberView:
         """No calls of this number, either way (NUM-13)."""
-        found = sight.number(who, e164)
-        version = desk.version(found, if_match)
-        number = await desk.do(
-            who,
-            "suspend",
-            "number",
-            e164,
-            lambda: desk.inventory.suspend(e164, actor=who.actor, reason=body.reason, version=version),
-            user=found.user,
-            detail=body.reason,
-        )
-        return shown(number, response)
+        found, reason = sight.number(who, e164), body.reason
+
+        def work(version: int) -> Awaitable[CloudNumber]:
+            return desk.inventory.suspend(e164, actor=who.actor, reason=reason, version=version)
+
+        return await change(who, found, "suspend", work, response, if_match, detail=reason)
 
     @routes.post("/v1/numbers/{e164}/resume", OPERATOR, 200, problems=[404, 412])
     async def resume(
         who: Who, e164: str, response: Response, body: Because | None = None, if_match: IfMatch = ""
     ) -> NumberView:
         """End a suspension."""
-        found = sight.number(who, e164)
-        version = desk.version(found, if_match)
-        reason = (body.reason if body is not None else None) or "resumed"
-        number = await desk.do(
-            who,
-            "resume",
-            "number",
-            e164,
-            lambda: desk.inventory.resume(e164, actor=who.actor, reason=reason, version=version),
-            user=found.user,
-            detail=reason,
-        )
-        return shown(number, response)
+        found, reason = sight.number(who, e164), (body.reason if body is not None else None) or "resumed"
+
+        def work(version: int) -> Awaitable[CloudNumber]:
+            return desk.inventory.resume(e164, actor=who.actor, reason=reason, version=version)
+
+        return await change(who, found, "resume", work, response, if_match, detail=reason)
 
     @routes.post("/v1/numbers/{e164}/renew", OPERATOR, 200, problems=[404, 412])
     async def renew(
         who: Who, e164: str, body: Renewal, response: Response, if_match: IfMatch = ""
     ) -> NumberView:
         """Let the subscription run on (NUM-12)."""
-        found = sight.number(who, e164)
-        version = desk.version(found, if_match)
-        number = await desk.do(
-            who,
-            "renew",
-            "number",
-            e164,
-            lambda: desk.inventory.renew(e164, _stamp(body.expires_at), actor=who.actor, version=version),
-            user=found.user,
-        )
-        return shown(number, response)
+        found, until = sight.number(who, e164), _stamp(body.expires_at)
+
+        def work(version: int) -> Awaitable[CloudNumber]:
+            return desk.inventory.renew(e164, until, actor=who.actor, version=version)
+
+        return await change(who, found, "renew", work, response, if_match)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Literal
@@ -144,78 +145,49 @@ def add_to(api: FastAPI, services: Services, sight: Sight) -> None:
         """One port."""
         return port_view(await find(who, port_id))
 
+    async def go_on(
+        who: Principal, port_id: str, action: str, work: Callable[[str], Awaitable[Port]], detail: str = ""
+    ) -> PortView:
+        """Do the next step of a port that the principal sees."""
+        known = await find(who, port_id)
+        done = await desk.do(
+            who, action, "port", known.id, lambda: work(known.id), user=known.user, detail=detail
+        )
+        return port_view(done)
+
     @routes.post("/v1/ports/{port_id}/cancel", USERS, 200, problems=[404])
     async def cancel_port(who: Who, port_id: str) -> PortView:
         """The number is not to pass after all; possible until 48 hours before (NUM-10)."""
-        known = await find(who, port_id)
-        done = await desk.do(
-            who,
-            "cancel",
-            "port",
-            known.id,
-            lambda: desk.inventory.ports.cancel(known.id, actor=who.actor),
-            user=known.user,
-        )
-        return port_view(done)
+        ports_desk = desk.inventory.ports
+        return await go_on(who, port_id, "cancel", lambda port: ports_desk.cancel(port, actor=who.actor))
 
     @routes.post("/v1/ports/{port_id}/confirm", OPERATOR, 200, problems=[404])
     async def confirm_port(who: Who, port_id: str) -> PortView:
         """The line has confirmed, otherwise than by its reply."""
-        known = await find(who, port_id)
-        done = await desk.do(
-            who,
-            "confirm",
-            "port",
-            known.id,
-            lambda: desk.inventory.ports.confirm(known.id, actor=who.actor),
-            user=known.user,
-        )
-        return port_view(done)
+        ports_desk = desk.inventory.ports
+        return await go_on(who, port_id, "confirm", lambda port: ports_desk.confirm(port, actor=who.actor))
 
     @routes.post("/v1/ports/{port_id}/schedule", OPERATOR, 200, problems=[404])
     async def schedule_port(who: Who, port_id: str, body: PortDay | None = None) -> PortView:
         """The other operator has agreed to the day, or to another one."""
-        known = await find(who, port_id)
-        done = await desk.do(
-            who,
-            "schedule",
-            "port",
-            known.id,
-            lambda: desk.inventory.ports.schedule(
-                known.id, on=body.day if body is not None else None, actor=who.actor
-            ),
-            user=known.user,
+        day, ports_desk = body.day if body is not None else None, desk.inventory.ports
+        return await go_on(
+            who, port_id, "schedule", lambda port: ports_desk.schedule(port, on=day, actor=who.actor)
         )
-        return port_view(done)
 
     @routes.post("/v1/ports/{port_id}/refuse", OPERATOR, 200, problems=[404])
     async def refuse_port(who: Who, port_id: str, body: PortRefusal) -> PortView:
         """The other operator refuses."""
-        known = await find(who, port_id)
-        done = await desk.do(
-            who,
-            "refuse",
-            "port",
-            known.id,
-            lambda: desk.inventory.ports.refuse(known.id, body.why, actor=who.actor),
-            user=known.user,
-            detail=body.why,
+        why, ports_desk = body.why, desk.inventory.ports
+        return await go_on(
+            who, port_id, "refuse", lambda port: ports_desk.refuse(port, why, actor=who.actor), why
         )
-        return port_view(done)
 
     @routes.post("/v1/ports/{port_id}/complete", OPERATOR, 200, problems=[404])
     async def complete_port(who: Who, port_id: str) -> PortView:
         """The number has passed; the clock says so at the date, people may earlier."""
-        known = await find(who, port_id)
-        done = await desk.do(
-            who,
-            "complete",
-            "port",
-            known.id,
-            lambda: desk.inventory.ports.complete(known.id, actor=who.actor),
-            user=known.user,
-        )
-        return port_view(done)
+        ports_desk = desk.inventory.ports
+        return await go_on(who, port_id, "complete", lambda port: ports_desk.complete(port, actor=who.actor))
 
     @routes.post("/v1/numbers/{e164}/rio", USERS, 200, problems=[404])
     async def rio(who: Who, e164: str) -> RioView:
