@@ -137,18 +137,24 @@ class NodeLease:
         return await self._adopt(self._node)
 
     async def run(self) -> None:
-        """Renew the lease and take over from the dead.  Until cancelled."""
+        """Renew the lease and take over from the dead.  Until cancelled.
+
+        At once: a start may have taken longer than the lease, and a node that was given up meanwhile has no heirs until it has
+        one again.
+        """
         while True:
+            if self._link.is_up:
+                await self._beat_and_bury()
             await asyncio.sleep(self._lease_s / 4)
-            if not self._link.is_up:
-                continue
-            try:
-                for dead in await self._beat():
-                    taken = await self._adopt(dead)
-                    await self._link.ask_all([BURY.call((keys.NODES, keys.ADDRESSES), dead)])
-                    _log.warning("live state: node %s is gone; %d of its calls are here now", dead, taken)
-            except LinkError as error:
-                _log.warning("live state: %s", error)
+
+    async def _beat_and_bury(self) -> None:
+        try:
+            for dead in await self._beat():
+                taken = await self._adopt(dead)
+                await self._link.ask_all([BURY.call((keys.NODES, keys.ADDRESSES), dead)])
+                _log.warning("live state: node %s is gone; %d of its calls are here now", dead, taken)
+        except LinkError as error:
+            _log.warning("live state: %s", error)
 
     async def leave(self) -> None:
         """This node stops, and has no calls any more."""

@@ -321,6 +321,26 @@ def test_every_beat_tells_who_lives_and_where(redis: RedisServer) -> None:
     asyncio.run(play())
 
 
+def test_a_node_whose_start_took_longer_than_its_lease_has_heirs_as_soon_as_it_runs(
+    redis: RedisServer,
+) -> None:
+    """It was given up while it started.  A call that begins right then, before it dies, is not forgotten."""
+
+    async def play() -> None:
+        async with nodes(redis, "a", "b") as (slow, heir):
+            await slow.lease.begin()
+            await watch(heir)
+            assert set(await heir.lease.alive()) == {"b"}
+            running = asyncio.create_task(slow.lease.run())
+            await asyncio.sleep(LEASE_S / 8)  # the first quarter of a lease is not over
+            await slow.save("call-1", b"talking")
+            running.cancel()
+            await watch(heir)
+            assert heir.resumed == {b"talking": 2}
+
+    asyncio.run(play())
+
+
 def test_a_node_that_leaves_is_not_mourned(redis: RedisServer) -> None:
     async def play() -> None:
         async with nodes(redis, "a", "b") as (leaving, staying):
