@@ -42,6 +42,10 @@ class OutgoingLegs(Protocol):
         """A leg came with a call of another node."""
         ...
 
+    def lost(self, leg: str) -> None:
+        """A leg went with its call to another node, which gives back what it holds."""
+        ...
+
     def ended(self, record: CallRecord, now: float) -> None:
         """The outcome of a call is known; told twice it counts once."""
         ...

@@ -11,8 +11,24 @@ from typing import Final
 
 # Upper bounds in seconds.  Set-up and length of calls reach from the quick to the day long (LiveKit's choice,
 # widened at the lower end because a call inside one node is set up in milliseconds).
-SETUP_SECONDS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0, 180.0)
-CALL_SECONDS: Final = (
+SETUP_SECONDS: Final[tuple[float, ...]] = (
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.0,
+    4.0,
+    8.0,
+    15.0,
+    30.0,
+    60.0,
+    120.0,
+    180.0,
+)
+CALL_SECONDS: Final[tuple[float, ...]] = (
     1.0,
     6.0,
     15.0,
@@ -27,8 +43,22 @@ CALL_SECONDS: Final = (
     14400.0,
     86400.0,
 )
-ROUND_TRIP_SECONDS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 32.0)
-STALL_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
+ROUND_TRIP_SECONDS: Final[tuple[float, ...]] = (
+    0.001,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.0,
+    4.0,
+    8.0,
+    32.0,
+)
+STALL_SECONDS: Final[tuple[float, ...]] = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 
 
 class Histogram:

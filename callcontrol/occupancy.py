@@ -45,6 +45,10 @@ class Occupancy(Occupied, Protocol):
         """What the user does in the call from now on; empty: nothing any more.  Forgotten at ``until``, Unix seconds."""
         ...
 
+    def lost(self, call: str, user: str) -> None:
+        """Another node has the call: it tells what the user does in it from now on."""
+        ...
+
     def took_turn(self, greeting: str) -> None:
         """A hunt begins."""
         ...
@@ -93,6 +97,9 @@ class MemoryOccupancy:
                 self._calls.pop(user, None)
         if self.on_change is not None:
             self.on_change(user)
+
+    def lost(self, call: str, user: str) -> None:
+        """Nodes that share this table need not tell each other."""
 
     def took_turn(self, greeting: str) -> None:
         self._turns[greeting] = self._turns.get(greeting, 0) + 1

@@ -56,8 +56,13 @@ class Occupants:
             self._told.pop(call.ref, None)
 
     def forget(self, ref: str) -> None:
-        """The call is over, or another node has it, which tells what becomes of it."""
+        """The call is over."""
         self._told.pop(ref, None)
+
+    def lose(self, ref: str) -> None:
+        """Another node has the call, and tells what becomes of it."""
+        for user in self._told.pop(ref, ()):
+            self.occupancy.lost(ref, user)
 
     def _states(self, call: Call) -> dict[str, str]:
         states: dict[str, str] = {}

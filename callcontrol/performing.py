@@ -112,7 +112,9 @@ class Performer:
                 self._legs.release(leg.trunk, leg.channel)
 
     def lose(self, ref: str) -> None:
-        """Another node has the call: its INVITE, and what its parties have asked, are that one's to answer."""
+        """Another node has the call: its INVITE, and what its parties have asked, are that one's to answer; what its legs hold
+        is held there.
+        """
         call = self._running.calls.get(ref)
         if call is not None:
             begun_by = call.begun_by()
@@ -121,6 +123,8 @@ class Performer:
             for leg in call.legs.values():
                 for key in leg.usage.asked:
                     self._wire.leave(key)
+                if leg.channel:
+                    self._legs.lose(leg)
         self._running.lose(ref)
 
     def drop(self, effect: Effect) -> None:

@@ -236,7 +236,10 @@ class Runner:
 
     def next_deadline(self) -> float | None:
         """When ``tick`` is worth being called; None: never, as things are."""
-        return self.running.deadlines.next()
+        first, saving = self.running.deadlines.next(), self.saving
+        if not saving.is_waiting:
+            return first
+        return saving.delete_at if first is None else min(first, saving.delete_at)
 
     def hang_up(self, ref: str, reason: str, now: float) -> bool:
         """End a call from inside; False if it does not run."""
@@ -251,6 +254,10 @@ class Runner:
     def flush(self, now: float) -> None:
         """Save what changed, then act.  Once per turn of the loop."""
         self.saving.flush(now)
+
+    def settle(self, now: float) -> None:
+        """The node stops: delete what was put off."""
+        self.saving.settle(now)
 
     def _take(self, call: Call, effects: list[Effect], now: float) -> None:
         if call.ignored:

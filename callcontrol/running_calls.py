@@ -77,6 +77,8 @@ class RunningCalls:
         """Another node has the call: it does what is to be done."""
         self.lost += 1
         _remember(self.elsewhere, ref)
+        if self.occupants is not None:
+            self.occupants.lose(ref)
         self.forget(ref)
 
     def forget(self, ref: str) -> None:

@@ -1,8 +1,13 @@
-"""Save, then act: what calls want done waits until the store has them as they are after it."""
+"""Save, then act: what calls want done waits until the store has them as they are after it.
+
+A call waits for its own saves and for nobody else's.  One that is over is deleted a moment later, together with what else is
+written then.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from callcontrol.b2bua import snapshot
 from callcontrol.b2bua.call import Call
@@ -11,6 +16,10 @@ from callcontrol.defects import Defects
 from callcontrol.performing import Performer
 from callcontrol.ports import CallStore
 from callcontrol.running_calls import RunningCalls
+
+NEVER: Final = float("inf")
+LATER_S: Final = 0.05
+"""How long the deletion of a call that is over may wait for something that is saved."""
 
 
 class Saving:
@@ -33,6 +42,8 @@ class Saving:
         """When anything happened last, Unix seconds."""
         self._unsent: dict[int, list[tuple[Call, Effect]]] = {}
         """Effects behind commits that have no answer yet, oldest first."""
+        self.delete_at = NEVER
+        """When calls that are over are deleted, if nothing is saved before; Unix seconds."""
         self._running = running
         self._store = store
         self._performer = performer
@@ -41,7 +52,16 @@ class Saving:
 
     def census(self) -> dict[str, int]:
         """Entries of every table by name: all zero when no call is up."""
-        return {"dirty": len(self.dirty), "pending": len(self.pending), "unsent": len(self._unsent)}
+        return {
+            "dirty": len(self.dirty),
+            "pending": len(self.pending),
+            "unsent": len(self._unsent),
+        }
+
+    @property
+    def is_waiting(self) -> bool:
+        """A deletion was put off."""
+        return self.delete_at != NEVER
 
     def has_unsent(self, ref: str) -> bool:
         """Whether effects of the call wait for the store, be it over or not."""
@@ -50,30 +70,52 @@ class Saving:
 
     def flush(self, now: float) -> None:
         """Save what changed, then act."""
-        if not self.pending and not self.dirty:
+        is_due = now >= self.delete_at
+        if not self.pending and not self.dirty and not is_due:
             return
         self.now = now
         pending, self.pending = self.pending, []
-        if self.dirty:
-            occupants = self._running.occupants
-            begun: list[Call] = []
-            for call in self.dirty.values():
-                try:
-                    if self._save(call, pending):
-                        begun.append(call)
-                    if occupants is not None:
-                        occupants.changed(call, now)
-                except Exception as error:  # noqa: BLE001
-                    self._defects.tell(error)
-            changed = list(self.dirty.values()) if self._running.watcher is not None else []
-            self.dirty = {}
-            self._unsent[id(pending)] = pending
-            self._store.commit(lambda lost: self._act(pending, lost, changed, begun))
-        elif self._store.waiting:
-            self._unsent[id(pending)] = pending
-            self._store.commit(lambda lost: self._act(pending, lost, [], []))
-        else:
-            self._act(pending, frozenset(), [], [])
+        dirty, self.dirty = self.dirty, {}
+        changed = list(dirty.values()) if self._running.watcher is not None else []
+        waits = self._must_wait(dirty, pending)
+        if dirty or waits or is_due:
+            self.delete_at = NEVER  # what there is to delete goes along
+            begun = self._save_all(dirty, pending)
+            if waits:
+                self._unsent[id(pending)] = pending
+                self._store.commit(lambda lost: self._act(pending, lost, changed, begun))
+                return
+            self._store.commit(lambda lost: self._act([], lost, [], begun))
+        self._act(pending, frozenset(), changed, [])
+
+    def settle(self, now: float) -> None:
+        """Delete now what was put off."""
+        self.delete_at = now
+        self.flush(now)
+
+    def _must_wait(self, dirty: dict[str, Call], pending: list[tuple[Call, Effect]]) -> bool:
+        """Whether anything of this may only be done when it is saved, or when something before it is."""
+        for call, _ in pending:
+            if call.ref in dirty:
+                return True
+        if not pending or not self._unsent:
+            return False
+        waiting = {call.ref for batch in self._unsent.values() for call, _ in batch}
+        return any(call.ref in waiting for call, _ in pending)
+
+    def _save_all(self, dirty: dict[str, Call], pending: list[tuple[Call, Effect]]) -> list[Call]:
+        """Those of the calls for which the store is asked whether they are the first ones of their requests."""
+        begun: list[Call] = []
+        occupants = self._running.occupants
+        for call in dirty.values():
+            try:
+                if self._save(call, pending):
+                    begun.append(call)
+                if occupants is not None:
+                    occupants.changed(call, self.now)
+            except Exception as error:  # noqa: BLE001
+                self._defects.tell(error)
+        return begun
 
     def _save(self, call: Call, pending: list[tuple[Call, Effect]]) -> bool:
         """True when the store is asked whether the call is the first one of its request."""
@@ -122,7 +164,8 @@ class Saving:
                 self._defects.tell(error)
         if performer.deleted:
             performer.deleted = False
-            self._store.commit(lambda lost: None)
+            if self.delete_at == NEVER:
+                self.delete_at = self.now + LATER_S
         if performer.unpushed:
             unpushed, performer.unpushed = performer.unpushed, []
             self._unpushed(unpushed, self.now)

@@ -44,6 +44,12 @@ class TrunkLegs:
         if self.outgoing is not None:
             self.outgoing.resumed(channel)
 
+    def lose(self, leg: Leg) -> None:
+        """The call goes on on another node, which holds both for it and gives them back."""
+        self.trunking.release(leg.trunk, leg.channel)
+        if self.outgoing is not None:
+            self.outgoing.lost(leg.channel)
+
     def leave(self, channel: str) -> None:
         """The leg is over: its place is free, before the channel is."""
         if self.outgoing is not None:

@@ -42,7 +42,10 @@ class TrunkChannels(Protocol):
         ...
 
     def release(self, trunk: str, leg: str) -> None:
-        """Give the channel back; nothing happens when the leg has none, or has gone on on another node."""
+        """Give the channel back; nothing happens when the leg has none, or has gone on on another node.
+
+        For a leg that has gone on on another node too: this one has nothing to do with it any more.
+        """
         ...
 
     def renew(self, now: float) -> None:
@@ -137,6 +140,12 @@ class MemoryTrunkChannels:
     def restore(self, trunk: str, leg: str, now: float) -> None:
         self._table.leases[self._owner] = now + self._lease_s
         self._table.legs.setdefault(trunk, {})[leg] = self._owner
+
+    def claim(self, trunk: str, leg: str, now: float) -> None:
+        """As ``restore``, by a node that does not know whether the leg is still its own: another that lives keeps it."""
+        owner = self._table.legs.get(trunk, {}).get(leg, self._owner)
+        if owner == self._owner or self._table.leases.get(owner, 0.0) <= now:
+            self.restore(trunk, leg, now)
 
     def release(self, trunk: str, leg: str) -> None:
         legs = self._table.legs.get(trunk)

@@ -23,7 +23,7 @@ Replies = list[object]
 Done = Callable[[Replies | None], None]
 
 _MAX_WRITE_BUFFER: Final = 64 * 1024 * 1024
-_WRONG_SERVER: Final = ("NOSCRIPT", "READONLY", "LOADING", "MASTERDOWN", "MOVED")
+_WRONG_SERVER: Final[tuple[str, ...]] = ("NOSCRIPT", "READONLY", "LOADING", "MASTERDOWN", "MOVED")
 """Refusals that a new connection may cure: scripts are loaded again, or another server has become master."""
 
 

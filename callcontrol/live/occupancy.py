@@ -87,6 +87,10 @@ class SharedOccupancy:
             )
         self._changed(user)
 
+    def lost(self, call: str, user: str) -> None:
+        if self._mine.pop((call, user), None) is not None:
+            self._changed(user)
+
     def _left(self, key: tuple[str, str], words: Sequence[object], result: object) -> None:
         if isinstance(result, Unavailable):
             self._steps.insist(OCCUPANCY, "set", words)  # once Redis is back

@@ -47,6 +47,8 @@ class Calls(Protocol):
 
     def flush(self, now: float) -> None: ...
 
+    def settle(self, now: float) -> None: ...
+
 
 def may_move(data: bytes) -> bool:
     """A call that rings stays with its owner as long as that lives: taking it over would end it."""
@@ -106,9 +108,9 @@ class LiveState:
         self.counters = SharedCounters(self.log, self.tables.counters)
         self.occupancy = SharedOccupancy(self.log, self.tables.occupancy)
         self.bans = SharedBans(self.log, self.tables.bans)
-        self.log.on_back.append(self.channels.say_again)
-        self.log.on_back.append(self.occupancy.say_again)
-        self.log.on_back.append(self.bans.say_again)
+        self.log.on_back.append(self._say_again)
+        self._unsaid = False
+        """Other nodes are to be told what this one holds, once it knows which of its calls are still its own."""
         self.link.on_up = self._on_up
         self.calls = RedisCallStore(
             self.link, node, keep_s=int(max_call_s) + _GRACE_S, waits=settings.durability == "commit"
@@ -179,6 +181,8 @@ class LiveState:
 
     async def close(self) -> None:
         """The node stops; it has hung up."""
+        if self._calls is not None:
+            self._calls.settle(self._wall())
         self.log.write()
         with contextlib.suppress(LinkError):
             await self.lease.leave()
@@ -199,6 +203,19 @@ class LiveState:
                 self._back.clear()
                 await self._write_everything()
             self.calls.write_unsaved()
+            if self._unsaid and not self._is_unsure():
+                self._say_again()
+
+    def _is_unsure(self) -> bool:
+        """Some calls may have gone to other nodes while Redis was away: saving them anew tells."""
+        return self._back.is_set() or self.calls.waiting or self.calls.unsaved > 0
+
+    def _say_again(self) -> None:
+        self._unsaid = self._is_unsure()
+        if not self._unsaid:
+            self.channels.say_again(self._wall())
+            self.occupancy.say_again()
+            self.bans.say_again()
 
     async def _write_everything(self) -> None:
         """The connection was lost, and perhaps what Redis held with it: nothing is taken for saved."""

@@ -117,6 +117,8 @@ class ChannelMachine:
                 return told[0]
             case "restore":
                 channels.restore(*words[1:])
+            case "claim":
+                channels.claim(*words[1:])
             case "release":
                 channels.release(*words[1:])
             case "renew":
@@ -139,8 +141,8 @@ class SharedChannels:
         self._steps = steps
         self._machine = machine
         self._owner = owner
-        self._mine: dict[str, tuple[str, float]] = {}
-        """Legs of this node that have a channel -> their trunk, and when it was taken."""
+        self._mine: dict[str, str] = {}
+        """Legs of this node that have a channel -> their trunk."""
         self._caps: dict[str, int] = {}
         """Most channels of trunks, as last heard; 0: no bound."""
 
@@ -149,7 +151,7 @@ class SharedChannels:
             # caps that are not held for a moment are better than no calls
             answer = result if isinstance(result, str) else GRANTED
             if answer == GRANTED:
-                self._mine[leg] = (trunk.ref, now)
+                self._mine[leg] = trunk.ref
             done(answer)
 
         self._caps[trunk.ref] = trunk.max_channels
@@ -161,7 +163,7 @@ class SharedChannels:
             told(GRANTED)
 
     def restore(self, trunk: str, leg: str, now: float) -> None:
-        self._mine[leg] = (trunk, now)
+        self._mine[leg] = trunk
         self._steps.submit(CHANNELS, "restore", (self._owner, trunk, leg, now))
 
     def release(self, trunk: str, leg: str) -> None:
@@ -177,15 +179,15 @@ class SharedChannels:
     def in_use(self, trunk: str) -> int:
         return MemoryTrunkChannels(self._owner, self._machine.table).in_use(trunk)
 
-    def say_again(self) -> None:
-        """The tables may know nothing of this node's legs any more, or of their end."""
+    def say_again(self, now: float) -> None:
+        """The tables may know nothing of this node's legs any more, or of their end; other nodes may have taken some over."""
         held = [(trunk, dict(legs)) for trunk, legs in self._machine.table.legs.items()]
         for trunk, legs in held:
             for leg, owner in legs.items():
                 if owner == self._owner and leg not in self._mine:
                     self._steps.insist(CHANNELS, "release", (self._owner, trunk, leg))
-        for leg, (trunk, now) in list(self._mine.items()):
-            self._steps.submit(CHANNELS, "restore", (self._owner, trunk, leg, now))
+        for leg, trunk in list(self._mine.items()):
+            self._steps.submit(CHANNELS, "claim", (self._owner, trunk, leg, now))
 
 
 class SlotMachine:
@@ -219,8 +221,6 @@ class SharedSlots:
     def __init__(self, steps: Steps, machine: SlotMachine) -> None:
         self._steps = steps
         self._machine = machine
-        self._unbounded: set[str] = set()
-        """Slots of this node that nobody else may be waiting for."""
 
     def acquire(
         self, slot: Slot, limits: SlotLimits, until: float, now: float, done: Callable[[str], None]
@@ -235,14 +235,11 @@ class SharedSlots:
             told = _words_or_empty(done)
             self._steps.submit(SLOTS, "acquire", words, told)
         else:
-            self._unbounded.add(slot.key)
-            self._steps.submit(SLOTS, "acquire", words, linger=True)
+            self._steps.submit(SLOTS, "acquire", words)
             done("")
 
     def release(self, key: str) -> None:
-        linger = key in self._unbounded
-        self._unbounded.discard(key)
-        self._steps.insist(SLOTS, "release", (key,), linger=linger)
+        self._steps.insist(SLOTS, "release", (key,))
 
     def in_use(self, kind: str, scope: str, ref: str) -> int:
         return self._machine.slots.in_use(kind, scope, ref)

@@ -133,6 +133,10 @@ class OutgoingGuard:
         """A leg that another node had sent is ours now: its slot is given back here."""
         self._held.add(leg)
 
+    def lost(self, leg: str) -> None:
+        """A leg of ours goes on on another node: its slot is given back there."""
+        self._held.discard(leg)
+
     def _bounds_of(self, user: str) -> tuple[SlotLimits, SlotLimits]:
         plan = self._directory.plan_of(user)
         known = self._bounds.get(id(plan))

@@ -79,6 +79,9 @@ class Outgoing:
     def resumed(self, leg: str) -> None:
         self.guard.resumed(leg)
 
+    def lost(self, leg: str) -> None:
+        self.guard.lost(leg)
+
     def ended(self, record: CallRecord, now: float) -> None:
         """Count what a call has used; telling it twice counts once."""
         if not record.number or not record.answered_ms:

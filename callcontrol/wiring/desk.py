@@ -51,7 +51,8 @@ class Desk:
 
     def needs_tick(self) -> bool:
         """Whether anything waits for time to pass."""
-        if self._signalling.runner.calls or len(self._signalling.core.waiting_room):
+        runner = self._signalling.runner
+        if runner.calls or runner.saving.is_waiting or len(self._signalling.core.waiting_room):
             return True
         return self._signalling.registrar.next_deadline() is not None
 

@@ -68,6 +68,9 @@ class Adopter:
     def flush(self, now: float) -> None:
         self._calls.flush(now)
 
+    def settle(self, now: float) -> None:
+        self._calls.settle(now)
+
 
 class Worker(App):
     """See the module."""

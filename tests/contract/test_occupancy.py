@@ -82,3 +82,21 @@ def test_a_newcomer_knows_what_the_others_do() -> None:
     new = SharedOccupancy(log, log.newcomer().occupancy)
     assert new.busy("ana", NOW) == TALKING
     assert new.turns("+33639987000") == 1
+
+
+@pytest.mark.rule("LIVE-03")
+def test_who_lost_a_call_hears_of_its_end_from_the_others() -> None:
+    """Another node has taken it over; a member must not be busy on the first one until the longest call would be over."""
+    log = LocalLog()
+    one, two = (SharedOccupancy(log, node.occupancy) for node in log.nodes)
+    told: list[str] = []
+    one.on_change = told.append
+    one.set("call", "ana", TALKING, LATER, NOW)
+    two.set("call", "ana", TALKING, LATER, NOW)
+    one.lost("call", "ana")
+    assert one.busy("ana", NOW) == TALKING
+    two.set("call", "ana", FREE, 0.0, NOW)
+    assert one.busy("ana", NOW) == FREE
+    one.say_again()
+    assert two.busy("ana", NOW) == FREE
+    assert told[-1] == "ana"

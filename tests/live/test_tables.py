@@ -105,5 +105,34 @@ def test_channels_are_said_again_after_an_outage() -> None:
     channels._mine.pop("gone")  # its end was not told, since Redis was away
     for node in log.nodes:
         node.channels.table.legs["t"].pop("kept")
-    channels.say_again()
+    channels.say_again(NOW)
     assert table.legs["t"] == {"kept": "one"}
+
+
+@pytest.mark.rule("LIVE-03")
+def test_a_channel_of_a_call_that_was_taken_over_is_not_taken_back() -> None:
+    """Its first node was cut off, and does not know yet."""
+    log = LocalLog()
+    one, two = (
+        SharedChannels(log, node.channels, name) for node, name in zip(log.nodes, ("one", "two"), strict=True)
+    )
+    one.acquire(Trunk(ref="t", max_channels=5), "leg", NOW, lambda word: None)
+    two.restore("t", "leg", NOW + 10)
+    one.say_again(NOW + 11)
+    assert log.nodes[0].channels.table.legs["t"] == {"leg": "two"}
+    one.release("t", "leg")  # it has heard of it
+    assert two.in_use("t") == 1
+    two.release("t", "leg")
+    one.say_again(NOW + 12)
+    assert two.in_use("t") == 0
+
+
+def test_a_channel_whose_new_node_is_dead_goes_to_who_claims_it() -> None:
+    log = LocalLog()
+    one, two = (
+        SharedChannels(log, node.channels, name) for node, name in zip(log.nodes, ("one", "two"), strict=True)
+    )
+    one.acquire(Trunk(ref="t", max_channels=5), "leg", NOW, lambda word: None)
+    two.restore("t", "leg", NOW + 10)
+    one.say_again(NOW + 10_000)
+    assert log.nodes[0].channels.table.legs["t"] == {"leg": "one"}

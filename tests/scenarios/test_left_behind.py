@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from callcontrol.live.nodes import ELSEWHERE, HERE
+from callcontrol.occupancy import MemoryOccupancy
 from callcontrol.sip.flow import Flow
 from callcontrol.sip.message import parse
 from tests.scenarios.stage import ANA, CALLER, OUTSIDE, Stage
@@ -226,6 +227,40 @@ def test_outgoing_calls_hold_their_channel_after_a_takeover_too() -> None:
     ana.bye(call)
     stage.run(1.0)
     stage.settle()
+
+
+@pytest.mark.rule("LIVE-03", "GRT-10")
+def test_a_node_that_lost_a_call_holds_nothing_for_it() -> None:
+    """It was cut off and others took its calls: what their legs hold is given back by those."""
+    stage = Stage()
+    held: dict[str, str] = {}
+    ana, carrier = stage.phone("ana-phone"), stage.carrier()
+    stage.begin()
+    call = ana.call(OUTSIDE)
+    stage.run(0.3)
+    stage.talk(ana, call, carrier)
+    server = stage.world.server
+    occupancy = server.runner.running.occupants
+    assert occupancy is not None
+    occupancy._told = {ref: {"ana": "talking"} for ref in server.runner.calls}
+    occupancy.occupancy = Told(held)
+    (ref,) = server.runner.calls
+    server.runner.performer.lose(ref)
+    assert held == {ref: "ana"}
+    assert not len(occupancy)
+    assert server.trunking.channels.in_use("carrier-a") == 0
+    assert not any(server.runner.census().values())
+
+
+class Told(MemoryOccupancy):
+    """Writes down of whom it is told that another node has the call."""
+
+    def __init__(self, lost: dict[str, str]) -> None:
+        super().__init__()
+        self._lost = lost
+
+    def lost(self, call: str, user: str) -> None:
+        self._lost[call] = user
 
 
 @pytest.mark.rule("LIVE-02")

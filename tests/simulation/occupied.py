@@ -25,6 +25,7 @@ class WatchedOccupancy:
         self.turns = self._inner.turns
         self.set: Callable[[str, str, str, float, float], None] = self._inner.set
         self.took_turn = self._inner.took_turn
+        self.lost = self._inner.lost
 
     def know_nothing(self) -> None:
         """Everybody is free from now on, whatever is told: for the catalogue of bugs."""
