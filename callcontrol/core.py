@@ -156,7 +156,7 @@ class Core:
             self._count(self.strays.answered(event, monotonic, now))
 
     def _on_cancel(self, event: CancelReceived, monotonic: float, now: float) -> None:
-        owner = event.owner
+        owner = self._endpoint.owner_of(event.key)
         if isinstance(owner, Owner):
             self._ladders.add(owner.call.ref, now, owner.leg, False, "", event.message.data)
             self._runner.handle(owner.call, CancelIn(owner.leg, event.message), now)

@@ -180,7 +180,7 @@ class Endpoint(ClientHalf):
         if transaction.state != TERMINATED:
             self._add_server(transaction)
         if invite.state == PROCEEDING:
-            self.events.append(CancelReceived(invite.key, message, invite.owner))
+            self.events.append(CancelReceived(invite.key, message))
         else:
             self.counters.note("CANCEL after final")
 
@@ -259,11 +259,15 @@ class Endpoint(ClientHalf):
         self.transmit_response(reply, int(data[8:11]), data)
 
     def claim(self, key: str, owner: object | None) -> None:
-        """Attach the TU's owner to a server transaction; it comes back with a CANCEL.  Nothing if it is
-        gone."""
+        """Attach the TU's owner to a server transaction, for `owner_of`.  Nothing if it is gone."""
         transaction = self._servers.get(key)
         if transaction is not None:
             transaction.owner = owner
+
+    def owner_of(self, key: str) -> object | None:
+        """Who has claimed a server transaction; None: nobody has, or it is gone."""
+        transaction = self._servers.get(key)
+        return None if transaction is None else transaction.owner
 
     def adopt_invite(self, key: str, flow: Flow, owner: object, now: float) -> None:
         """Go on with the INVITE of a peer that came to a process which is gone: it is known when it is sent again or

@@ -46,15 +46,18 @@ class AckReceived:
 
 
 class CancelReceived:
-    """A CANCEL for a pending INVITE; the endpoint has already answered it with 200 (RFC 3261 §9.2)."""
+    """A CANCEL for a pending INVITE; the endpoint has already answered it with 200 (RFC 3261 §9.2).
 
-    __slots__ = ("key", "message", "owner")
+    Whose INVITE that is, `Endpoint.owner_of` knows once the events before this one are worked off: both may have come in one
+    batch.
+    """
 
-    def __init__(self, key: str, message: Message, owner: object | None) -> None:
+    __slots__ = ("key", "message")
+
+    def __init__(self, key: str, message: Message) -> None:
         self.key: str = key
         """Key of the INVITE transaction, which still wants its final response (487)."""
         self.message: Message = message
-        self.owner: object | None = owner
 
     def __repr__(self) -> str:
         return f"CancelReceived({self.key!r})"

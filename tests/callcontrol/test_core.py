@@ -232,3 +232,31 @@ def test_a_bug_that_a_request_meets_after_its_call_was_fetched_costs_the_others_
         200,
     ]
     assert [str(error) for error in told] == ["a bug"]
+
+
+@pytest.mark.rule("INC-09")
+def test_a_cancel_that_comes_in_one_batch_with_its_invite_ends_it() -> None:
+    """RFC 3261 section 9.2: the server had not even looked at the INVITE when its CANCEL was there."""
+    fence = Fence()
+    carrier = fence.world.carrier()
+    phone = fence.world.phone("ana-phone")
+    fence.world.run(1)
+    invite = request("INVITE", 1, sender=f"<sip:{CALLER}@{carrier.host}>")
+    cancel = invite.partition(b"\r\n\r\n")[0].replace(b"INVITE", b"CANCEL")
+    cancel = b"\r\n".join(line for line in cancel.split(b"\r\n") if not line.lower().startswith(b"content-"))
+    fence.receive(invite, carrier.host)
+    fence.receive(cancel + b"\r\nContent-Length: 0\r\n\r\n", carrier.host)
+    told = [parse(data) for data in fence.turn(carrier.host)]
+    assert [(each.method, each.status) for each in told if each.status > 100] == [
+        ("CANCEL", 200),
+        ("INVITE", 487),
+    ]
+    fence.world.run(0.2)
+    phone.ring()  # the CANCEL waits for that (section 9.1)
+    fence.world.run(40)
+    assert fence.world.calls == 0
+    (record,) = fence.world.records
+    assert record.reason == "caller_cancelled"
+    log = fence.world.network.log
+    sent = [parse(data) for _, source, target, data in log if (source, target) == (SERVER, phone.host)]
+    assert [each.method for each in sent if not each.status] == ["INVITE", "CANCEL", "ACK"]

@@ -84,7 +84,8 @@ class Callee:
                     self.respond(event.key, event.message, 200)
                 case AckReceived():
                     self.acked = True
-                case CancelReceived(owner=owner):
+                case CancelReceived():
+                    owner = node.endpoint.owner_of(event.key)
                     assert isinstance(owner, Message)
                     self.answered = True
                     self.respond(event.key, owner, 487)
