@@ -74,6 +74,13 @@ async def held(kind: str, server: RedisServer) -> AsyncIterator[Held]:
         await link.close()
 
 
+async def saved_and_taken(it: Held) -> None:
+    """A call that its owner has saved, and that another node has under epoch 2."""
+    it.store.save("a", 1, b"one")
+    assert await it.commit() == frozenset()
+    assert await it.take("a") == (2, b"one")
+
+
 @pytest.fixture(params=["memory", "redis"])
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
@@ -117,9 +124,7 @@ def test_who_lost_a_call_learns_it_from_the_next_save(kind: str, redis: RedisSer
 def test_only_the_owner_deletes(kind: str, redis: RedisServer) -> None:
     async def play() -> None:
         async with held(kind, redis) as it:
-            it.store.save("a", 1, b"one")
-            await it.commit()
-            assert await it.take("a") == (2, b"one")
+            await saved_and_taken(it)
             it.store.delete("a", 1)
             assert await it.commit() == frozenset({"a"})
             assert await it.take("a") == (3, b"one")
@@ -136,9 +141,7 @@ def test_a_call_that_is_over_does_not_rise_again_from_who_lost_it(kind: str, red
 
     async def play() -> None:
         async with held(kind, redis) as it:
-            it.store.save("a", 1, b"one")
-            await it.commit()
-            assert await it.take("a") == (2, b"one")
+            await saved_and_taken(it)
             it.store.delete("a", 2)
             assert await it.commit() == frozenset()
             assert await it.take("a") is None

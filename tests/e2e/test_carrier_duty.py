@@ -13,8 +13,8 @@ from callcontrol.sip import build
 from callcontrol.sip.message import parse
 from loadtests import proc
 from tests.e2e.harness.pair import Pair
+from tests.e2e.harness.running import redis_in, running
 from tests.e2e.harness.server import HOST, Server
-from tests.support.redis import RedisServer
 
 pytestmark = [
     pytest.mark.e2e,
@@ -76,15 +76,11 @@ def carrier() -> Iterator[Registrar]:
 
 @pytest.fixture
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    store = RedisServer(tmp_path_factory.mktemp("redis"))
-    store.start()
-    made = Pair(tmp_path_factory.mktemp("nodes"), store)
-    try:
-        made.start()
+    with (
+        redis_in(tmp_path_factory.mktemp("redis")) as store,
+        running(Pair(tmp_path_factory.mktemp("nodes"), store)) as made,
+    ):
         yield made
-    finally:
-        made.close()
-        store.kill()
 
 
 def at(server: Server) -> str:

@@ -6,6 +6,7 @@ import pytest
 
 from tests.e2e.harness.dialog import Leg
 from tests.e2e.harness.phone import Phone
+from tests.e2e.harness.running import talk
 from tests.e2e.harness.sip import Message
 from tests.e2e.harness.wire import NothingCame
 from tests.e2e.harness.world import BEN, CLEO, OUTSIDE, World
@@ -22,20 +23,6 @@ def connect(caller: Phone, callee: Phone, number: str) -> tuple[int, int]:
     callee.wait("up", ringing)
     callee.hears(ringing)
     return call, ringing
-
-
-def scripted_call(world: World) -> tuple[Leg, Leg]:
-    """A scripted carrier and a scripted phone, talking: (carrier's leg, phone's leg)."""
-    phone = world.scripted("cleo-1", "tcp")
-    call = Leg.dial(world.carrier(), CLEO, OUTSIDE)
-    leg = Leg.answering(phone)
-    leg.ring()
-    call.expect_provisional(180)
-    leg.accept()
-    call.expect_answer()
-    # its answer says that the ACK sent before it has been read: the call is up on both sides
-    assert call.request("OPTIONS").status == 200
-    return call, leg
 
 
 @pytest.mark.parametrize(
@@ -59,7 +46,7 @@ def test_hold_and_resume(holder: tuple[str, str], held: tuple[str, str], world: 
 
 def test_hold_crosses_to_the_carrier(world: World) -> None:
     """The direction of the media and the rest of the body pass unharmed."""
-    call, leg = scripted_call(world)
+    call, leg = talk(world, "tcp")
     leg.reinvite(leg.agent.sdp("sendonly", 2))
     offered = call.agent.expect_request("INVITE", call_id=call.call_id)
     assert offered.tag("to")
@@ -85,7 +72,7 @@ def test_reinvite_back_and_forth(world: World) -> None:
 
 
 def test_a_refused_reinvite_leaves_the_call_as_it_was(world: World) -> None:
-    call, leg = scripted_call(world)
+    call, leg = talk(world, "tcp")
     leg.reinvite(leg.agent.sdp("sendrecv", 2))
     offered = call.agent.expect_request("INVITE", call_id=call.call_id)
     call.agent.respond(offered, 488)
@@ -102,7 +89,7 @@ def is_invite_or_end(message: Message) -> bool:
 
 def test_glare(world: World) -> None:
     """Both sides send a re-INVITE at the same moment: 491 to at least one, and the call lives (RFC 3261 14.2)."""
-    call, leg = scripted_call(world)
+    call, leg = talk(world, "tcp")
     call.reinvite(call.agent.sdp("sendrecv", 2))
     leg.reinvite(leg.agent.sdp("sendrecv", 2))
     ends: dict[Leg, int] = {}
@@ -151,7 +138,7 @@ def test_digits_by_info(world: World) -> None:
 
 
 def test_info_body_passes_unharmed(world: World) -> None:
-    call, leg = scripted_call(world)
+    call, leg = talk(world, "tcp")
     body = "Signal=7\r\nDuration=160\r\n"
     leg.agent.send(leg.request_text("INFO", body, "application/dtmf-relay"))
     info = call.agent.expect_request("INFO", call_id=call.call_id)
@@ -269,14 +256,14 @@ def test_an_answer_is_repeated_until_it_is_acknowledged(world: World) -> None:
 
 
 def test_options_and_message_within_a_call(world: World) -> None:
-    call, leg = scripted_call(world)
+    call, leg = talk(world, "tcp")
     assert call.request("OPTIONS").status == 200
     leg.hang_up()
     call.expect_hang_up()
 
 
 def test_a_request_of_a_dialog_that_is_gone_is_answered_481(world: World) -> None:
-    call, leg = scripted_call(world)
+    call, leg = talk(world, "tcp")
     leg.hang_up()
     call.expect_hang_up()
     assert call.request("BYE").status == 481

@@ -12,8 +12,8 @@ from loadtests import proc
 from tests.e2e.harness.agent import Agent
 from tests.e2e.harness.dialog import Leg
 from tests.e2e.harness.pair import Pair
+from tests.e2e.harness.running import redis_in, running
 from tests.e2e.harness.world import CLEO, OUTSIDE
-from tests.support.redis import RedisServer
 
 pytestmark = [
     pytest.mark.e2e,
@@ -24,15 +24,11 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    store = RedisServer(tmp_path_factory.mktemp("redis"))
-    store.start()
-    made = Pair(tmp_path_factory.mktemp("nodes"), store)
-    try:
-        made.start()
+    with (
+        redis_in(tmp_path_factory.mktemp("redis")) as store,
+        running(Pair(tmp_path_factory.mktemp("nodes"), store)) as made,
+    ):
         yield made
-    finally:
-        made.close()
-        store.kill()
 
 
 @pytest.fixture

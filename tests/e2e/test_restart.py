@@ -10,6 +10,7 @@ import pytest
 
 from loadtests import proc
 from tests.e2e.harness.dialog import Leg
+from tests.e2e.harness.running import redis_in, running, talk
 from tests.e2e.harness.world import BEN, CLEO, OUTSIDE, World
 from tests.support.redis import RedisServer, redis
 
@@ -26,20 +27,15 @@ SHORT = "lease_seconds = 1.0\ntimeout_seconds = 0.3\n"
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path_factory.mktemp("redis"))
-    server.start()
-    yield server
-    server.kill()
+    with redis_in(tmp_path_factory.mktemp("redis")) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
 def kept(store: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    made = World(tmp_path_factory.mktemp("world"), settings=f'\n[state]\nurl = "{store.url}"\n{SHORT}')
-    try:
-        made.start()
+    settings = f'\n[state]\nurl = "{store.url}"\n{SHORT}'
+    with running(World(tmp_path_factory.mktemp("world"), settings=settings)) as made:
         yield made
-    finally:
-        made.close()
 
 
 @pytest.fixture
@@ -51,17 +47,11 @@ def shared(kept: World) -> Iterator[World]:
         kept.server.start()
 
 
-def talk(world: World) -> tuple[Leg, Leg]:
-    """A scripted carrier and a scripted phone, talking."""
-    phone = world.scripted("cleo-1", "udp")
-    call = Leg.dial(world.carrier(), CLEO, OUTSIDE)
-    leg = Leg.answering(phone)
-    leg.ring()
-    call.expect_provisional(180)
-    leg.accept()
-    call.expect_answer()
-    assert call.request("OPTIONS").status == 200
-    return call, leg
+def hang_up(world: World, call: Leg, leg: Leg) -> None:
+    """The phone ends it, the carrier is told, and nothing is left."""
+    assert leg.hang_up().status == 200
+    call.expect_hang_up()
+    world.server.wait_idle()
 
 
 def die_and_come_back(world: World) -> None:
@@ -122,9 +112,7 @@ def test_phones_stay_registered(shared: World) -> None:
     leg = Leg.answering(phone)
     leg.accept()
     call.expect_answer()
-    assert leg.hang_up().status == 200
-    call.expect_hang_up()
-    shared.server.wait_idle()
+    hang_up(shared, call, leg)
 
 
 def test_redis_is_restarted_empty_while_people_talk(shared: World, store: RedisServer) -> None:
@@ -138,9 +126,7 @@ def test_redis_is_restarted_empty_while_people_talk(shared: World, store: RedisS
     assert proc.wait_until(lambda: store.ask("KEYS", "{cl}:call:*").startswith("{cl}:call:"), 8)
     assert proc.wait_until(lambda: "{cl}:binding:" in store.ask("KEYS", "{cl}:binding:*"), 8)
     die_and_come_back(shared)
-    assert leg.hang_up().status == 200
-    call.expect_hang_up()
-    shared.server.wait_idle()
+    hang_up(shared, call, leg)
 
 
 def _secret(store: RedisServer) -> str:
@@ -159,9 +145,7 @@ def test_redis_is_emptied_under_the_connection_while_people_talk(shared: World, 
         assert proc.wait_until(lambda key=key: store.ask("KEYS", "{cl}:" + key).startswith("{cl}:"), 8), key
     assert _secret(store) == secret
     die_and_come_back(shared)
-    assert leg.hang_up().status == 200
-    call.expect_hang_up()
-    shared.server.wait_idle()
+    hang_up(shared, call, leg)
 
 
 def test_redis_falls_silent_while_people_talk(shared: World, store: RedisServer) -> None:

@@ -14,9 +14,9 @@ import pytest
 from loadtests import proc
 from tests.e2e.harness.dialog import Leg
 from tests.e2e.harness.pair import GATEWAY, MOBILE, SIM, Pair
+from tests.e2e.harness.running import redis_in, running, talk
 from tests.e2e.harness.server import HOST, Server
-from tests.e2e.harness.world import ANA, BEN, CLEO, OUTSIDE, World
-from tests.support.redis import RedisServer
+from tests.e2e.harness.world import ANA, BEN, CLEO, OUTSIDE
 
 pytestmark = [
     pytest.mark.e2e,
@@ -27,15 +27,11 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    store = RedisServer(tmp_path_factory.mktemp("redis"))
-    store.start()
-    made = Pair(tmp_path_factory.mktemp("nodes"), store)
-    try:
-        made.start()
+    with (
+        redis_in(tmp_path_factory.mktemp("redis")) as store,
+        running(Pair(tmp_path_factory.mktemp("nodes"), store)) as made,
+    ):
         yield made
-    finally:
-        made.close()
-        store.kill()
 
 
 @pytest.fixture
@@ -47,18 +43,6 @@ def pair(both: Pair) -> Iterator[Pair]:
         both.world.server.start()
     both.world.server.wait_idle()
     both.second.wait_idle()
-
-
-def talk(world: World) -> tuple[Leg, Leg]:
-    phone = world.scripted("cleo-1", "udp")
-    call = Leg.dial(world.carrier(), CLEO, OUTSIDE)
-    leg = Leg.answering(phone)
-    leg.ring()
-    call.expect_provisional(180)
-    leg.accept()
-    call.expect_answer()
-    assert call.request("OPTIONS").status == 200
-    return call, leg
 
 
 def bring(pair: Pair, *legs: Leg) -> None:

@@ -16,12 +16,12 @@ from loadtests import ports, proc
 from tests.e2e.harness import sip
 from tests.e2e.harness.agent import Agent
 from tests.e2e.harness.dialog import Leg
+from tests.e2e.harness.running import redis_in, running
 from tests.e2e.harness.server import HOST
 from tests.e2e.harness.sipp import SippRun
 from tests.e2e.harness.team import Team, calls_by_worker, kill, up, workers
 from tests.e2e.harness.wire import NothingCame, UdpWire
 from tests.e2e.harness.world import ANA, BEN, CLEO, OUTSIDE
-from tests.support.redis import RedisServer
 
 pytestmark = [
     pytest.mark.e2e,
@@ -32,15 +32,11 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
-    store = RedisServer(tmp_path_factory.mktemp("redis"))
-    store.start()
-    made = Team(tmp_path_factory.mktemp("team"), store)
-    try:
-        made.start()
+    with (
+        redis_in(tmp_path_factory.mktemp("redis")) as store,
+        running(Team(tmp_path_factory.mktemp("team"), store)) as made,
+    ):
         yield made
-    finally:
-        made.close()
-        store.kill()
 
 
 @pytest.fixture

@@ -31,6 +31,14 @@ def asked_and_dead(stage: Stage, method: str) -> tuple[Party, Party, Dialog, Dia
     return ana, carrier, call, talk
 
 
+def hang_up(stage: Stage, party: Party, dialog: Dialog, other: Dialog) -> None:
+    """The call is alive to its end, and leaves nothing."""
+    party.bye(dialog)
+    stage.run(1.0)
+    assert other.over
+    stage.settle()
+
+
 @pytest.mark.parametrize("method", ["INVITE", "UPDATE"])
 def test_what_is_asked_again_after_a_takeover_is_the_same_request(method: str) -> None:
     stage = Stage()
@@ -46,10 +54,7 @@ def test_what_is_asked_again_after_a_takeover_is_the_same_request(method: str) -
     ana.reply(talk, 200, own(6000), message=talk.got("INVITE")[-1])
     stage.run(0.3)
     assert call.last("INVITE").status == 200
-    carrier.bye(call)
-    stage.run(1.0)
-    assert talk.over
-    stage.settle()
+    hang_up(stage, carrier, call, talk)
 
 
 def test_a_reinvite_is_cancelled_after_the_node_that_had_it_died() -> None:
@@ -70,9 +75,7 @@ def test_a_reinvite_is_cancelled_after_the_node_that_had_it_died() -> None:
     stage.run(1.0)
     assert call.last("INVITE").status == 487
     assert talk.live
-    ana.bye(talk)
-    stage.run(1.0)
-    stage.settle()
+    hang_up(stage, ana, talk, call)
 
 
 def test_a_reinvite_that_broke_with_its_connection_does_not_end_the_call() -> None:
@@ -87,10 +90,7 @@ def test_a_reinvite_that_broke_with_its_connection_does_not_end_the_call() -> No
     stage.run(60.0)
     assert (call.live, talk.live) == (True, True)
     assert call.got("ACK"), "the other side's answer is acknowledged"
-    carrier.bye(call)
-    stage.run(1.0)
-    assert talk.over
-    stage.settle()
+    hang_up(stage, carrier, call, talk)
 
 
 def test_what_was_answered_after_a_takeover_is_answered_alike_when_it_is_asked_again() -> None:
@@ -107,9 +107,7 @@ def test_what_was_answered_after_a_takeover_is_answered_alike_when_it_is_asked_a
     link.fates = (DELIVER,)
     stage.run(3.0)
     assert [m.status for m in call.responses if m.method == "UPDATE" and m.status > 100] == [200]
-    carrier.bye(call)
-    stage.run(1.0)
-    stage.settle()
+    hang_up(stage, carrier, call, talk)
 
 
 def test_what_is_asked_again_while_its_answer_waits_for_the_store_has_one_answer() -> None:
@@ -124,7 +122,4 @@ def test_what_is_asked_again_while_its_answer_waits_for_the_store_has_one_answer
     stage.run(4.0)
     assert call.last("UPDATE").status == 200
     assert stage.times(carrier, "UPDATE", 500) == []
-    carrier.bye(call)
-    stage.run(1.0)
-    assert talk.over
-    stage.settle()
+    hang_up(stage, carrier, call, talk)
