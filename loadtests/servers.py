@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import shutil
@@ -105,6 +104,10 @@ class Peer(ABC):
 
     def version(self) -> str:
         return ""
+
+    def lags(self) -> dict[float, float]:
+        """How often its event loop lagged by at most so many seconds, since it was started; empty: it does not tell."""
+        return {}
 
     def _listens(self) -> bool:
         """Ask for OPTIONS; any answer will do (a port that is closed refuses at once)."""
@@ -273,14 +276,11 @@ class Cloudline(Peer):
         )
         return done.stdout.strip()
 
-    def longest_stall(self) -> float:
-        """Upper bound of the longest lag of the event loop so far, seconds; NaN when it is not told."""
+    def lags(self) -> dict[float, float]:
         with urllib.request.urlopen(f"http://{SERVER_HOST}:{self.http}/metrics", timeout=10) as answer:
             text = answer.read().decode()
         pattern = r'^cloudline_event_loop_lag_seconds_bucket\{le="([^"]+)"\} (\S+)$'
-        buckets = [(float(le), float(count)) for le, count in re.findall(pattern, text, re.MULTILINE)]
-        total = max((count for _, count in buckets), default=0.0)
-        return min((le for le, count in buckets if count >= total > 0), default=math.nan)
+        return {float(le): float(count) for le, count in re.findall(pattern, text, re.MULTILINE)}
 
     def _check_build(self) -> None:
         """The measured process must run the build that its row is named after."""

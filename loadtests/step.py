@@ -82,6 +82,8 @@ class Result:
     probes_failed: int = 0
     aborted: bool = False
     complaint: str = ""
+    stall_s: float = 0.0
+    """Upper bound of the longest lag of the server's event loop within the step; 0: it does not tell."""
 
     @property
     def cpu_per_1000(self) -> float:
@@ -159,6 +161,13 @@ class _CoreSpeed(threading.Thread):
         return statistics.fmean(self._seen) if self._seen else 0.0
 
 
+def longest(before: dict[float, float], after: dict[float, float]) -> float:
+    """Upper bound of the longest of the lags that came between two readings, seconds; 0: there were none."""
+    fresh = {bound: count - before.get(bound, 0.0) for bound, count in after.items()}
+    total = max(fresh.values(), default=0.0)
+    return min((bound for bound, count in fresh.items() if count >= total > 0), default=0.0)
+
+
 class _Watch:
     """The readings before and after a step."""
 
@@ -168,6 +177,7 @@ class _Watch:
         self._sockets = [a.pair for a in sockets]
         self._speed = _CoreSpeed(core)
         self._speed.start()
+        self._lags = server.lags()
         self.pss_before = proc.pss_kib(self._pids)
         self._cpu = proc.cpu_seconds(self._pids)
         self._machine = proc.machine_seconds()
@@ -214,6 +224,7 @@ class _Watch:
             other_load=max(0.0, busy_here - cpu - generator) / wall,
             stolen=(stolen - self._machine[1]) / wall,
             pss_before=self.pss_before,
+            stall_s=longest(self._lags, self._server.lags() if self._server.alive else {}),
             core_ns=self._speed.value(),
             delays_ms=list(probe.delays_ms) if probe else [],
             probes=probe.made if probe else 0,

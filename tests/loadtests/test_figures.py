@@ -12,7 +12,7 @@ import pytest
 from loadtests import ports, proc, servers
 from loadtests.micro import JOBS, Job, measure
 from loadtests.report import Report
-from loadtests.step import Result, median, percentile
+from loadtests.step import Result, longest, median, percentile
 from loadtests.targets import TARGETS
 
 FIGURES = {
@@ -125,3 +125,11 @@ def test_free_ports_and_processes_by_pid() -> None:
 @pytest.mark.parametrize("job", JOBS, ids=lambda job: job.name)
 def test_every_microbenchmark_runs(job: Job) -> None:
     assert measure(job, 1, share=0.002) > 0
+
+
+def test_the_longest_stall_is_that_of_the_step_alone() -> None:
+    before = {0.01: 5.0, 0.05: 6.0, 0.1: 7.0, math.inf: 7.0}
+    after = {0.01: 9.0, 0.05: 11.0, 0.1: 12.0, math.inf: 12.0}
+    assert longest(before, after) == 0.05
+    assert longest(after, after) == 0.0
+    assert longest({}, {}) == 0.0
