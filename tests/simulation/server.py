@@ -124,11 +124,13 @@ class Server:
 
     @property
     def is_settled(self) -> bool:
-        """Nothing is under way between the processes and the store, and nobody's calls wait for a new owner."""
+        """Nothing is under way between the processes and the store, or about to be deleted there, and nobody's calls wait for a
+        new owner."""
         alive = {process.number for process in self.processes}
-        return not any(process.store.waiting for process in self.processes) and all(
-            owner in alive for owner in self.calls.owners.values()
-        )
+        for process in self.processes:
+            if process.store.waiting or process.signalling.runner.saving.is_waiting:
+                return False
+        return all(owner in alive for owner in self.calls.owners.values())
 
     # -- life -------------------------------------------------------------------------------------------------
 
