@@ -179,8 +179,10 @@ class Process:
     def _fetched(self, ref: str, done: Callable[[str], None]) -> None:
         shared = self.server.calls
         held = shared.snapshots.get(ref)
-        if ref in self.calls:
-            done(HERE)  # as one of a dead process's, while it was asked for
+        if ref in self.calls or (held is not None and shared.owners.get(ref) == self.number):
+            done(
+                HERE
+            )  # as one of a dead process's, while it was asked for; or it is over here, and about to be deleted
         elif self.store.is_cut:
             done(ELSEWHERE)
         elif held is None:
