@@ -40,7 +40,7 @@ class MemoryCallStore:
     def claim(self, ref: str, request: str) -> None:
         self._claims[ref] = request
 
-    def commit(self, done: Callable[[frozenset[str]], None]) -> None:
+    def commit(self, done: Callable[[frozenset[str]], None] | None) -> None:
         lost: set[str] = set()
         noted, self._noted = self._noted, []
         if self._claims:
@@ -61,7 +61,8 @@ class MemoryCallStore:
                         self._over.popitem(last=False)
             else:
                 self.snapshots[ref] = (epoch, snapshot)
-        done(frozenset(lost))
+        if done is not None:
+            done(frozenset(lost))
 
     def _begins(self, ref: str, request: str) -> bool:
         """Whether the call is the first one of its request."""

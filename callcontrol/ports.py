@@ -39,7 +39,9 @@ class CallStore(Protocol):
         again, to a node that does not have that call.  Asked for only where snapshots are encoded."""
         ...
 
-    def commit(self, done: Callable[[frozenset[str]], None]) -> None: ...
+    def commit(self, done: Callable[[frozenset[str]], None] | None) -> None:
+        """None: nobody waits for it.  It is on its way before this returns; what was lost, the next commit tells."""
+        ...
 
 
 class Resolver(Protocol):

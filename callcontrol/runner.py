@@ -121,7 +121,7 @@ class Runner:
         call = snapshot.load(data, self.env)
         running = self.running
         running.resumed.add(call.ref)
-        running.stored.add(call.ref)
+        running.stored[call.ref] = call.ids_used()
         running.add(call, epoch)
         for leg in call.legs.values():
             for tag in leg_tags(leg):

@@ -25,8 +25,8 @@ class RunningCalls:
         self.index = CallIndex()
         self.deadlines = CallDeadlines()
         self.epochs: dict[str, int] = {}
-        self.stored: set[str] = set()
-        """Calls of which a snapshot is in the store."""
+        self.stored: dict[str, int] = {}
+        """Calls of which a snapshot is in the store -> how many identifiers they had made by then."""
         self.resumed: set[str] = set()
         """Calls that began on another node: their server transactions are gone with it."""
         self.lost = 0
@@ -93,7 +93,7 @@ class RunningCalls:
             call.facts = []
         self.epochs.pop(ref, None)
         self.resumed.discard(ref)
-        self.stored.discard(ref)
+        self.stored.pop(ref, None)
         self.deadlines.forget(ref)
         self.ladders.end(ref)
         if self.occupants is not None:

@@ -1,7 +1,7 @@
 """Save, then act: what calls want done waits until the store has them as they are after it.
 
-A call waits for its own saves and for nobody else's.  One that is over is deleted a moment later, together with what else is
-written then.
+A call waits for its own saves and for nobody else's; where nothing is to be done, or but a provisional response, for none.  One
+that is over is deleted a moment later, together with what else is written then.
 """
 
 from __future__ import annotations
@@ -16,10 +16,20 @@ from callcontrol.defects import Defects
 from callcontrol.performing import Performer
 from callcontrol.ports import CallStore
 from callcontrol.running_calls import RunningCalls
+from callcontrol.sip.commands import SendResponse
 
 NEVER: Final = float("inf")
 LATER_S: Final = 0.05
 """How long the deletion of a call that is over may wait for something that is saved."""
+
+
+def _is_provisional(call: Call, effect: Effect) -> bool:
+    """A response that says how far things are, and that nobody acknowledges."""
+    if not isinstance(effect, SendResponse) or effect.status >= 200:
+        return False
+    leg = call.legs.get(effect.leg)
+    incoming = leg.usage.incoming if leg is not None else None
+    return incoming is not None and not incoming.reliable
 
 
 class Saving:
@@ -79,13 +89,17 @@ class Saving:
         changed = list(dirty.values()) if self._running.watcher is not None else []
         waits = self._must_wait(dirty, pending)
         if dirty or waits or is_due:
-            self.delete_at = NEVER  # what there is to delete goes along
             begun = self._save_all(dirty, pending)
+            if waits or begun or is_due:
+                self.delete_at = NEVER  # what there is to delete goes along
             if waits:
                 self._unsent[id(pending)] = pending
                 self._store.commit(lambda lost: self._act(pending, lost, changed, begun))
                 return
-            self._store.commit(lambda lost: self._act([], lost, [], begun))
+            if begun or is_due:
+                self._store.commit(lambda lost: self._act([], lost, [], begun))
+            else:
+                self._store.commit(None)
         self._act(pending, frozenset(), changed, [])
 
     def settle(self, now: float) -> None:
@@ -94,9 +108,15 @@ class Saving:
         self.flush(now)
 
     def _must_wait(self, dirty: dict[str, Call], pending: list[tuple[Call, Effect]]) -> bool:
-        """Whether anything of this may only be done when it is saved, or when something before it is."""
-        for call, _ in pending:
-            if call.ref in dirty:
+        """Whether anything of this may only be done when it is known to be saved, or when something before it is.
+
+        A provisional response promises nothing: its save is on its way before it is, and that is enough.
+        """
+        stored = self._running.stored
+        for call, effect in pending:
+            if call.ref in dirty and not (
+                _is_provisional(call, effect) and stored.get(call.ref) == call.ids_used()
+            ):
                 return True
         if not pending or not self._unsent:
             return False
@@ -131,7 +151,7 @@ class Saving:
                 if begun_by:
                     self._store.claim(call.ref, begun_by)
         self._store.save(call.ref, running.epochs.get(call.ref, 1), data)
-        running.stored.add(call.ref)
+        running.stored[call.ref] = call.ids_used()
         return begun_by != ""
 
     def _act(

@@ -222,6 +222,13 @@ class Call:
                 first = at
         return first
 
+    def ids_used(self) -> int:
+        """How many identifiers its legs have made: whoever goes on with the call must count on from there."""
+        used = 0
+        for leg in self.legs.values():
+            used += leg.usage.counter
+        return used
+
     def partner(self, leg_id: str) -> Leg | None:
         """The other one of the two legs that talk."""
         if leg_id == self.a:

@@ -137,7 +137,11 @@ class RedisCallStore:
     def claim(self, ref: str, request: str) -> None:
         self._claims[ref] = request
 
-    def commit(self, done: Callable[[Lost], None]) -> None:
+    def commit(self, done: Callable[[Lost], None] | None) -> None:
+        if done is None:
+            if self._tell():
+                return
+            done = self._note_lost
         noted, self._noted = self._noted, {}
         if not self._link.is_up:
             self._claims.clear()
@@ -171,6 +175,24 @@ class RedisCallStore:
     def distrust(self) -> None:
         """Redis may have lost everything (it was restarted): what it should have is written again, set and all."""
         self._known.clear()
+
+    def _tell(self) -> bool:
+        """Save without a reply; False: there is more to it than that."""
+        noted = self._noted
+        if not self._link.is_up or self._claims:
+            return False
+        for ref, (_, snapshot) in noted.items():
+            if snapshot is None or ref not in self._known or ref in self._unsaved:
+                return False
+        saves = [
+            SAVE.call((keys.call(ref),), f"{epoch:010d}", self._node, snapshot or b"", self._keep_s)
+            for ref, (epoch, snapshot) in noted.items()
+        ]
+        if not self._link.tell(saves):
+            return False
+        self._noted = {}
+        self.saved += len(saves)
+        return True
 
     # -- one pipeline --
 

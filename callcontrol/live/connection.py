@@ -47,6 +47,9 @@ def command(*words: str | bytes | int | float) -> bytes:
     return packed
 
 
+_SKIP: Final = command("CLIENT", "REPLY", "SKIP")
+
+
 class _Batch:
     """Commands whose replies are awaited."""
 
@@ -75,12 +78,16 @@ class Connection:
         self._on_defect = on_defect
         self.is_wrong = False
         """The server has said that it cannot serve us."""
+        self.can_tell = False
+        """The server lets us say that we want no reply; an ACL may forbid it."""
         self._reader = hiredis.Reader()
         self._transport: asyncio.Transport | None = None
         self._time = loop.time
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        # whatever is sent is on its way when ``send`` returns, and outlives us: uvloop would keep it for the end of the turn
+        self._transport.set_write_buffer_limits(high=0)
 
     def data_received(self, data: bytes) -> None:
         reader, waiting = self._reader, self.waiting
@@ -128,6 +135,16 @@ class Connection:
             done(None)
             return
         self.waiting.append(_Batch(wanted, done, self._time(), took))
+        self._write(data)
+
+    def tell(self, commands: list[bytes]) -> None:
+        """Send commands to which Redis gives no reply."""
+        if self._transport is not None:
+            self._write(b"".join([_SKIP + each for each in commands]))
+
+    def _write(self, data: bytes) -> None:
+        if self._transport is None:
+            return
         self._transport.write(data)
         if self._transport.get_write_buffer_size() > _MAX_WRITE_BUFFER:
             self.abort()

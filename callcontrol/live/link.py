@@ -9,6 +9,7 @@ is not, or no longer, the right one.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Iterable
 from typing import Final, cast
@@ -78,6 +79,14 @@ class RedisLink:
             done(None)
         else:
             self._connection.send(data, wanted, done, self._pipeline_seconds)
+
+    def tell(self, commands: list[bytes]) -> bool:
+        """Send commands to which Redis gives no reply; False: the link is down, or Redis does not know how to be silent."""
+        connection = self._connection
+        if connection is None or not connection.can_tell:
+            return False
+        connection.tell(commands)
+        return True
 
     async def ask(self, *words: str | bytes | int | float) -> object:
         """One command and its reply, for what is not per call.  Raises LinkError."""
@@ -174,6 +183,9 @@ class RedisLink:
         if address.moves and not _is_master(replies[-1]):
             connection.abort()
             raise LinkError(f"Redis at {address}: who is said to be the master is none (yet)")
+        with contextlib.suppress(LinkError):  # an ACL may forbid it
+            await _ask(connection, [command("CLIENT", "REPLY", "ON")])
+            connection.can_tell = True
         return connection
 
     async def _greet(self, place: Place | None, commands: list[bytes]) -> tuple[Connection, Replies]:

@@ -77,6 +77,10 @@ class SharedStore(MemoryCallStore):
                 self.snapshots[ref] = before
 
 
+def _nobody_waits(lost: frozenset[str]) -> None:
+    """What was lost, the next commit tells."""
+
+
 class StoreLink:
     """``CallStore`` as one process sees it."""
 
@@ -118,7 +122,8 @@ class StoreLink:
     def claim(self, ref: str, request: str) -> None:
         self._claims[ref] = request
 
-    def commit(self, done: Done) -> None:
+    def commit(self, done: Done | None) -> None:
+        done = done or _nobody_waits
         process = self._process
         process.burn()
         noted, self._noted = self._noted, []

@@ -35,6 +35,11 @@ class BlockingLink:
                 replies.append(reply)
         done(replies)
 
+    def tell(self, commands: list[bytes]) -> bool:
+        for each in commands:
+            self.send(each, 1, lambda replies: None)
+        return True
+
     def ask(self, *words: str | int) -> object:
         told: list[object] = []
         self.send(command(*words), 1, lambda replies: told.extend(replies or ()))
@@ -74,7 +79,7 @@ class RedisCalls:
     def claim(self, ref: str, request: str) -> None:
         self._store.claim(ref, request)
 
-    def commit(self, done: Callable[[frozenset[str]], None]) -> None:
+    def commit(self, done: Callable[[frozenset[str]], None] | None) -> None:
         self._store.commit(done)
 
     @property

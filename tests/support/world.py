@@ -18,6 +18,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from callcontrol.assembly import Signalling, Surroundings, make_endpoint, make_gate
 from callcontrol.bindings import MemoryBindingStore
@@ -231,7 +232,7 @@ class FusedStore:
     def claim(self, ref: str, request: str) -> None:
         self._claims[ref] = request
 
-    def commit(self, done: Callable[[frozenset[str]], None]) -> None:
+    def commit(self, done: Callable[[frozenset[str]], None] | None) -> None:
         world = self._world
         if self._fuse.blown:
             return
@@ -278,9 +279,12 @@ class DelayedStore:
     def waiting(self) -> bool:
         return self._in_flight > 0
 
-    def commit(self, done: Callable[[frozenset[str]], None]) -> None:
+    def commit(self, done: Callable[[frozenset[str]], None] | None) -> None:
+        if done is None:
+            self._store.commit(None)
+            return
         self._in_flight += 1
-        self._store.commit(lambda lost: self._later(done, lost))
+        self._store.commit(partial(self._later, done))
 
     def _later(self, done: Callable[[frozenset[str]], None], lost: frozenset[str]) -> None:
         def answer() -> None:
