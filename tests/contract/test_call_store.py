@@ -121,6 +121,24 @@ def test_who_lost_a_call_learns_it_from_the_next_save(kind: str, redis: RedisSer
     asyncio.run(play())
 
 
+def test_a_save_that_nobody_waits_for_counts_like_any_other(kind: str, redis: RedisServer) -> None:
+    async def play() -> None:
+        async with held(kind, redis) as it:
+            it.store.save("a", 1, b"one")
+            it.store.commit(None)  # the first one
+            it.store.save("a", 1, b"two")
+            it.store.commit(None)
+            assert await it.commit() == frozenset()
+            assert await it.take("a") == (2, b"two")
+            it.store.save("a", 1, b"of the old owner")
+            it.store.commit(None)
+            assert await it.take("a") == (3, b"two")
+            it.store.save("a", 1, b"of the old owner")
+            assert await it.commit() == frozenset({"a"})
+
+    asyncio.run(play())
+
+
 def test_only_the_owner_deletes(kind: str, redis: RedisServer) -> None:
     async def play() -> None:
         async with held(kind, redis) as it:

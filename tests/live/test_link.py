@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from callcontrol.live.address import Address
 from callcontrol.live.calls import SCRIPTS, RedisCallStore
 from callcontrol.live.connection import Replies, command
 from callcontrol.live.link import LinkError, RedisLink
+from callcontrol.transport import loop
 from tests.support.redis import RedisServer, redis
 
 __all__ = ["redis"]
@@ -63,6 +65,41 @@ def test_how_long_replies_took_is_measured(redis: RedisServer) -> None:
             await link.ask("PING")
             counts = {op: histogram.count for op, histogram in link.command_seconds.items()}
             assert counts == {"pipeline": 1, "command": 1}, "each batch counts once"
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("run", [asyncio.run, loop.run])
+def test_what_is_told_is_there_though_we_do_nothing_more(
+    redis: RedisServer, run: Callable[[Coroutine[Any, Any, None]], None]
+) -> None:
+    """A process that is killed after it has sent a response has saved what came before that."""
+
+    async def play() -> None:
+        async with running(redis) as link:
+            assert link.tell([command("SET", "a", 1), command("SET", "b", "x" * 20_000)])
+            # nothing of ours runs while another process asks
+            assert redis.ask("GET", "a") == "1"
+            assert redis.ask("STRLEN", "b") == "20000"
+            assert await link.ask("GET", "a") == b"1", "no reply came for what was told"
+            assert link.tell([b"*1\r\n$7\r\nNONSENS\r\n"])
+            assert await link.ask("GET", "a") == b"1", "nor for what Redis refuses"
+
+    run(play())
+
+
+def test_where_redis_may_not_be_silent_replies_are_asked_for(redis: RedisServer) -> None:
+    async def play() -> None:
+        await asyncio.to_thread(redis.ask, "ACL", "SETUSER", "default", "-client|reply")
+        async with running(redis) as link:
+            assert not link.tell([command("SET", "a", 1)])
+            assert await link.ask("GET", "a") is None
+            store = RedisCallStore(link, "one", keep_s=600)
+            for state in (b"first", b"second"):
+                store.save("call", 1, state)
+                store.commit(None)
+            await until("the saves", lambda: not store.waiting)
+            assert "second" in await asyncio.to_thread(redis.ask, "GET", "{cl}:call:call")
 
     asyncio.run(play())
 

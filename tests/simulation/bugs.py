@@ -105,7 +105,7 @@ def _acts_first(process: Process) -> None:
 def _deaf_to_losses(process: Process) -> None:
     store = process.store
     commit = store.commit
-    store.commit = lambda done: commit(lambda lost: done(frozenset()))  # type: ignore[method-assign]
+    store.commit = lambda done: commit(done and (lambda lost: done(frozenset())))  # type: ignore[method-assign]
 
 
 def _never_deletes(process: Process) -> None:

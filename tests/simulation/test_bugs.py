@@ -14,7 +14,7 @@ from tests.simulation.simulation import Simulation
 
 SEEDS = (5, 9, 2, 6, 12, 8)
 """Small runs first."""
-SEEDS_WITH_CRASHES = (25, 3, 8, 2, 6, 12, 39, 24, 84)
+SEEDS_WITH_CRASHES = (25, 3, 8, 2, 6, 12, 39, 24, 84, 189)
 HOURS = 0.04
 
 
