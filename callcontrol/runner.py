@@ -146,6 +146,7 @@ class Runner:
             call = self.calls.get(ref)
             if call is not None and ref in self.running.stored:
                 self.saving.dirty[ref] = call
+                self.saving.in_doubt = True
 
     # -- events ---------------------------------------------------------------------------------------------
 

@@ -46,6 +46,8 @@ class Saving:
         """``unpushed``: told of pushes that failed at once."""
         self.dirty: dict[str, Call] = {}
         """Calls that have changed since they were saved."""
+        self.in_doubt = False
+        """Whether the calls are still ours is asked with the next save."""
         self.pending: list[tuple[Call, Effect]] = []
         """What they want done."""
         self.now = 0.0
@@ -90,13 +92,15 @@ class Saving:
         waits = self._must_wait(dirty, pending)
         if dirty or waits or is_due:
             begun = self._save_all(dirty, pending)
-            if waits or begun or is_due:
+            asks = waits or is_due or self.in_doubt or len(begun) > 0
+            self.in_doubt = False
+            if asks:
                 self.delete_at = NEVER  # what there is to delete goes along
             if waits:
                 self._unsent[id(pending)] = pending
                 self._store.commit(lambda lost: self._act(pending, lost, changed, begun))
                 return
-            if begun or is_due:
+            if asks:
                 self._store.commit(lambda lost: self._act([], lost, [], begun))
             else:
                 self._store.commit(None)
