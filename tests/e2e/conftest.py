@@ -31,6 +31,7 @@ def _tidy(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     world: World = request.getfixturevalue("world")
     position = world.server.log_position()
+    world.server.expected.clear()
     yield
     world.everybody_out()
     if world.server.alive:

@@ -139,8 +139,9 @@ def test_a_new_certificate_is_taken_without_a_restart(world: World) -> None:
     leg.refuse(486)
     call.expect_failure()
     server.certificate.chain.write_text("broken")
+    server.expected.append("no PEM certificate in it")
     server.signal(signal.SIGHUP)
-    time.sleep(0.5)
+    assert proc.wait_until(lambda: "no PEM certificate in it" in server.tail(5), 6), "nobody was told"
     assert shown() == new
     server.certificate.key.write_bytes(kept_key)
     server.certificate.chain.write_bytes(kept_chain)

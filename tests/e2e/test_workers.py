@@ -69,8 +69,8 @@ def several(team: Team, phone: Agent, count: int, called: str = CLEO) -> list[tu
 
 def lose(team: Team, worker: int) -> None:
     """Kill a worker other than the first; the node has noticed."""
-    kill(team.server, worker)
-    assert proc.wait_until(lambda: up(team.server) < 2, 5)
+    dead = kill(team.server, worker)
+    assert proc.wait_until(lambda: workers(team.server)[worker - 1]["pid"] != dead, 5)
 
 
 def end(pairs: list[tuple[Leg, Leg]]) -> None:
