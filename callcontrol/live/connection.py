@@ -86,7 +86,8 @@ class Connection:
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        # whatever is sent is on its way when ``send`` returns, and outlives us: uvloop would keep it for the end of the turn
+        # whatever is sent is on its way when ``send`` returns, and outlives us: uvloop 0.19 would keep it for the end of the
+        # turn (0.23 does not)
         self._transport.set_write_buffer_limits(high=0)
 
     def data_received(self, data: bytes) -> None:

@@ -122,6 +122,28 @@ def test_all_nodes_do_all_steps_in_one_order(redis: RedisServer) -> None:
     asyncio.run(play())
 
 
+def test_steps_that_nobody_waits_for_go_together_and_before_the_one_that_is_waited_for(
+    redis: RedisServer,
+) -> None:
+    async def play() -> None:
+        async with node(redis, "a") as one, node(redis, "b") as two:
+            told: list[object] = []
+            one.log.submit("tally", "add", ("first",), told.append, linger=True)
+            one.log.insist("tally", "add", ("second",), linger=True)
+            assert await one.ask("third") == 3
+            assert told == [1]
+            await settled(one, two, steps=3)
+            assert one.tally.words == two.tally.words == ["first", "second", "third"]
+            assert await one.links[0].ask("XLEN", "{cl}:log") == 1
+            one.log.submit("tally", "add", ("later",), linger=True)
+            await settled(one, two, steps=4)  # after a moment, though nothing else comes
+            one.log.submit("tally", "add", ("last",), linger=True)
+            one.log.write()  # the node stops
+            assert await one.links[0].ask("XLEN", "{cl}:log") == 3
+
+    asyncio.run(play())
+
+
 def test_a_newcomer_has_what_the_others_have(redis: RedisServer) -> None:
     async def play() -> None:
         async with node(redis, "a") as first:
