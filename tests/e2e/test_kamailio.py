@@ -192,6 +192,7 @@ def test_both_nodes_are_restarted_one_after_the_other_under_load(fronted: Fronte
             assert call.hang_up().status == 200
             leg.expect_hang_up()
         node.start()
+        fronted.counted_in(node)
         made += 35
     settled(fronted)
     assert reasons(fronted, before) == ["normal_clearing"] * made

@@ -34,6 +34,7 @@ class Kamailio:
             ("children=4", "children=2"),
             # on a machine with more to do than tests, a node that lives may be silent for a second or two
             ('"fr_timer", 1500', '"fr_timer", 1900'),
+            ('"ds_ping_interval", 2', '"ds_ping_interval", 1'),
         ):
             assert old in text
             text = text.replace(old, new)
@@ -119,6 +120,12 @@ class Fronted(Pair):
             lambda: all(node.metric("cloudline_registrations_known") for node in self.nodes if node.alive), 10
         )
         return agent
+
+    def counted_in(self, node: Server) -> None:
+        """Waits until the proxy offers calls to this node, which has just started: it has answered OPTIONS."""
+        assert proc.wait_until(
+            lambda: node.metric("cloudline_sip_messages_total", direction="in", method="OPTIONS") >= 2, 15
+        ), f"{node.tail()}\n{self.kamailio.tail()}"
 
     def calls(self) -> list[float]:
         """Calls in memory, node by node; 0 for a dead one."""
