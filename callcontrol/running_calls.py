@@ -90,6 +90,7 @@ class RunningCalls:
             self.index.forget(call)
             # its legs stay as long as transactions hold on to them: a fork that answers now is still released
             call.trace = []
+            call.stored_trace = []
             call.facts = []
         self.epochs.pop(ref, None)
         self.resumed.discard(ref)

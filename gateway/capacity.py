@@ -19,6 +19,8 @@ FAST: Final = "fast"
 """More calls per second than the carrier takes."""
 
 LEASE_S: Final = 60.0
+_AHEAD: Final = 16
+"""Of so many channels one may be granted ahead of its count: eight nodes together grant no more than the half that is left."""
 
 Done = Callable[[str], None]
 """Told ``granted``, ``full`` or ``fast``; once."""
@@ -110,31 +112,54 @@ class MemoryTrunkChannels:
         self._lease_s = lease_s
 
     def acquire(self, trunk: Trunk, leg: str, now: float, done: Done) -> None:
-        done(self._acquire(trunk, leg, now))
+        done(self.ask(trunk.ref, trunk.max_channels, trunk.max_cps, leg, now))
 
-    def _acquire(self, trunk: Trunk, leg: str, now: float) -> str:
+    def ask(self, trunk: str, max_channels: int, max_cps: float, leg: str, now: float) -> str:
+        """Take a channel of a trunk with these caps; the answer that ``acquire`` gives."""
         table = self._table
         table.leases[self._owner] = now + self._lease_s  # who asks is alive
-        legs = table.legs.setdefault(trunk.ref, {})
+        legs = table.legs.setdefault(trunk, {})
         if leg in legs:
             return GRANTED
-        if trunk.max_channels and len(legs) >= trunk.max_channels:
+        if max_channels and len(legs) >= max_channels:
             table.sweep(now)
-            if len(legs) >= trunk.max_channels:
+            if len(legs) >= max_channels:
                 return FULL
-        if trunk.max_cps > 0 and not self._take_token(trunk, now):
+        if max_cps > 0 and not self._take_token(trunk, max_cps, now):
             return FAST
         legs[leg] = self._owner
         return GRANTED
 
-    def _take_token(self, trunk: Trunk, now: float) -> bool:
-        rates = self._table.rates
-        size = max(trunk.max_cps, 1.0)
-        tokens, since = rates.get(trunk.ref, (size, now))
+    def take(self, trunk: str, max_channels: int, max_cps: float, leg: str, now: float) -> None:
+        """Count a channel that was granted ahead of its count, whatever the caps say by now."""
+        if self.ask(trunk, max_channels, max_cps, leg, now) != GRANTED:
+            self._table.legs[trunk][leg] = self._owner
+
+    def has_plenty(self, trunk: Trunk, now: float, ahead: int) -> bool:
+        """Whether more than half of the channels and of the second's calls are left, and ``ahead``, those that were granted
+        and are not counted yet, is little beside them: so few that several nodes may do so at once."""
+        if trunk.max_channels:
+            if _AHEAD * (ahead + 1) > trunk.max_channels:
+                return False
+            if 2 * (self.in_use(trunk.ref) + ahead) > trunk.max_channels:
+                return False
+        if trunk.max_cps > 0:
+            if _AHEAD * (ahead + 1) > trunk.max_cps:
+                return False
+            if 2 * (self._tokens(trunk.ref, trunk.max_cps, now) - ahead) < trunk.max_cps:
+                return False
+        return True
+
+    def _tokens(self, trunk: str, max_cps: float, now: float) -> float:
+        size = max(max_cps, 1.0)
+        tokens, since = self._table.rates.get(trunk, (size, now))
         # A clock that steps back gives nothing and takes nothing.
-        tokens = min(size, tokens + max(now - since, 0.0) * trunk.max_cps)
+        return min(size, tokens + max(now - since, 0.0) * max_cps)
+
+    def _take_token(self, trunk: str, max_cps: float, now: float) -> bool:
+        tokens = self._tokens(trunk, max_cps, now)
         enough = tokens >= 1.0 - 1e-9
-        rates[trunk.ref] = (tokens - 1.0 if enough else tokens, now)
+        self._table.rates[trunk] = (tokens - 1.0 if enough else tokens, now)
         return enough
 
     def restore(self, trunk: str, leg: str, now: float) -> None:

@@ -112,7 +112,7 @@ CALL_FIELDS: Final = (
 class Call:
     """One call from its INVITE to the closing of its last leg.  Every field of ``CALL_FIELDS`` is stored."""
 
-    __slots__ = (*CALL_FIELDS, "dirty", "env", "ignored", "now", "stored_plan")
+    __slots__ = (*CALL_FIELDS, "dirty", "env", "ignored", "now", "stored_plan", "stored_trace")
 
     def __init__(
         self,
@@ -188,6 +188,8 @@ class Call:
         """Something changed that another node must know; the runner clears it when it saves."""
         self.stored_plan = b""
         """The plan as the codec writes it, once it had to."""
+        self.stored_trace: list[object] = []
+        """The lines of the trace likewise, one by one."""
         self.now = 0.0
         """Time of the present event, Unix seconds."""
         self.ignored: list[str] = []
@@ -418,7 +420,8 @@ class Call:
     def stored_facts(self) -> list[bytes]:
         """The facts of its decisions as bytes; each is encoded once."""
         found = [item if isinstance(item, bytes) else stored.dump(item) for item in self.facts]
-        self.facts = [*found]
+        if found:
+            self.facts = [*found]
         return found
 
     def ignore(self, what: str) -> None:

@@ -8,129 +8,54 @@ Transactions, sockets and settings are never stored.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from operator import attrgetter
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
 
 from callcontrol.b2bua.call import CALL_FIELDS, Call
-from callcontrol.b2bua.callback import CALLBACK_FIELDS, Callback
+from callcontrol.b2bua.callback import Callback
 from callcontrol.b2bua.effects import Effect, Push, TrunkReleased
 from callcontrol.b2bua.env import CallEnv
-from callcontrol.b2bua.hunting import HUNT_FIELDS, Hunting
-from callcontrol.b2bua.joining import TRANSFER_FIELDS, Transfer
-from callcontrol.b2bua.leg import LEG_FIELDS, Leg
-from callcontrol.b2bua.seeking import SEEK_FIELDS, Seek
-from callcontrol.b2bua.waking import WAKING_FIELDS, Waking
+from callcontrol.b2bua.hunting import Hunting
+from callcontrol.b2bua.joining import Transfer
+from callcontrol.b2bua.leg import Leg
+from callcontrol.b2bua.packing import (
+    TAGS,
+    VALUE_FIELDS,
+    VALUES,
+    SnapshotError,
+    of_call,
+    pack,
+    stored_plan,
+    stored_trace,
+)
+from callcontrol.b2bua.seeking import Seek
+from callcontrol.b2bua.waking import Waking
 from callcontrol.sip.commands import SendAck, SendResponse
-from callcontrol.sip.dialog import DIALOG_FIELDS, Dialog
-from callcontrol.sip.usage import USAGE_FIELDS, Usage
-from callcontrol.sip.usage_open import (
-    ASKED_FIELDS,
-    EARLY_FIELDS,
-    INCOMING_FIELDS,
-    INVITE_FIELDS,
-    PENDING_FIELDS,
-    RELIABLE_FIELDS,
-    AskedState,
-    Early,
-    IncomingInvite,
-    OutgoingInvite,
-    Pending,
-    Reliable,
-)
-from dialplan.plan import (
-    DeviceTarget,
-    Diversion,
-    Forward,
-    Hunt,
-    Identity,
-    Member,
-    Plan,
-    Refuse,
-    Ring,
-    Shown,
-    SimTarget,
-    ToMedia,
-    ToSim,
-    ToTrunk,
-    TraceLine,
-    WakeTarget,
-)
+from callcontrol.sip.dialog import Dialog
+from callcontrol.sip.usage import Usage
+from callcontrol.sip.usage_open import AskedState, Early, IncomingInvite, OutgoingInvite, Pending, Reliable
+from dialplan.plan import Plan
+
+__all__ = ["SCHEMA", "SnapshotError", "dump", "load", "outbox", "phase_of"]
 
 SCHEMA: Final = 1
 
 
-class SnapshotError(ValueError):
-    """The bytes are no snapshot that this version can read; the message says why."""
-
-
-_TAGS: Final[dict[type[Any], tuple[str, tuple[str, ...]]]] = {
-    Leg: ("\0leg", LEG_FIELDS),
-    Usage: ("\0usage", USAGE_FIELDS),
-    Dialog: ("\0dialog", DIALOG_FIELDS),
-    Pending: ("\0pending", PENDING_FIELDS),
-    AskedState: ("\0asked", ASKED_FIELDS),
-    OutgoingInvite: ("\0invite", INVITE_FIELDS),
-    Early: ("\0early", EARLY_FIELDS),
-    IncomingInvite: ("\0incoming", INCOMING_FIELDS),
-    Reliable: ("\0reliable", RELIABLE_FIELDS),
-    Transfer: ("\0transfer", TRANSFER_FIELDS),
-    Waking: ("\0waking", WAKING_FIELDS),
-    Callback: ("\0callback", CALLBACK_FIELDS),
-    Hunting: ("\0hunting", HUNT_FIELDS),
-    Seek: ("\0seek", SEEK_FIELDS),
-}
-_VALUES: Final[dict[type[Any], str]] = {
-    Plan: "\0plan",
-    Identity: "\0identity",
-    Diversion: "\0diversion",
-    Ring: "\0ring",
-    DeviceTarget: "\0device",
-    ToTrunk: "\0trunk",
-    ToSim: "\0sim",
-    Refuse: "\0refuse",
-    TraceLine: "\0trace",
-    WakeTarget: "\0wake",
-    SimTarget: "\0gsm",
-    Member: "\0member",
-    Hunt: "\0hunt",
-    Forward: "\0forward",
-    ToMedia: "\0media",
-    Shown: "\0shown",
-}
-"""The dialplan's values, stored by field name: they grow in ways that this module does not know."""
-_VALUE_FIELDS: Final[dict[type[Any], tuple[str, ...]]] = {
-    kind: tuple(kind.__dataclass_fields__) for kind in _VALUES
-}
-_PLAIN: Final = frozenset((str, int, float, bool, bytes, type(None)))
-_TAG_OF: Final[dict[type[Any], str]] = {kind: tag for kind, (tag, _) in _TAGS.items()}
-_GETTERS: Final[dict[type[Any], Callable[[Any], tuple[Any, ...]]]] = {
-    kind: attrgetter(*names) for kind, (_, names) in _TAGS.items()
-}
-_PLAN_AT: Final = CALL_FIELDS.index("plan")
 _PHASE_AT: Final = CALL_FIELDS.index("phase")
-_CALL_VALUES: Final[Callable[[Call], tuple[Any, ...]]] = attrgetter(
-    *(name if name != "plan" else "stored_plan" for name in CALL_FIELDS)
-)
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder()
 
 
 def dump(call: Call, unsent: Sequence[Effect] = ()) -> bytes:
     """The call as bytes, with the effects that are to be performed after the save."""
-    if call.facts:
-        call.stored_facts()
-    fields = [item if type(item) in _PLAIN else _pack(item) for item in _CALL_VALUES(call)]
     outbox = [packed for effect in unsent if (packed := _pack_effect(effect))]
     try:
-        if not call.stored_plan:  # a plan does not change
-            call.stored_plan = _encoder.encode(_pack(call.plan))
-        fields[_PLAN_AT] = msgspec.Raw(call.stored_plan)
+        fields = of_call(call, stored_plan(call), stored_trace(call))
         return _encoder.encode([SCHEMA, fields, outbox])
     except UnicodeEncodeError:
-        fields[_PLAN_AT] = _pack(call.plan)
+        fields = of_call(call, pack(call.plan), pack(call.trace))
         return _encoder.encode([SCHEMA, _escape(fields), outbox])
 
 
@@ -199,23 +124,6 @@ def _unpack_effect(packed: list[Any]) -> Effect:
     raise SnapshotError(f"unknown effect {packed[:1]!r}")
 
 
-def _pack(value: Any) -> Any:
-    kind = type(value)
-    if kind in _PLAIN:
-        return value
-    if kind is list or kind is tuple:
-        return [item if type(item) in _PLAIN else _pack(item) for item in value]
-    if kind is dict:
-        return {key: item if type(item) in _PLAIN else _pack(item) for key, item in value.items()}
-    tag = _TAG_OF.get(kind)
-    if tag is not None:
-        return [tag, *[item if type(item) in _PLAIN else _pack(item) for item in _GETTERS[kind](value)]]
-    tag = _VALUES.get(kind)
-    if tag is not None:
-        return [tag, {name: _pack(getattr(value, name)) for name in _VALUE_FIELDS[kind]}]
-    raise SnapshotError(f"a {type(value).__name__} cannot be stored")
-
-
 def _escape(packed: Any) -> Any:
     """Headers may hold bytes that are no UTF-8; such text is stored as the bytes that it was."""
     if isinstance(packed, str):
@@ -239,7 +147,7 @@ def _is_utf8(data: bytes) -> bool:
 
 
 _MAKERS: Final[dict[str, tuple[type[Any], tuple[str, ...]]]] = {
-    tag: (kind, names) for kind, (tag, names) in _TAGS.items()
+    tag: (kind, names) for kind, (tag, names) in TAGS.items()
 }
 
 
@@ -268,11 +176,11 @@ def _unpack(value: Any) -> Any:
     return made
 
 
-_VALUE_MAKERS: Final[dict[str, type[Any]]] = {tag: kind for kind, tag in _VALUES.items()}
+_VALUE_MAKERS: Final[dict[str, type[Any]]] = {tag: kind for kind, tag in VALUES.items()}
 
 
 def _value(kind: type[Any], fields: dict[str, Any]) -> Any:
-    known = _VALUE_FIELDS[kind]
+    known = VALUE_FIELDS[kind]
     values: dict[str, Any] = {}
     for name, packed in fields.items():
         if name in known:

@@ -110,11 +110,9 @@ class ChannelMachine:
         channels = MemoryTrunkChannels(words[0], self.table, self._lease_s)
         match verb:
             case "acquire":
-                _, ref, max_channels, max_cps, leg, now = words
-                told: list[str] = []
-                trunk = Trunk(ref=ref, max_channels=max_channels, max_cps=max_cps)
-                channels.acquire(trunk, leg, now, told.append)
-                return told[0]
+                return channels.ask(*words[1:])
+            case "take":
+                channels.take(*words[1:])
             case "restore":
                 channels.restore(*words[1:])
             case "claim":
@@ -141,10 +139,13 @@ class SharedChannels:
         self._steps = steps
         self._machine = machine
         self._owner = owner
+        self._here = MemoryTrunkChannels(owner, machine.table)
         self._mine: dict[str, str] = {}
         """Legs of this node that have a channel -> their trunk."""
         self._caps: dict[str, int] = {}
         """Most channels of trunks, as last heard; 0: no bound."""
+        self._ahead: dict[str, int] = {}
+        """Channels of trunks that were granted here and that the tables do not count yet."""
 
     def acquire(self, trunk: Trunk, leg: str, now: float, done: Callable[[str], None]) -> None:
         def told(result: object) -> None:
@@ -156,11 +157,16 @@ class SharedChannels:
 
         self._caps[trunk.ref] = trunk.max_channels
         words = (self._owner, trunk.ref, trunk.max_channels, trunk.max_cps, leg, now)
-        if trunk.max_channels or trunk.max_cps:
-            self._steps.submit(CHANNELS, "acquire", words, told)
-        else:  # counted, but nobody has to wait for that
-            self._steps.submit(CHANNELS, "acquire", words, linger=True)
+        ahead = self._ahead.get(trunk.ref, 0)
+        if self._here.has_plenty(trunk, now, ahead):  # counted, but nobody has to wait for that
+            self._ahead[trunk.ref] = ahead + 1
+            self._steps.submit(CHANNELS, "take", words, lambda _: self._counted(trunk.ref), linger=True)
             told(GRANTED)
+        else:
+            self._steps.submit(CHANNELS, "acquire", words, told)
+
+    def _counted(self, trunk: str) -> None:
+        self._ahead[trunk] -= 1
 
     def restore(self, trunk: str, leg: str, now: float) -> None:
         self._mine[leg] = trunk
@@ -177,7 +183,7 @@ class SharedChannels:
         self._steps.submit(CHANNELS, "renew", (self._owner, now))
 
     def in_use(self, trunk: str) -> int:
-        return MemoryTrunkChannels(self._owner, self._machine.table).in_use(trunk)
+        return self._here.in_use(trunk)
 
     def say_again(self, now: float) -> None:
         """The tables may know nothing of this node's legs any more, or of their end; other nodes may have taken some over."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from callcontrol.live.log import Done
 from callcontrol.live.tables import SharedChannels
 from gateway.capacity import FAST, FULL, GRANTED, ChannelTable, MemoryTrunkChannels, TrunkChannels
 from gateway.trunk import Prefix, Trunk
@@ -186,3 +187,98 @@ def test_the_caps_hold_whatever_happens(events: list[tuple[float, bool, bool]]) 
             assert nodes[0].in_use("a") == nodes[1].in_use("a") == len(up) <= 4
         for begin in starts:
             assert len([start for start in starts if begin <= start < begin + 1.0]) <= 3 + 3 + 1
+
+
+NODES = 8
+
+
+class SlowLog(LocalLog):
+    """Steps of many nodes are done when it is said so, in the order in which they were submitted."""
+
+    def __init__(self) -> None:
+        super().__init__(NODES, channel_lease_s=LEASE)
+        self.late: list[Callable[[], None]] = []
+
+    def submit(
+        self,
+        machine: str,
+        verb: str,
+        words: Sequence[object],
+        done: Done | None = None,
+        *,
+        linger: bool = False,
+    ) -> None:
+        do = super().submit
+        self.late.append(lambda: do(machine, verb, words, done, linger=linger))
+
+    def catch_up(self) -> None:
+        late, self.late = self.late, []
+        for do in late:
+            do()
+
+
+@pytest.fixture
+def slow() -> tuple[SlowLog, list[SharedChannels]]:
+    log = SlowLog()
+    return log, [SharedChannels(log, node.channels, f"n{at}") for at, node in enumerate(log.nodes)]
+
+
+def test_where_many_channels_are_left_nobody_waits(slow: tuple[SlowLog, list[SharedChannels]]) -> None:
+    log, (one, *_) = slow
+    assert ask(one, trunk(max_channels=100), "x.b1") == GRANTED
+    assert one.in_use("a") == 0
+    log.catch_up()
+    assert one.in_use("a") == 1
+
+
+@pytest.mark.parametrize(
+    "caps", [{"max_channels": 15}, {"max_cps": 15.0}, {"max_channels": 1000, "max_cps": 5.0}]
+)
+def test_a_small_trunk_is_always_asked(
+    slow: tuple[SlowLog, list[SharedChannels]], caps: dict[str, float]
+) -> None:
+    log, (one, *_) = slow
+    answers: list[str] = []
+    one.acquire(trunk(**caps), "x.b1", 0.0, answers.append)
+    assert answers == []
+    log.catch_up()
+    assert answers == [GRANTED]
+
+
+@pytest.mark.parametrize("caps", [{"max_channels": 64}, {"max_cps": 64.0}])
+@given(st.lists(st.integers(0, NODES), max_size=400))
+def test_eight_nodes_that_know_nothing_of_each_other_keep_to_the_caps(
+    caps: dict[str, float], moves: list[int]
+) -> None:
+    """8: the nodes hear of each other; any other number: that node has a call."""
+    log = SlowLog()
+    nodes = [SharedChannels(log, node.channels, f"n{at}") for at, node in enumerate(log.nodes)]
+    answers: list[str] = []
+    for number, move in enumerate(moves):
+        if move == NODES:
+            log.catch_up()
+        else:
+            nodes[move].acquire(trunk(**caps), f"leg {number}", 0.0, answers.append)
+            assert answers.count(GRANTED) <= 64
+    log.catch_up()
+    assert len(answers) == sum(move != NODES for move in moves)
+    assert answers.count(GRANTED) == nodes[0].in_use("a") <= 64
+
+
+def test_a_channel_that_was_granted_is_counted_though_others_were_faster(
+    slow: tuple[SlowLog, list[SharedChannels]],
+) -> None:
+    """A node that hears late of the others grants what is no longer there: it is counted, so that no more follow."""
+    log, (one, two, *_) = slow
+    a = trunk(max_channels=16)
+    assert ask(one, a, "x.b1") == GRANTED
+    granted, log.late = log.late, []
+    for number in range(16):
+        two.acquire(a, f"y{number}.b1", 0.0, lambda word: None)
+        log.catch_up()
+    for do in granted:
+        do()
+    assert two.in_use("a") == 17
+    one.release("a", "x.b1")
+    log.catch_up()
+    assert two.in_use("a") == 16
