@@ -85,6 +85,7 @@ return 1
 """KEYS: set of a node.  ARGV: the node, what names of calls begin with, references.  The set names no more those of them that the
 node does not have, or not again by now."""
 SCRIPTS: Final = (SAVE, BEGIN, DELETE, TAKE, LEAVE)
+_SAVE_HEAD: Final = b"*7\r\n$7\r\nEVALSHA\r\n$40\r\n%b\r\n$1\r\n1\r\n$" % SAVE.sha.encode()
 _BEGUN_S: Final = 64
 """A request is sent again for 64*T1, half of this by default (RFC 3261 §17.1.1.2)."""
 
@@ -103,6 +104,8 @@ class RedisCallStore:
         self._node = node
         self._set = keys.calls_of(node)
         self._keep_s = keep_s
+        self._owner_word = b"$%d\r\n%b\r\n$" % (len(node.encode()), node.encode())
+        self._keep_word = b"\r\n$%d\r\n%d\r\n" % (len(str(keep_s)), keep_s)
         self._waits = waits
         self._noted: dict[str, tuple[int, bytes | None]] = {}
         self._unsaved: dict[str, tuple[int, bytes | None]] = {}
@@ -181,18 +184,33 @@ class RedisCallStore:
         noted = self._noted
         if not self._link.is_up or self._claims:
             return False
-        for ref, (_, snapshot) in noted.items():
-            if snapshot is None or ref not in self._known or ref in self._unsaved:
+        saves: list[bytes] = []
+        deletions: dict[str, tuple[int, bytes | None]] = {}
+        for ref, (epoch, snapshot) in noted.items():
+            if snapshot is None:
+                deletions[ref] = (epoch, None)  # goes with what waits for replies
+            elif ref not in self._known or ref in self._unsaved:
                 return False
-        saves = [
-            SAVE.call((keys.call(ref),), f"{epoch:010d}", self._node, snapshot or b"", self._keep_s)
-            for ref, (epoch, snapshot) in noted.items()
-        ]
-        if not self._link.tell(saves):
+            else:
+                saves.append(self._save_command(ref, epoch, snapshot))
+        if saves and not self._link.tell(saves):
             return False
-        self._noted = {}
+        self._noted = deletions
         self.saved += len(saves)
         return True
+
+    def _save_command(self, ref: str, epoch: int, snapshot: bytes) -> bytes:
+        """`SAVE`, put together by hand: there is one at every step of a call."""
+        key = keys.call(ref).encode()
+        head = b"%b%d\r\n%b\r\n$10\r\n%010d\r\n%b%d\r\n" % (
+            _SAVE_HEAD,
+            len(key),
+            key,
+            epoch,
+            self._owner_word,
+            len(snapshot),
+        )
+        return b"".join((head, snapshot, self._keep_word))
 
     # -- one pipeline --
 
@@ -209,11 +227,11 @@ class RedisCallStore:
                     self._known.add(ref)
                     data.append(command("SADD", self._set, ref))
                 checked.append((len(data), ref))
-                words = (f"{epoch:010d}", self._node, snapshot, self._keep_s)
                 request = claims.get(ref) if claims else None
                 if request is None:
-                    data.append(SAVE.call(key, *words))
+                    data.append(self._save_command(ref, epoch, snapshot))
                 else:
+                    words = (f"{epoch:010d}", self._node, snapshot, self._keep_s)
                     both = (*key, keys.begun(request))
                     data.append(BEGIN.call(both, *words, ref, keys.call(""), _BEGUN_S))
             else:
