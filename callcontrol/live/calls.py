@@ -85,7 +85,7 @@ return 1
 """KEYS: set of a node.  ARGV: the node, what names of calls begin with, references.  The set names no more those of them that the
 node does not have, or not again by now."""
 SCRIPTS: Final = (SAVE, BEGIN, DELETE, TAKE, LEAVE)
-_SAVE_HEAD: Final = b"*7\r\n$7\r\nEVALSHA\r\n$40\r\n%b\r\n$1\r\n1\r\n$" % SAVE.sha.encode()
+_SAVE_HEAD: Final = b"*8\r\n$7\r\nEVALSHA\r\n$40\r\n%b\r\n$1\r\n1\r\n$" % SAVE.sha.encode()
 _BEGUN_S: Final = 64
 """A request is sent again for 64*T1, half of this by default (RFC 3261 §17.1.1.2)."""
 
