@@ -147,7 +147,7 @@ class Signalling:
         self.env.wakeable = self._is_wakeable
         self.digest = DigestServer(sip.domain, around.key, _digest_policy(settings))
         self.registrar = Registrar(directory, self.bindings, self.digest, _registrar_policy(settings, around))
-        self.ladders = Ladders(recent=calls.kept_ladders)
+        self.ladders = Ladders(calls.ladder_mib * 1024 * 1024, calls.kept_ladders)
         self.trunking = _trunking(settings, trunks, around)
         self.leases = around.leases or MemoryLeaseStore(lease_policy(settings))
         records = GatewayRecords(around.records)

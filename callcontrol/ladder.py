@@ -51,7 +51,8 @@ class Line:
 class Ladders:
     """Ladders by call reference, for running calls and the last ``recent`` ended ones."""
 
-    def __init__(self, budget: int = 16 * 1024 * 1024, recent: int = 500) -> None:
+    def __init__(self, budget: int = 2 * 1024 * 1024, recent: int = 500) -> None:
+        """``budget``: bytes of whole messages that are kept."""
         self._budget = budget
         self._recent = recent
         self._lines: dict[str, list[Line]] = {}

@@ -223,6 +223,7 @@ class CallSettings(Section):
     hunt_limit_seconds: Seconds = 180.0
     blocked_as: Literal["declined", "busy"] = "declined"
     kept_ladders: CountOrNone = 1000
+    ladder_mib: Count = 2
     barred_classes: tuple[BarredClass, ...] = ("premium", "shared_cost", "priced_short", "unknown_short")
 
     @model_validator(mode="after")
