@@ -138,6 +138,7 @@ class App(Alone):
             stack,
             wall=self._clock.wall,
             kick=self._kick,
+            turn=self._turn_now,
             on_defect=self._on_defect,
             on_usurped=self._usurped,
         )
@@ -152,6 +153,10 @@ class App(Alone):
     def _kick(self) -> None:
         if self._desk is not None:
             self.driver.kick()
+
+    def _turn_now(self) -> None:
+        if self._desk is not None:
+            self.driver.turn_now()
 
     async def _open_sockets(self, stack: AsyncExitStack) -> None:
         settings = self.settings

@@ -319,8 +319,15 @@ def stored_trace(call: Call) -> list[Any]:
     stored = call.stored_trace
     if len(stored) != len(call.trace):
         for line in call.trace[len(stored) :]:
-            stored.append(msgspec.Raw(_encoder.encode(pack(line))))
+            stored.append(msgspec.Raw(_encoder.encode(_line(line))))
     return stored
+
+
+def _line(line: TraceLine) -> list[Any]:
+    return [
+        "\0trace",
+        {"rule": line.rule, "outcome": line.outcome, "detail": line.detail, "at": line.at},
+    ]
 
 
 def stored_plan(call: Call) -> Any:

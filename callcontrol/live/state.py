@@ -71,10 +71,12 @@ class LiveState:
         channel_lease_s: float,
         wall: Callable[[], float],
         kick: Callable[[], None],
+        turn: Callable[[], None],
         on_defect: Callable[[Exception], None],
         on_usurped: Callable[[], None],
     ) -> None:
-        """``kick``: asks for a turn of the loop, in which what the replies have released is sent."""
+        """``kick``: asks for a turn of the loop, in which what was released is sent; ``turn``: has it at once, in a callback of the
+        loop that has brought replies."""
         self._wall = wall
         self._kick = kick
         self._calls: Calls | None = None
@@ -84,7 +86,7 @@ class LiveState:
             Address(settings.url),
             scripts=(*SCRIPTS, *binding_scripts.SCRIPTS, *NODE_SCRIPTS, *DUTY_SCRIPTS, LEAVE_COPY),
             timeout_s=settings.timeout_seconds,
-            on_turn=kick,
+            on_turn=turn,
             on_defect=on_defect,
         )
         # steps and changes are read over links of their own: a reader waits in Redis for the next one
@@ -99,7 +101,7 @@ class LiveState:
             process,
             self.tables.machines,
             patience_s=settings.timeout_seconds,
-            on_turn=kick,
+            on_turn=turn,
             on_defect=on_defect,
         )
         self.leases = SharedLeases(self.log, self.tables.leases)

@@ -210,6 +210,16 @@ class Driver:
             self._kicked = True
             self._loop.call_soon(self._on_kick)
 
+    def turn_now(self) -> None:
+        """A turn at once, for a callback of the event loop that has brought something about; it is not told of our bugs."""
+        if self._working or self._loop is None:
+            self.kick()
+            return
+        try:
+            self._work()
+        except Exception as error:  # noqa: BLE001 - told as one of a callback of our own would be
+            self._loop.call_exception_handler({"message": "a turn after a reply", "exception": error})
+
     def _on_kick(self) -> None:
         self._kicked = False
         if self._loop is not None:

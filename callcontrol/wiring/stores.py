@@ -161,6 +161,7 @@ async def open_live(
     *,
     wall: Callable[[], float],
     kick: Callable[[], None],
+    turn: Callable[[], None],
     on_defect: Callable[[Exception], None],
     on_usurped: Callable[[], None],
 ) -> tuple[LiveState | None, bytes]:
@@ -178,6 +179,7 @@ async def open_live(
             channel_lease_s=settings.trunks.channel_lease_seconds,
             wall=wall,
             kick=kick,
+            turn=turn,
             on_defect=on_defect,
             on_usurped=on_usurped,
         )

@@ -37,6 +37,7 @@ async def node(server: RedisServer, name: str) -> AsyncIterator[LiveState]:
         channel_lease_s=30.0,
         wall=time.time,
         kick=lambda: None,
+        turn=lambda: None,
         on_defect=defects.append,
         on_usurped=lambda: None,
     )

@@ -67,6 +67,52 @@ async def test_a_kick_is_one_turn_however_often_it_is_asked_for() -> None:
 
 
 @on_both_loops
+async def test_a_turn_at_once_is_over_when_it_returns() -> None:
+    async with rig(UDP) as server, UdpPeer() as peer:
+        server.endpoint.out.append((Flow("udp", "127.0.0.1", peer.port), sip()))
+        before = server.turns
+        server.driver.turn_now()
+        assert server.turns == before + 1
+        assert server.endpoint.out == []
+        assert await peer.receive() == sip()
+
+
+@on_both_loops
+async def test_within_a_turn_the_next_one_is_asked_for() -> None:
+    async with rig(UDP) as server:
+        depth = [0]
+
+        def turn() -> None:
+            depth.append(depth[-1] + 1)
+            if len(depth) == 2:
+                server.driver.turn_now()
+                assert depth == [0, 1]
+
+        server.driver._turn = turn
+        server.driver.turn_now()
+        assert len(depth) == 2
+        await until(lambda: len(depth) == 3)
+
+
+@on_both_loops
+async def test_whoever_brought_a_turn_about_is_not_told_of_its_bugs() -> None:
+    reported: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: reported.append(context))
+    async with rig(UDP) as server, UdpPeer() as peer:
+
+        def turn() -> None:
+            server.driver._turn = lambda: None
+            raise ZeroDivisionError
+
+        server.driver._turn = turn
+        server.endpoint.out.append((Flow("udp", "127.0.0.1", peer.port), sip()))
+        server.driver.turn_now()
+        assert await peer.receive() == sip()
+        assert [type(each["exception"]) for each in reported] == [ZeroDivisionError]
+    server.driver.turn_now()  # after the end: nothing happens
+
+
+@on_both_loops
 async def test_what_fails_while_writing_earns_another_round() -> None:
     """The transaction users hear of the failure in the same turn, and what they send then goes out in it."""
     async with rig(UDP) as server, UdpPeer() as peer:
