@@ -188,7 +188,7 @@ class Call:
         """Something changed that another node must know; the runner clears it when it saves."""
         self.stored_plan = b""
         """The plan as the codec writes it, once it had to."""
-        self.stored_trace: list[object] = []
+        self.stored_trace: list[bytes] = []
         """The lines of the trace likewise, one by one."""
         self.now = 0.0
         """Time of the present event, Unix seconds."""

@@ -97,6 +97,9 @@ VALUES: Final[dict[type[Any], str]] = {
 VALUE_FIELDS: Final[dict[type[Any], tuple[str, ...]]] = {
     kind: tuple(kind.__dataclass_fields__) for kind in VALUES
 }
+_VALUE_GETTERS: Final[dict[type[Any], Callable[[Any], tuple[Any, ...]]]] = {
+    kind: attrgetter(*names) for kind, names in VALUE_FIELDS.items()
+}
 _PLAIN: Final = frozenset((str, int, float, bool, bytes, type(None)))
 _TAG_OF: Final[dict[type[Any], str]] = {kind: tag for kind, (tag, _) in TAGS.items()}
 _GETTERS: Final[dict[type[Any], Callable[[Any], tuple[Any, ...]]]] = {
@@ -119,11 +122,14 @@ def pack(value: Any) -> Any:
         return [tag, *[item if type(item) in _PLAIN else pack(item) for item in _GETTERS[kind](value)]]
     tag = VALUES.get(kind)
     if tag is not None:
-        return [tag, {name: pack(getattr(value, name)) for name in VALUE_FIELDS[kind]}]
+        fields: dict[str, Any] = {}
+        for name, item in zip(VALUE_FIELDS[kind], _VALUE_GETTERS[kind](value), strict=True):
+            fields[name] = item if type(item) in _PLAIN else pack(item)
+        return [tag, fields]
     raise SnapshotError(f"a {type(value).__name__} cannot be stored")
 
 
-def of_call(call: Call, plan: Any, trace: list[Any]) -> list[Any]:
+def of_call(call: Call, plan: Any, trace: Any) -> list[Any]:
     """The fields of a call in the order of ``CALL_FIELDS``; its plan and its trace as they are given."""
     return [
         call.ref,
@@ -218,8 +224,8 @@ def _usage(usage: Usage) -> list[Any]:
         None if usage.dialog is None else _dialog(usage.dialog),
         None if usage.invite is None else _invite(usage.invite),
         None if usage.incoming is None else _incoming(usage.incoming),
-        {key: pack(request) for key, request in usage.pending.items()},
-        {key: pack(request) for key, request in usage.asked.items()},
+        {key: _pending(request) for key, request in usage.pending.items()},
+        {key: _asked(request) for key, request in usage.asked.items()},
         usage.ack_data,
         usage.ack_branch,
         usage.ack_cseq,
@@ -291,6 +297,40 @@ def _invite(invite: OutgoingInvite) -> list[Any]:
     ]
 
 
+def _pending(request: Pending) -> list[Any]:
+    return [
+        "\0pending",
+        request.method,
+        request.purpose,
+        request.ref,
+        request.cseq,
+        request.body,
+        request.content_type,
+        request.lines,
+        request.tries,
+        request.min_se,
+        request.authorization,
+        request.data,
+        request.hop,
+        request.cancelled,
+    ]
+
+
+def _asked(request: AskedState) -> list[Any]:
+    return [
+        "\0asked",
+        request.method,
+        request.head,
+        request.cseq,
+        request.body,
+        request.content_type,
+        request.interval,
+        request.refresher,
+        request.knows_timer,
+        request.tag,
+    ]
+
+
 def _incoming(incoming: IncomingInvite) -> list[Any]:
     return [
         "\0incoming",
@@ -314,13 +354,14 @@ def _incoming(incoming: IncomingInvite) -> list[Any]:
     ]
 
 
-def stored_trace(call: Call) -> list[Any]:
+def stored_trace(call: Call) -> Any:
     """The decisions of a call; a line does not change, so each is encoded once."""
-    stored = call.stored_trace
-    if len(stored) != len(call.trace):
-        for line in call.trace[len(stored) :]:
-            stored.append(msgspec.Raw(_encoder.encode(_line(line))))
-    return stored
+    lines, count = call.stored_trace, len(call.trace)
+    for line in call.trace[len(lines) :]:
+        lines.append(_encoder.encode(_line(line)))
+    # an array as MessagePack has it: of up to 15, or of any length
+    head = bytes((0x90 | count,)) if count < 16 else b"\xdd" + count.to_bytes(4, "big")
+    return msgspec.Raw(head + b"".join(lines))
 
 
 def _line(line: TraceLine) -> list[Any]:

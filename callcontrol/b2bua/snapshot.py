@@ -45,6 +45,8 @@ SCHEMA: Final = 1
 
 _PHASE_AT: Final = CALL_FIELDS.index("phase")
 _encoder: Final = msgspec.msgpack.Encoder()
+_buffer: Final = bytearray(8192)
+"""Where snapshots are written: it need not grow anew for each."""
 _decoder: Final = msgspec.msgpack.Decoder()
 
 
@@ -53,7 +55,8 @@ def dump(call: Call, unsent: Sequence[Effect] = ()) -> bytes:
     outbox = [packed for effect in unsent if (packed := _pack_effect(effect))]
     try:
         fields = of_call(call, stored_plan(call), stored_trace(call))
-        return _encoder.encode([SCHEMA, fields, outbox])
+        _encoder.encode_into([SCHEMA, fields, outbox], _buffer)
+        return bytes(_buffer)
     except UnicodeEncodeError:
         fields = of_call(call, pack(call.plan), pack(call.trace))
         return _encoder.encode([SCHEMA, _escape(fields), outbox])

@@ -19,7 +19,7 @@ import hiredis
 
 from callcontrol.histogram import ROUND_TRIP_SECONDS, Histogram
 from callcontrol.live import keys
-from callcontrol.live.connection import Replies, Script, command
+from callcontrol.live.connection import SILENTLY, Replies, Script, command
 from callcontrol.live.link import RedisLink
 
 _log = logging.getLogger(__name__)
@@ -184,7 +184,8 @@ class RedisCallStore:
         noted = self._noted
         if not self._link.is_up or self._claims:
             return False
-        saves: list[bytes] = []
+        data: list[bytes] = []
+        saves = 0
         deletions: dict[str, tuple[int, bytes | None]] = {}
         for ref, (epoch, snapshot) in noted.items():
             if snapshot is None:
@@ -192,14 +193,16 @@ class RedisCallStore:
             elif ref not in self._known or ref in self._unsaved:
                 return False
             else:
-                saves.append(self._save_command(ref, epoch, snapshot))
-        if saves and not self._link.tell(saves):
+                data.append(SILENTLY)
+                self._add_save(data, ref, epoch, snapshot)
+                saves += 1
+        if saves and not self._link.tell(b"".join(data)):
             return False
         self._noted = deletions
-        self.saved += len(saves)
+        self.saved += saves
         return True
 
-    def _save_command(self, ref: str, epoch: int, snapshot: bytes) -> bytes:
+    def _add_save(self, data: list[bytes], ref: str, epoch: int, snapshot: bytes) -> None:
         """`SAVE`, put together by hand: there is one at every step of a call."""
         key = keys.call(ref).encode()
         head = b"%b%d\r\n%b\r\n$10\r\n%010d\r\n%b%d\r\n" % (
@@ -210,12 +213,15 @@ class RedisCallStore:
             self._owner_word,
             len(snapshot),
         )
-        return b"".join((head, snapshot, self._keep_word))
+        data.append(head)
+        data.append(snapshot)
+        data.append(self._keep_word)
 
     # -- one pipeline --
 
     def _write(self, noted: dict[str, tuple[int, bytes | None]], done: Callable[[Lost], None]) -> None:
         data: list[bytes] = []
+        wanted = 0
         checked: list[tuple[int, str]] = []
         claims: dict[str, str] = {}
         if self._claims:
@@ -226,29 +232,33 @@ class RedisCallStore:
                 if ref not in self._known:
                     self._known.add(ref)
                     data.append(command("SADD", self._set, ref))
-                checked.append((len(data), ref))
+                    wanted += 1
+                checked.append((wanted, ref))
+                wanted += 1
                 request = claims.get(ref) if claims else None
                 if request is None:
-                    data.append(self._save_command(ref, epoch, snapshot))
+                    self._add_save(data, ref, epoch, snapshot)
                 else:
                     words = (f"{epoch:010d}", self._node, snapshot, self._keep_s)
                     both = (*key, keys.begun(request))
                     data.append(BEGIN.call(both, *words, ref, keys.call(""), _BEGUN_S))
             else:
-                checked.append((len(data), ref))
+                checked.append((wanted, ref))
+                wanted += 2
                 data.append(DELETE.call(key, f"{epoch:010d}", self._keep_s if epoch > 1 else 0))
                 self._known.discard(ref)
                 data.append(command("SREM", self._set, ref))
         self._in_flight += 1
         if not data:
             data.append(command("PING"))  # nothing to save, but what waits for earlier saves goes after them
+            wanted = 1
         began = time.perf_counter()
 
         def answered(replies: Replies | None) -> None:
             self.save_seconds.observe(time.perf_counter() - began)
             self._answered(noted, checked, done, replies)
 
-        self._link.send(b"".join(data), len(data), answered)
+        self._link.send(b"".join(data), wanted, answered)
 
     def _answered(
         self,

@@ -47,7 +47,8 @@ def command(*words: str | bytes | int | float) -> bytes:
     return packed
 
 
-_SKIP: Final = command("CLIENT", "REPLY", "SKIP")
+SILENTLY: Final = command("CLIENT", "REPLY", "SKIP")
+"""Sent before a command to which no reply is wanted."""
 
 
 class _Batch:
@@ -138,10 +139,9 @@ class Connection:
         self.waiting.append(_Batch(wanted, done, self._time(), took))
         self._write(data)
 
-    def tell(self, commands: list[bytes]) -> None:
-        """Send commands to which Redis gives no reply."""
-        if self._transport is not None:
-            self._write(b"".join([_SKIP + each for each in commands]))
+    def tell(self, data: bytes) -> None:
+        """Send commands to which Redis gives no reply: each stands behind `SILENTLY`."""
+        self._write(data)
 
     def _write(self, data: bytes) -> None:
         if self._transport is None:

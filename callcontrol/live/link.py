@@ -80,12 +80,13 @@ class RedisLink:
         else:
             self._connection.send(data, wanted, done, self._pipeline_seconds)
 
-    def tell(self, commands: list[bytes]) -> bool:
-        """Send commands to which Redis gives no reply; False: the link is down, or Redis does not know how to be silent."""
+    def tell(self, data: bytes) -> bool:
+        """Send commands, each behind `SILENTLY`, to which Redis gives no reply; False: the link is down, or Redis does not know
+        how to be silent."""
         connection = self._connection
         if connection is None or not connection.can_tell:
             return False
-        connection.tell(commands)
+        connection.tell(data)
         return True
 
     async def ask(self, *words: str | bytes | int | float) -> object:

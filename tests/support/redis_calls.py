@@ -35,9 +35,8 @@ class BlockingLink:
                 replies.append(reply)
         done(replies)
 
-    def tell(self, commands: list[bytes]) -> bool:
-        for each in commands:
-            self.send(each, 1, lambda replies: None)
+    def tell(self, data: bytes) -> bool:
+        self._socket.sendall(data)
         return True
 
     def ask(self, *words: str | int) -> object:
