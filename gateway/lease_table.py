@@ -151,6 +151,20 @@ class LeaseTable:
             self._end(lease)
         return lease
 
+    def restore(self, lease: Lease, now: float) -> None:
+        """A lease as another table had it, which knew more than this one.  What was given meanwhile stays."""
+        self._tidy(now)
+        held = self._leases.get(lease.id)
+        if held is None:
+            others = self._of_gateway.get(lease.gateway, {})
+            taken = lease.sim in others or self._is_alone(lease.gateway) or (lease.exclusive and others)
+            if not taken and state_of(lease, now, self.policy) is not LeaseState.OVER:
+                self._begin(lease)
+        elif not held.over_at and lease.over_at:
+            self._end(lease)
+        elif not held.over_at and lease.used_at > held.used_at:
+            self._put(lease)
+
     # -- reading --------------------------------------------------------------------------------------------
 
     def get(self, id: str) -> Lease | None:

@@ -213,6 +213,7 @@ class LiveState:
         return self._back.is_set() or self.calls.waiting or self.calls.unsaved > 0
 
     def _say_again(self) -> None:
+        self.leases.say_again(self._wall())
         self._unsaid = self._is_unsure()
         if not self._unsaid:
             self.channels.say_again(self._wall())

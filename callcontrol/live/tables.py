@@ -32,6 +32,8 @@ class LeaseMachine:
 
     def __init__(self, policy: LeasePolicy) -> None:
         self.table = LeaseTable(policy)
+        self.lost: list[Lease] = []
+        """Leases that were given, or used, as far as this node knew, and that the table which it then loaded does not know so."""
 
     def step(self, verb: str, words: Sequence[Any]) -> object:
         table = self.table
@@ -48,13 +50,19 @@ class LeaseMachine:
                 return table.note(*words)
             case "release":
                 return table.release(*words)
+            case "restore":
+                lease, now = words
+                table.restore(msgspec.convert(lease, Lease), now)
+                return None
         raise ValueError(f"leases know no {verb!r}")
 
     def dump(self) -> object:
         return self.table.dump()
 
     def load(self, data: Any) -> None:
+        known = self.table.all()
         self.table.load(data)
+        self.lost = [lease for lease in known if self.table.get(lease.id) != lease]
 
 
 class SharedLeases:
@@ -91,6 +99,12 @@ class SharedLeases:
 
     def get(self, id: str, now: float, done: Callable[[Lease | None], None]) -> None:
         done(self._machine.table.get(id))
+
+    def say_again(self, now: float) -> None:
+        """Redis came back empty, and the node whose tables all go on with had not heard of the last steps."""
+        lost, self._machine.lost = self._machine.lost, []
+        for lease in lost:
+            self._steps.insist(LEASES, "restore", (lease, now))
 
     def all(self, now: float, done: Callable[[Sequence[Lease]], None]) -> None:
         done(self._machine.table.all())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from callcontrol.live.tables import SharedChannels, SharedCounters, SharedLeases, SharedSlots
 from callcontrol.usage.counters import Leg, Total
 from callcontrol.usage.slots import Slot, SlotLimits
-from gateway.leases import Lease, LeaseRequest
+from gateway.leases import Lease, LeaseRequest, NoNumber, Use, UseState
 from gateway.trunk import Trunk
 from tests.support.shared_log import LocalLog
 
@@ -136,3 +137,81 @@ def test_a_channel_whose_new_node_is_dead_goes_to_who_claims_it() -> None:
     two.restore("t", "leg", NOW + 10)
     one.say_again(NOW + 10_000)
     assert log.nodes[0].channels.table.legs["t"] == {"leg": "one"}
+
+
+def _request(name: str, sim: str, **more: bool) -> LeaseRequest:
+    return LeaseRequest(
+        id=name, kind="call_through", sim=sim, user="u", device=sim, to="x" + name, life_s=60.0, **more
+    )
+
+
+@pytest.mark.rule("LIVE-01", "OUT-02")
+def test_a_lease_that_the_quickest_node_had_not_heard_of_is_given_to_nobody_else() -> None:
+    """Redis came back empty, and the tables of the node that was there first are what all go on with."""
+    log = LocalLog()
+    one = SharedLeases(log, log.nodes[0].leases)
+    two = SharedLeases(log, log.nodes[1].leases)
+    given: list[object] = []
+    sim = "+33639980001"
+    one.take(_request("old", sim), POOL[:2], NOW, given.append)
+    behind = log.nodes[1].leases.dump()
+    one.take(_request("new", sim), POOL[:2], NOW, given.append)
+    one.use(sim, POOL[0], "call", NOW + 1, given.append)
+    for node in log.nodes:
+        node.leases.load(msgspec.msgpack.decode(msgspec.msgpack.encode(behind)))
+    for each in (one, two):
+        each.say_again(NOW + 2)
+    two.take(_request("other", sim), POOL[:2], NOW + 2, given.append)
+    old, new, use, other = given
+    assert isinstance(old, Lease)
+    assert isinstance(new, Lease)
+    assert isinstance(other, NoNumber)
+    assert {lease.id for lease in log.nodes[1].leases.table.all()} == {old.id, new.id}
+    two.use(sim, POOL[0], "another call", NOW + 3, given.append)
+    assert isinstance(use, Use)
+    again = given[-1]
+    assert isinstance(again, Use)
+    assert (use.state, again.state) == (UseState.LEASED, UseState.USED)
+
+
+@pytest.mark.rule("OUT-02")
+def test_what_was_given_meanwhile_stays() -> None:
+    log = LocalLog()
+    one = SharedLeases(log, log.nodes[0].leases)
+    given: list[object] = []
+    sim = "+33639980001"
+    one.take(_request("before", sim), POOL[:1], NOW, given.append)
+    for node in log.nodes:
+        node.leases.load([[], {}])
+    one.take(_request("meanwhile", sim), POOL[:1], NOW + 1, given.append)
+    one.say_again(NOW + 1)
+    assert [lease.id for lease in log.nodes[0].leases.table.all()] == ["meanwhile"]
+
+
+@pytest.mark.rule("OUT-02")
+def test_a_number_that_one_has_alone_stays_so() -> None:
+    log = LocalLog()
+    one = SharedLeases(log, log.nodes[0].leases)
+    given: list[object] = []
+    one.take(_request("alone", "+33639980001", exclusive=True), POOL[:1], NOW, given.append)
+    for node in log.nodes:
+        node.leases.load([[], {}])
+    one.say_again(NOW + 1)
+    one.take(_request("second", "+33639980002"), POOL[:1], NOW + 2, given.append)
+    assert isinstance(given[-1], NoNumber)
+
+
+def test_a_lease_that_is_over_is_not_brought_back() -> None:
+    log = LocalLog()
+    one = SharedLeases(log, log.nodes[0].leases)
+    one.take(_request("short", "+33639980001"), POOL[:1], NOW, lambda lease: None)
+    behind = log.nodes[1].leases.dump()
+    one.release("short", NOW + 1, lambda lease: None)
+    for node in log.nodes:
+        node.leases.load(msgspec.msgpack.decode(msgspec.msgpack.encode(behind)))
+    one.say_again(NOW + 2)
+    assert log.nodes[0].leases.table.counts(NOW + 2)["open"] == 0
+    for node in log.nodes:
+        node.leases.load([[], {}])
+    one.say_again(NOW + 1000)
+    assert len(log.nodes[0].leases.table) == 0
