@@ -17,7 +17,7 @@ AROUND = {
         limits live_facts lookups newcomers occupancy occupants opening performing ports
         registrar registration runner running_calls saving scanners strays system_clock
         trunk_legs trunking waiting_room wire""",
-    "callcontrol/live": "calls connection keys",
+    "callcontrol/live": "calls connection keys tables",
     "callcontrol/transport": "counters driver poller shared udp",
     "dialplan": """evaluate facts forwarded forwarding gateways greeting hours incoming outgoing plan screening states
         stored trace""",

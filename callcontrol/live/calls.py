@@ -85,9 +85,13 @@ return 1
 """KEYS: set of a node.  ARGV: the node, what names of calls begin with, references.  The set names no more those of them that the
 node does not have, or not again by now."""
 SCRIPTS: Final = (SAVE, BEGIN, DELETE, TAKE, LEAVE)
-_SAVE_HEAD: Final = b"*8\r\n$7\r\nEVALSHA\r\n$40\r\n%b\r\n$1\r\n1\r\n$" % SAVE.sha.encode()
 _BEGUN_S: Final = 64
 """A request is sent again for 64*T1, half of this by default (RFC 3261 §17.1.1.2)."""
+_SAVE_HEAD: Final = b"*8\r\n$7\r\nEVALSHA\r\n$40\r\n%b\r\n$1\r\n1\r\n$" % SAVE.sha.encode()
+_BEGIN_HEAD: Final = b"*12\r\n$7\r\nEVALSHA\r\n$40\r\n%b\r\n$1\r\n2\r\n$" % BEGIN.sha.encode()
+_DELETE_HEAD: Final = b"*6\r\n$7\r\nEVALSHA\r\n$40\r\n%b\r\n$1\r\n1\r\n$" % DELETE.sha.encode()
+_CALLS: Final = keys.call("").encode()
+"""What names of calls begin with."""
 
 Lost = frozenset[str]
 _NOBODY: Final[Lost] = frozenset()
@@ -104,8 +108,17 @@ class RedisCallStore:
         self._node = node
         self._set = keys.calls_of(node)
         self._keep_s = keep_s
-        self._owner_word = b"$%d\r\n%b\r\n$" % (len(node.encode()), node.encode())
-        self._keep_word = b"\r\n$%d\r\n%d\r\n" % (len(str(keep_s)), keep_s)
+        # what commands of calls have in common, as bytes: there are several for each step of a call
+        begun_s = str(_BEGUN_S).encode()
+        keep = str(keep_s).encode()
+        name = node.encode()
+        named = self._set.encode()
+        self._owner_word = b"$%d\r\n%b\r\n$" % (len(name), name)
+        self._keep_word = b"\r\n$%d\r\n%b\r\n" % (len(keep), keep)
+        self._kept_word = b"$%d\r\n%b\r\n" % (len(keep), keep)
+        self._begin_tail = b"$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(_CALLS), _CALLS, len(begun_s), begun_s)
+        self._known_head = b"*3\r\n$4\r\nSADD\r\n$%d\r\n%b\r\n$" % (len(named), named)
+        self._gone_head = b"*3\r\n$4\r\nSREM\r\n$%d\r\n%b\r\n$" % (len(named), named)
         self._waits = waits
         self._noted: dict[str, tuple[int, bytes | None]] = {}
         self._unsaved: dict[str, tuple[int, bytes | None]] = {}
@@ -194,7 +207,7 @@ class RedisCallStore:
                 return False
             else:
                 data.append(SILENTLY)
-                self._add_save(data, ref, epoch, snapshot)
+                self._add_save(data, ref.encode(), epoch, snapshot)
                 saves += 1
         if saves and not self._link.tell(b"".join(data)):
             return False
@@ -202,20 +215,52 @@ class RedisCallStore:
         self.saved += saves
         return True
 
-    def _add_save(self, data: list[bytes], ref: str, epoch: int, snapshot: bytes) -> None:
-        """`SAVE`, put together by hand: there is one at every step of a call."""
-        key = keys.call(ref).encode()
-        head = b"%b%d\r\n%b\r\n$10\r\n%010d\r\n%b%d\r\n" % (
-            _SAVE_HEAD,
-            len(key),
-            key,
-            epoch,
-            self._owner_word,
-            len(snapshot),
+    def _add_save(self, data: list[bytes], ref: bytes, epoch: int, snapshot: bytes) -> None:
+        """`SAVE` of a state."""
+        data.append(
+            b"%b%d\r\n%b%b\r\n$10\r\n%010d\r\n%b%d\r\n"
+            % (_SAVE_HEAD, len(_CALLS) + len(ref), _CALLS, ref, epoch, self._owner_word, len(snapshot))
         )
-        data.append(head)
         data.append(snapshot)
         data.append(self._keep_word)
+
+    def _add_begin(self, data: list[bytes], ref: bytes, epoch: int, snapshot: bytes, request: str) -> None:
+        """`BEGIN` of the first state."""
+        begun = keys.begun(request).encode()
+        data.append(
+            b"%b%d\r\n%b%b\r\n$%d\r\n%b\r\n$10\r\n%010d\r\n%b%d\r\n"
+            % (
+                _BEGIN_HEAD,
+                len(_CALLS) + len(ref),
+                _CALLS,
+                ref,
+                len(begun),
+                begun,
+                epoch,
+                self._owner_word,
+                len(snapshot),
+            )
+        )
+        data.append(snapshot)
+        data.append(b"%b$%d\r\n%b\r\n%b" % (self._keep_word, len(ref), ref, self._begin_tail))
+
+    def _add_deletion(self, data: list[bytes], ref: bytes, epoch: int) -> None:
+        """`DELETE`, and no more in the set of this node."""
+        kept = self._kept_word if epoch > 1 else b"$1\r\n0\r\n"
+        data.append(
+            b"%b%d\r\n%b%b\r\n$10\r\n%010d\r\n%b%b%d\r\n%b\r\n"
+            % (
+                _DELETE_HEAD,
+                len(_CALLS) + len(ref),
+                _CALLS,
+                ref,
+                epoch,
+                kept,
+                self._gone_head,
+                len(ref),
+                ref,
+            )
+        )
 
     # -- one pipeline --
 
@@ -227,27 +272,24 @@ class RedisCallStore:
         if self._claims:
             claims, self._claims = self._claims, claims
         for ref, (epoch, snapshot) in noted.items():
-            key = (keys.call(ref),)
-            if snapshot is not None:
-                if ref not in self._known:
-                    self._known.add(ref)
-                    data.append(command("SADD", self._set, ref))
-                    wanted += 1
-                checked.append((wanted, ref))
-                wanted += 1
-                request = claims.get(ref) if claims else None
-                if request is None:
-                    self._add_save(data, ref, epoch, snapshot)
-                else:
-                    words = (f"{epoch:010d}", self._node, snapshot, self._keep_s)
-                    both = (*key, keys.begun(request))
-                    data.append(BEGIN.call(both, *words, ref, keys.call(""), _BEGUN_S))
-            else:
+            name = ref.encode()
+            if snapshot is None:
                 checked.append((wanted, ref))
                 wanted += 2
-                data.append(DELETE.call(key, f"{epoch:010d}", self._keep_s if epoch > 1 else 0))
                 self._known.discard(ref)
-                data.append(command("SREM", self._set, ref))
+                self._add_deletion(data, name, epoch)
+                continue
+            if ref not in self._known:
+                self._known.add(ref)
+                data.append(b"%b%d\r\n%b\r\n" % (self._known_head, len(name), name))
+                wanted += 1
+            checked.append((wanted, ref))
+            wanted += 1
+            request = claims.get(ref) if claims else None
+            if request is None:
+                self._add_save(data, name, epoch, snapshot)
+            else:
+                self._add_begin(data, name, epoch, snapshot, request)
         self._in_flight += 1
         if not data:
             data.append(command("PING"))  # nothing to save, but what waits for earlier saves goes after them
