@@ -9,6 +9,7 @@ import msgspec
 from callcontrol.b2bua.call import Call
 from callcontrol.b2bua.leg import CALLEE, Leg
 from callcontrol.b2bua.phases import ENDED, RINGING, TALKING
+from callcontrol.b2bua.records import stored_facts
 from callcontrol.call_places import CallKey
 from callcontrol.cdr import CallRecord
 from callcontrol.ladder import Line
@@ -88,7 +89,7 @@ def running_story(call: Call) -> Story:
         user=plan.user,
         callee=next((leg.user for leg in call.legs.values() if leg.role == CALLEE and leg.user), ""),
         trace=tuple(call.trace),
-        facts=stored.join(call.stored_facts()),
+        facts=stored.join(stored_facts(call)),
     )
 
 

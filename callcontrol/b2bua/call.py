@@ -59,7 +59,7 @@ from callcontrol.b2bua.waking import Waking
 from callcontrol.sip import usage_requests, usage_session, usage_uas
 from callcontrol.sip.commands import SendRequest
 from callcontrol.sip.usage import NEVER, Turn, Usage
-from dialplan import reasons, stored
+from dialplan import reasons
 from dialplan.facts import CallFacts
 from dialplan.plan import Plan, TraceLine
 
@@ -416,13 +416,6 @@ class Call:
             # a record outlives the call, and is read by others than the line (NUM-11)
             facts = dataclasses.replace(facts, rio=dataclasses.replace(rio, rio=""))
         self.facts.append(facts)
-
-    def stored_facts(self) -> list[bytes]:
-        """The facts of its decisions as bytes; each is encoded once."""
-        found = [item if isinstance(item, bytes) else stored.dump(item) for item in self.facts]
-        if found:
-            self.facts = [*found]
-        return found
 
     def ignore(self, what: str) -> None:
         self.ignored.append(what)

@@ -17,6 +17,7 @@ from callcontrol.b2bua.callback import CALLBACK_FIELDS, Callback
 from callcontrol.b2bua.hunting import HUNT_FIELDS, Hunting
 from callcontrol.b2bua.joining import TRANSFER_FIELDS, Transfer
 from callcontrol.b2bua.leg import LEG_FIELDS, Leg
+from callcontrol.b2bua.records import stored_facts
 from callcontrol.b2bua.seeking import SEEK_FIELDS, Seek
 from callcontrol.b2bua.waking import WAKING_FIELDS, Waking
 from callcontrol.sip.dialog import DIALOG_FIELDS, Dialog
@@ -166,7 +167,7 @@ def of_call(call: Call, plan: Any, trace: Any) -> list[Any]:
         call.over,
         pack(call.waking),
         None if call.callback is None else pack(call.callback),
-        call.stored_facts(),
+        stored_facts(call),
         call.stage,
         None if call.hunt is None else pack(call.hunt),
         pack(call.seeks),

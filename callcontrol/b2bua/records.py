@@ -42,6 +42,13 @@ def _in_order(*instants: float) -> list[int]:
     return found
 
 
+def stored_facts(call: Call) -> list[bytes]:
+    """The facts of its decisions as bytes, a fraction of what they are as values; each is encoded once."""
+    found = [item if isinstance(item, bytes) else stored.dump(item) for item in call.facts]
+    call.facts = [*found]
+    return found
+
+
 def of_leg(leg: Leg) -> LegRecord:
     cause = CAUSES.get(leg.reason)
     transport, address = _address(leg.address)
@@ -128,7 +135,7 @@ def of_call(call: Call) -> CallRecord:
         legs=tuple(legs),
         lease=plan.lease,
         sim=plan.sim,
-        facts=stored.join(call.stored_facts()),
+        facts=stored.join(stored_facts(call)),
         diversions=_diversions(call),
         offers=tuple(
             [

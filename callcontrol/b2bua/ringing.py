@@ -35,6 +35,7 @@ from callcontrol.b2bua.effects import SendAgain
 from callcontrol.b2bua.events import TargetJoined, TrunkChosen
 from callcontrol.b2bua.leg import CALLEE, ELSEWHERE, MEDIA, Leg
 from callcontrol.b2bua.phases import RINGING, TALKING
+from callcontrol.b2bua.records import stored_facts
 from callcontrol.sip import usage_uac, usage_uas
 from callcontrol.sip.message import Message
 from callcontrol.sip.usage import CALLING, INCOMING, Turn, body_type
@@ -270,7 +271,7 @@ def on_answered(call: Call, turn: Turn, leg: Leg, event: Answered) -> None:
     cancel_others(call, turn, leg.id, [ELSEWHERE_LINE], ELSEWHERE)
     waking.on_answered(call, turn, leg.device)
     call.hunt = None
-    call.stored_facts()  # as bytes they are a fraction of what they are as values
+    stored_facts(call)
     lines = crossing(event.message, RESPONSE_CROSSES)
     fork = f"{leg.id};{event.fork}"
     usage_uas.accept(caller.usage, turn, fork, lines, event.body, event.content_type)
