@@ -242,6 +242,7 @@ class App(Alone):
             self.registrations.elect(live.register_duty)
         address = self.settings.state.address
         self.relay = neighbours.join(live, self.signalling, key, address, self._reaches)
+        self.signalling.runner.saving.is_alone = lambda: live.members.alone
         for told in (live.members.on_come, live.members.on_gone):
             told.append(lambda name: desk.trust())
 

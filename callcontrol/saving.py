@@ -1,7 +1,8 @@
 """Save, then act: what calls want done waits until the store has them as they are after it.
 
-A call waits for its own saves and for nobody else's; where nothing is to be done, or but a provisional response, for none.  One
-that is over is deleted a moment later, together with what else is written then.
+A call waits for its own saves and for nobody else's; where nothing is to be done, or but a provisional response, for none, nor when
+it ends on the only node that there is: the next life of that node, should it not know of the end, ends it again by the same
+requests.  One that is over is deleted a moment later, together with what else is written then.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Final
 from callcontrol.b2bua import snapshot
 from callcontrol.b2bua.call import Call
 from callcontrol.b2bua.effects import Effect, Push
+from callcontrol.b2bua.phases import ENDED
 from callcontrol.defects import Defects
 from callcontrol.performing import Performer
 from callcontrol.ports import CallStore
@@ -19,6 +21,11 @@ from callcontrol.running_calls import RunningCalls
 from callcontrol.sip.commands import SendResponse
 
 NEVER: Final = float("inf")
+FROZEN_S: Final = 1.0
+"""A process that did not look at its calls for so long may have lost them to others meanwhile."""
+DOUBT_S: Final = 30.0
+"""For so long after that, and after an outage of the store, whose a call is comes before what it wants done; meanwhile all calls
+are saved anew, which tells the node what it has lost."""
 LATER_S: Final = 0.05
 """How long the deletion of a call that is over may wait for something that is saved."""
 
@@ -56,6 +63,11 @@ class Saving:
         """Effects behind commits that have no answer yet, oldest first."""
         self.delete_at = NEVER
         """When calls that are over are deleted, if nothing is saved before; Unix seconds."""
+        self.is_alone: Callable[[], bool] = lambda: False
+        """Whether there is no other node, as far as this one knows, that could have a call of its."""
+        self._looked_at = 0.0
+        self._had_calls = False
+        self._doubts_until = 0.0
         self._running = running
         self._store = store
         self._performer = performer
@@ -81,7 +93,11 @@ class Saving:
         return any(call.ref == ref for batch in batches for call, _ in batch)
 
     def flush(self, now: float) -> None:
-        """Save what changed, then act."""
+        """Save what changed, then act.  While calls are up it is to be called many times a second."""
+        if self.in_doubt or (self._had_calls and now - self._looked_at > FROZEN_S):
+            self._doubts_until = now + DOUBT_S
+        self._looked_at = now
+        self._had_calls = len(self._running.calls) > 0
         is_due = now >= self.delete_at
         if not self.pending and not self.dirty and not is_due:
             return
@@ -114,13 +130,21 @@ class Saving:
     def _must_wait(self, dirty: dict[str, Call], pending: list[tuple[Call, Effect]]) -> bool:
         """Whether anything of this may only be done when it is known to be saved, or when something before it is.
 
-        A provisional response promises nothing: its save is on its way before it is, and that is enough.
+        A provisional response promises nothing, and the end of a call nothing that an heir would not do: their saves are on their
+        way before they are, and that is enough.  But where another node may have the call by now, its end is not for this one to
+        tell, and the reply says whose it is.
         """
         stored = self._running.stored
+        is_sure = self.now >= self._doubts_until and self.is_alone()
         for call, effect in pending:
-            if call.ref in dirty and not (
-                _is_provisional(call, effect) and stored.get(call.ref) == call.ids_used()
-            ):
+            if call.ref not in dirty:
+                continue
+            used = stored.get(call.ref)
+            if used is None:
+                return True
+            if call.phase == ENDED and is_sure:
+                continue
+            if not _is_provisional(call, effect) or used != call.ids_used():
                 return True
         if not pending or not self._unsent:
             return False

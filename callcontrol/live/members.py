@@ -27,6 +27,11 @@ class Members:
         """The nodes that live, this one included."""
         return sorted({self.own, *self._living})
 
+    @property
+    def alone(self) -> bool:
+        """There is no other one."""
+        return not self._living
+
     def lives(self, name: str) -> bool:
         return name == self.own or name in self._living
 

@@ -31,13 +31,18 @@ if held and held ~= ARGV[2] and ARGV[4] == '0' then return {0} end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('SET', KEYS[2], ARGV[2], 'EX', 86400)
+local lease = redis.call('ZSCORE', KEYS[1], ARGV[1])
 redis.call('ZADD', KEYS[1], now + ARGV[3], ARGV[1])
 local lapsed = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(' .. now)
-return {(held or ARGV[4] == '1') and 1 or 2, unpack(lapsed)}
+local is = 1
+if ARGV[4] == '0' then
+  if not held then is = 2 elseif not lease or tonumber(lease) < now then is = 3 end
+end
+return {is, unpack(lapsed)}
 """
 )
 """KEYS: leases, this node.  ARGV: name, process, lease in ms, 1 to take the name.  Returns 1 and the names of the dead, 2
-and those when Redis knew nothing of the node any more, or 0."""
+and those when Redis knew nothing of the node any more, 3 when its lease had lapsed, or 0."""
 
 BURY: Final = Script(
     """
@@ -66,6 +71,7 @@ _MOVED_S: Final = 60
 
 _KNOWN: Final = 1
 _FORGOTTEN: Final = 2
+_LAPSED: Final = 3
 """Replies of `BEAT`."""
 
 HERE: Final = "here"
@@ -95,14 +101,14 @@ class NodeLease:
         may_move: Callable[[bytes], bool],
         on_usurped: Callable[[], None],
         on_defect: Callable[[Exception], None],
-        on_emptied: Callable[[], None] = lambda: None,
+        on_unsure: Callable[[], None] = lambda: None,
         members: Members | None = None,
         on_moved: Callable[[list[str]], None] = lambda refs: None,
     ) -> None:
         """``process``: a word that no other process has.  ``may_move``: whether a call may change nodes while its owner lives,
-        by its snapshot.  ``on_usurped``: another process is this node now.  ``on_emptied``: Redis has lost what it held, and
-        the connection did not tell (FLUSHALL, keys evicted).  ``on_moved``: told of calls that others have fetched.
-        ``on_defect``: told of an error of ours that one call met when it was gone on with."""
+        by its snapshot.  ``on_usurped``: another process is this node now.  ``on_unsure``: Redis has lost what it held, and
+        the connection did not tell (FLUSHALL, keys evicted); or others may have taken the calls.  ``on_moved``: told of calls
+        that others have fetched.  ``on_defect``: told of an error of ours that one call met when it was gone on with."""
         self._link = link
         self._store = store
         self._node = node
@@ -112,7 +118,7 @@ class NodeLease:
         self._may_move = may_move
         self._on_usurped = on_usurped
         self._on_moved = on_moved
-        self._on_emptied = on_emptied
+        self._on_unsure = on_unsure
         self._on_defect = on_defect
         self._breaks = -1
         """Breaks of the link at the last beat."""
@@ -235,7 +241,7 @@ class NodeLease:
                 MOVED.call((keys.moved(self._node),)),
             ]
         )
-        if not isinstance(reply, list) or not reply or reply[0] not in (_KNOWN, _FORGOTTEN):
+        if not isinstance(reply, list) or not reply or reply[0] not in (_KNOWN, _FORGOTTEN, _LAPSED):
             _log.error("live state: another process runs as node %s; this one stops", self._node)
             self._on_usurped()
             return []
@@ -244,7 +250,12 @@ class NodeLease:
             self._on_moved(refs)
         if reply[0] == _FORGOTTEN:
             _log.error("live state: Redis has lost what it held; all that this node knows is written again")
-            self._on_emptied()
+            self._on_unsure()
+        elif reply[0] == _LAPSED:
+            _log.warning(
+                "live state: this node was silent for too long; which calls are still its own is asked"
+            )
+            self._on_unsure()
         dead = {_text(word) for word in reply[1:]} - {self._node} if self._may_bury() else set()
         known = _pairs(addresses)
         self.members.update({name: known.get(name, "") for name in _texts(leases) if name not in dead})

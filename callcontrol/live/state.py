@@ -133,7 +133,7 @@ class LiveState:
             resume=self._resume,
             may_move=may_move,
             on_usurped=on_usurped,
-            on_emptied=self._on_up,
+            on_unsure=self._on_up,
             on_defect=on_defect,
             members=self.members,
             on_moved=self._save_again,

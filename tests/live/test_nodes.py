@@ -32,7 +32,7 @@ class Node:
         self.times: dict[bytes, int] = {}
         self.usurped = False
         self.moved: list[str] = []
-        self.emptied = 0
+        self.unsure = 0
         self.defects: list[Exception] = []
         self.lease = NodeLease(
             link,
@@ -44,7 +44,7 @@ class Node:
             may_move=lambda data: not data.startswith(b"ringing"),
             on_usurped=self._usurped,
             on_moved=self.moved.extend,
-            on_emptied=self._emptied,
+            on_unsure=self._unsure,
             on_defect=self.defects.append,
         )
 
@@ -59,8 +59,8 @@ class Node:
     def _usurped(self) -> None:
         self.usurped = True
 
-    def _emptied(self) -> None:
-        self.emptied += 1
+    def _unsure(self) -> None:
+        self.unsure += 1
 
     async def save(self, ref: str, data: bytes, epoch: int = 1) -> frozenset[str]:
         told: asyncio.Future[frozenset[str]] = asyncio.get_running_loop().create_future()
@@ -130,12 +130,12 @@ def test_a_redis_that_was_emptied_is_noticed_by_the_next_beat(redis: RedisServer
         async with nodes(redis, "a") as (node,):
             await node.lease.begin()
             await node.lease.renew()
-            assert node.emptied == 0
+            assert node.unsure == 0
             await node.link.ask("FLUSHALL")
             await node.lease.renew()
-            assert node.emptied == 1
+            assert node.unsure == 1
             await node.lease.renew()
-            assert node.emptied == 1
+            assert node.unsure == 1
 
     asyncio.run(play())
 
@@ -360,5 +360,29 @@ def test_without_redis_no_lease(redis: RedisServer) -> None:
                 await node.lease.begin()
             assert await node.fetch("call-1") == ELSEWHERE, "nobody may be told that a call is over for that"
             await node.lease.leave()
+
+    asyncio.run(play())
+
+
+@pytest.mark.rule("LIVE-02", "LIVE-03")
+def test_a_node_that_slept_beyond_its_lease_asks_what_is_still_its_own(redis: RedisServer) -> None:
+    """Others may have taken its calls, and it would learn of each only when it next saves it."""
+
+    async def play() -> None:
+        async with nodes(redis, "a", "b") as (asleep, other):
+            await asleep.lease.begin()
+            await other.lease.begin()
+            await asleep.lease.renew()
+            assert asleep.unsure == 0
+            await asyncio.sleep(1.5 * LEASE_S)
+            await asleep.lease.renew()
+            assert asleep.unsure == 1
+            await asleep.lease.renew()
+            assert asleep.unsure == 1
+            # one that was mourned has no lease at all
+            await watch(other)
+            assert await asleep.link.ask("ZSCORE", "{cl}:nodes", "a") is None
+            await asleep.lease.renew()
+            assert asleep.unsure == 2
 
     asyncio.run(play())
