@@ -15,9 +15,7 @@ FAR_S = 0.4
 @pytest.fixture
 def stage() -> Stage:
     """A node that is alone."""
-    made = Stage(commit_s=FAR_S)
-    made.world.server.runner.saving.is_alone = lambda: True
-    return made
+    return Stage(commit_s=FAR_S)
 
 
 def live(stage: Stage, seconds: float) -> None:
@@ -79,7 +77,7 @@ def test_who_gives_up_is_told_at_once(stage: Stage) -> None:
 @pytest.mark.rule("LIVE-03")
 def test_where_there_are_others_it_is_asked_whose_the_call_is(stage: Stage) -> None:
     """A request that reached another node may have brought it there."""
-    stage.world.server.runner.saving.is_alone = lambda: False
+    stage.world.alone = False
     carrier, call, _, answered = talking(stage)
     carrier.bye(call)
     stage.run(FAR_S / 4)

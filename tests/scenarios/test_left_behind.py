@@ -121,6 +121,7 @@ def test_an_answer_to_an_invite_that_was_never_sent_brings_nobody_anything() -> 
 def test_an_answer_of_a_call_that_another_node_has_is_not_ours_to_release(later: bool) -> None:
     """A node that was cut off from its store loses its calls; what their parties still say to it must not end them."""
     stage = Stage()
+    stage.world.alone = False
     ana, carrier, call = ringing(stage)
     runner = stage.world.server.runner
     ref = next(iter(runner.calls))

@@ -347,6 +347,8 @@ class World:
         self.rios = MemoryRios()
         self.sink = ListSink()
         self.store = MemoryCallStore(encodes=encodes)
+        self.alone = True
+        """There is no other node; a test that plays one says so."""
         self.bindings = MemoryBindingStore()
         self.pushes = MemoryPushes()
         self.push_log: list[tuple[float, DevicePush]] = []
@@ -398,6 +400,7 @@ class World:
         signalling = Signalling(self.settings, self.directory, self.trunks, endpoint, gate, around)
         signalling.core.waiting_room.kick = lambda: self.network.at(self.network.now, self.turn)
         signalling.runner.kick = signalling.core.waiting_room.kick
+        signalling.runner.saving.is_alone = lambda: self.alone
         return signalling
 
     def _store_of(self, fuse: Fuse) -> CallStore:
