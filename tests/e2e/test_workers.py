@@ -49,13 +49,23 @@ def team(both: Team) -> Iterator[Team]:
     both.server.wait_idle(12)
 
 
+def call_id_of(worker: int) -> str:
+    """A Call-ID whose call this worker of two gets."""
+    while True:
+        found = sip.new_id()
+        if Compass(2).owner(f"INVITE sip:x SIP/2.0\r\nCall-ID: {found}\r\n\r\n".encode()) == worker:
+            return found
+
+
 def several(team: Team, phone: Agent, count: int, called: str = CLEO) -> list[tuple[Leg, Leg]]:
-    """Calls of one trunk to one phone, all answered."""
+    """Calls of one trunk to one phone, all answered, by turns of one worker and of the other."""
     carrier = team.carrier()
-    callers = {f"+331990012{number:02}": None for number in range(count)}
-    dialled = {caller: Leg.dial(carrier, called, caller) for caller in callers}
+    dialled = {}
+    for number in range(count):
+        caller = f"+331990012{number:02}"
+        dialled[caller] = Leg.dial(carrier, called, caller, call_id=call_id_of(1 + number % 2))
     pairs = []
-    for _ in callers:
+    for _ in range(count):
         leg = Leg.answering(phone)
         assert leg.invite is not None
         call = dialled[sip.user_of(leg.invite.get("from"))]

@@ -43,13 +43,15 @@ class Leg:
         headers: Sequence[tuple[str, str]] = (),
         body: str | None = None,
         to_server: bool = True,
+        call_id: str = "",
     ) -> Leg:
-        """Send an INVITE.  ``called``, ``caller``: user parts or whole URIs; body None: the usual offer."""
+        """Send an INVITE.  ``called``, ``caller``: user parts or whole URIs; body None: the usual offer; without ``call_id`` one is
+        made up."""
         host = f"{agent.server[0]}:{agent.server[1]}" if to_server and not agent.user else agent.domain
         uri = called if ":" in called else f"sip:{called}@{host}"
         own = f"{agent.wire.host}" if not agent.user else agent.domain
         local_uri = caller if ":" in caller else f"sip:{caller}@{own}"
-        leg = cls(agent, sip.new_id(), f"<{local_uri}>;tag={sip.new_id()[:8]}", f"<{uri}>", uri, 1)
+        leg = cls(agent, call_id or sip.new_id(), f"<{local_uri}>;tag={sip.new_id()[:8]}", f"<{uri}>", uri, 1)
         leg.send_invite(headers, agent.sdp() if body is None else body)
         return leg
 
