@@ -62,7 +62,7 @@ class LeaseMachine:
     def load(self, data: Any) -> None:
         known = self.table.all()
         self.table.load(data)
-        self.lost = [lease for lease in known if self.table.get(lease.id) != lease]
+        self.lost += [lease for lease in known if self.table.get(lease.id) != lease]
 
 
 class SharedLeases:

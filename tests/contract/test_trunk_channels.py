@@ -265,6 +265,23 @@ def test_eight_nodes_that_know_nothing_of_each_other_keep_to_the_caps(
     assert answers.count(GRANTED) == nodes[0].in_use("a") <= 64
 
 
+@pytest.mark.parametrize("caps", [{"max_channels": 64}, {"max_cps": 64.0}])
+@pytest.mark.parametrize("taken", [0, 30, 33, 50, 63])
+def test_however_full_a_trunk_is_all_nodes_at_once_keep_to_the_caps(
+    slow: tuple[SlowLog, list[SharedChannels]], caps: dict[str, float], taken: int
+) -> None:
+    log, nodes = slow
+    answers: list[str] = []
+    for number in range(taken):
+        nodes[0].acquire(trunk(**caps), f"taken {number}", 0.0, answers.append)
+        log.catch_up()
+    for number in range(20):
+        for at, each in enumerate(nodes):
+            each.acquire(trunk(**caps), f"leg {number} of {at}", 0.0, answers.append)
+    log.catch_up()
+    assert answers.count(GRANTED) == nodes[0].in_use("a") == 64
+
+
 def test_a_channel_that_was_granted_is_counted_though_others_were_faster(
     slow: tuple[SlowLog, list[SharedChannels]],
 ) -> None:
